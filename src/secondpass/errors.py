@@ -1,0 +1,67 @@
+"""Everything that secondpass raises on purpose.
+
+::
+
+    SecondpassError
+    ├── ConfigurationError (ValueError)     always raised, never turned into a degraded ranking
+    │   ├── ModelError                      weights, labels or output shape that can't be used
+    │   │   └── ModelNotFound               no such folder, no such hub id, or a hub that can't be reached
+    │   ├── DeviceError                     a device or dtype that this machine doesn't have
+    │   ├── BudgetError                     a context budget that can't be computed, or is negative
+    │   └── MissingExtra (ImportError)      an optional dependency that isn't installed
+    ├── InputError (ValueError, TypeError)  a query or a candidate that isn't one
+    └── ScoringError (RuntimeError)         the scorer failed at its work; the first-stage order is still good
+        └── OutOfMemory                     the device had no room for a batch
+
+A message says what must hold, what came, and what to do.
+"""
+
+
+class SecondpassError(Exception):
+    """The root of every error that secondpass raises on purpose."""
+
+
+class ConfigurationError(SecondpassError, ValueError):
+    """A setting that can't work; it is raised whatever ``on_error`` says."""
+
+
+class ModelError(ConfigurationError):
+    """A model was found, but it can't be used as a cross-encoder."""
+
+
+class ModelNotFound(ModelError):
+    """No model was found under the name that was given."""
+
+
+class DeviceError(ConfigurationError):
+    """The device or the dtype that was asked for isn't there."""
+
+
+class BudgetError(ConfigurationError):
+    """The context budget is negative, or can't be computed from what is known."""
+
+
+class MissingExtra(ConfigurationError, ImportError):
+    """An optional dependency is needed and not installed.
+
+    :param needed_for: What wants it, as the subject of a sentence.
+    :param package: The distribution that is missing.
+    :param extra: The extra of secondpass that brings it.
+    """
+
+    def __init__(self, needed_for: str, package: str, extra: str) -> None:
+        super().__init__(f'{needed_for} needs {package}, which is not installed: pip install "secondpass[{extra}]"')
+        self.package = package
+        self.extra = extra
+
+
+class InputError(SecondpassError, ValueError, TypeError):
+    """What came as a query, a candidate or a score isn't one."""
+
+
+class ScoringError(SecondpassError, RuntimeError):
+    """A scorer failed while scoring; foreign exceptions arrive as this one, with their cause."""
+
+
+class OutOfMemory(ScoringError):
+    """The device had no room for a batch of this size."""

@@ -1,0 +1,146 @@
+"""Combining the model's scores with what the first stage knew. Off unless asked for.
+
+A fusion is a small record with one method, ``fuse``. It reads the model's raw values and the candidates, and gives
+back one number each, higher is better, to order by. Thresholds never read these numbers.
+
+The first stage takes part under the name ``"first_stage"``: its scores where every candidate that was scored has
+one, else its ranks (scores and ranks in one list would not be on one scale). Other names are the candidates'
+``signals``; a candidate without a signal has no vote in it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from secondpass.candidates import Candidate
+from secondpass.errors import ConfigurationError
+
+FIRST_STAGE = "first_stage"
+
+
+@dataclass(frozen=True, slots=True)
+class FusionInput:
+    """One candidate that was scored.
+
+    :param candidate: The candidate.
+    :param value: The model's raw value.
+    :param rank_before: The first-stage rank, counted from 1.
+    """
+
+    candidate: Candidate
+    value: float
+    rank_before: int
+
+
+class Fusion(Protocol):
+    """A rule that makes one number of several."""
+
+    def fuse(self, inputs: Sequence[FusionInput]) -> list[float]:
+        """Return one number for each input, in the order of the inputs, higher is better."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ReciprocalRank:
+    """Reciprocal rank fusion: the sum of ``weight / (k + rank)`` over the model and the signals.
+
+    Cormack, Clarke and Büttcher, "Reciprocal rank fusion outperforms Condorcet and individual rank learning
+    methods", SIGIR 2009. The model's own list has the weight 1.
+
+    :param k: Flattens the difference between the first ranks; the paper's 60.
+    :param weights: The other lists and their weights.
+    :raises ConfigurationError: If k isn't positive, or a weight is negative.
+    """
+
+    k: float = 60.0
+    weights: Mapping[str, float] = field(default_factory=lambda: {FIRST_STAGE: 1.0}, hash=False)
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        if not self.k > 0:
+            raise ConfigurationError(f"reciprocal rank fusion's k must be above 0, got {self.k!r}")
+        _check_weights(self.weights)
+
+    def fuse(self, inputs: Sequence[FusionInput]) -> list[float]:
+        """Return the fused value of each input."""
+        lists = {name: _votes(name, inputs) for name in self.weights}
+        fused = [1.0 / (self.k + rank) for rank in _ranks([item.value for item in inputs], inputs)]
+        for name, votes in lists.items():
+            present = [position for position, vote in enumerate(votes) if vote is not None]
+            ranks = _ranks([votes[p] or 0.0 for p in present], [inputs[p] for p in present])
+            for position, rank in zip(present, ranks, strict=True):
+                fused[position] += self.weights[name] / (self.k + rank)
+        return fused
+
+
+@dataclass(frozen=True, slots=True)
+class WeightedSum:
+    """``(1 - alpha) * model + alpha * others``, each list scaled to 0..1 by its own minimum and maximum.
+
+    Fox and Shaw, "Combination of multiple searches", TREC-2, 1994 (CombSUM), with weights.
+
+    :param alpha: The share of everything but the model: 0 is the model alone, 1 is the first stage alone.
+    :param weights: How the others share alpha; the weights count in relation to each other.
+    :raises ConfigurationError: If alpha isn't within 0..1, or the weights aren't positive numbers.
+    """
+
+    alpha: float = 0.3
+    weights: Mapping[str, float] = field(default_factory=lambda: {FIRST_STAGE: 1.0}, hash=False)
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        if not 0 <= self.alpha <= 1:
+            raise ConfigurationError(
+                f"alpha must be within 0 (the model alone) and 1 (the others alone), got {self.alpha!r}"
+            )
+        _check_weights(self.weights)
+
+    def fuse(self, inputs: Sequence[FusionInput]) -> list[float]:
+        """Return the fused value of each input, within 0..1."""
+        total = sum(self.weights.values())
+        fused = [(1 - self.alpha) * value for value in min_max([item.value for item in inputs])]
+        for name, weight in self.weights.items():
+            votes = _votes(name, inputs)
+            scaled = iter(min_max([vote for vote in votes if vote is not None]))
+            for position, vote in enumerate(votes):
+                if vote is not None:
+                    fused[position] += self.alpha * weight / total * next(scaled)
+        return fused
+
+
+def min_max(values: Sequence[float]) -> list[float]:
+    """Scale values to 0..1 by their minimum and maximum; equal values all become 0.5."""
+    if not values:
+        return []
+    low, high = min(values), max(values)
+    if high == low:
+        return [0.5] * len(values)
+    return [(value - low) / (high - low) for value in values]
+
+
+def _check_weights(weights: Mapping[str, float]) -> None:
+    if not weights or any(not weight >= 0 for weight in weights.values()) or not sum(weights.values()) > 0:
+        raise ConfigurationError(f"fusion weights must be 0 or more, and one of them above 0, got {dict(weights)!r}")
+
+
+def _votes(name: str, inputs: Sequence[FusionInput]) -> list[float | None]:
+    """Return what a list says of each candidate, higher is better; None where it is silent."""
+    if name == FIRST_STAGE:
+        scores = [item.candidate.score for item in inputs]
+        if all(score is not None for score in scores):
+            return scores
+        return [-float(item.rank_before) for item in inputs]
+    votes = [item.candidate.signals.get(name) for item in inputs]
+    if inputs and all(vote is None for vote in votes):
+        known = sorted({signal for item in inputs for signal in item.candidate.signals})
+        raise ConfigurationError(f"fusion asks for the signal {name!r}, and no candidate has it; they have {known}")
+    return votes
+
+
+def _ranks(values: Sequence[float], inputs: Sequence[FusionInput]) -> list[int]:
+    """Rank from 1, highest first; ties go to the better first-stage rank."""
+    order = sorted(range(len(values)), key=lambda position: (-values[position], inputs[position].rank_before))
+    ranks = [0] * len(values)
+    for rank, position in enumerate(order, start=1):
+        ranks[position] = rank
+    return ranks

@@ -1,0 +1,40 @@
+"""A ranking as plain text."""
+
+from secondpass.ranking import Judged, Ranking
+from secondpass.scores import Stage
+
+_TEXT_WIDTH = 60
+
+
+def as_text(ranking: Ranking) -> str:
+    """Return the whole story: what was kept, what was dropped and why, and what each stage did."""
+    lines = [f"question: {ranking.query}"]
+    if ranking.degraded:
+        lines.append(f"DEGRADED, {ranking.degraded}")
+    tokens = "" if ranking.tokens is None else f", {ranking.tokens} tokens"
+    lines += [f"kept {len(ranking.kept)}{tokens}", f"{'rank':>6} {'was':>4} {'prob':>6} {'score':>7} {'tokens':>6}  text"]
+    for kept in ranking.kept:
+        count = "-" if kept.tokens is None else str(kept.tokens)
+        lines.append(f"{kept.rank:>6} {_figures(kept)} {count:>6}  {_start(kept.text)}")
+    lines.append(f"dropped {len(ranking.dropped)}")
+    for dropped in ranking.dropped:
+        why = f"{dropped.reason}: {dropped.detail}" if dropped.detail else str(dropped.reason)
+        lines.append(f"{'':>6} {_figures(dropped)} {'':>6}  {_start(dropped.candidate.reading)}  [{why}]")
+    lines += [_stage(stage) for stage in ranking.stages]
+    return "\n".join(lines)
+
+
+def _figures(judged: Judged) -> str:
+    probability = "-" if judged.probability is None else f"{judged.probability:.3f}"
+    score = "-" if judged.score is None else f"{judged.score:.2f}"
+    return f"{judged.rank_before:>4} {probability:>6} {score:>7}"
+
+
+def _start(text: str) -> str:
+    line = " ".join(text[: _TEXT_WIDTH * 4].split())
+    return line if len(line) <= _TEXT_WIDTH else line[: _TEXT_WIDTH - 1] + "…"
+
+
+def _stage(stage: Stage) -> str:
+    facts = ", ".join(f"{name} {fact}" for name, fact in stage.facts.items())
+    return f"{stage.name}: {stage.seconds * 1000:.1f} ms ({facts})"

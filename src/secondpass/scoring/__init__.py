@@ -1,0 +1,1 @@
+"""How pairs of a question and a text get their scores."""

@@ -1,0 +1,80 @@
+"""What an ONNX file says of itself: read with protobuf alone, so that the base install needs no onnx package.
+
+Only the fields that are asked for are declared; protobuf carries the others, the weights among them, unread.
+Field numbers: the ONNX project's `onnx.proto`.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf.message import DecodeError
+
+from secondpass.errors import ModelError
+
+_DYNAMIC = {"DynamicQuantizeLinear", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM"}
+_QUANTISED = _DYNAMIC | {"MatMulInteger", "QLinearMatMul", "QGemm", "QAttention", "DequantizeLinear", "MatMulNBits"}
+_SQUASHES = {"Sigmoid": "sigmoid", "Softmax": "softmax"}
+_RESHAPES = {"Squeeze", "Unsqueeze", "Identity", "Flatten", "Reshape", "Cast"}
+
+
+@dataclass(frozen=True, slots=True)
+class GraphFacts:
+    """What matters of a graph.
+
+    :param dynamic: Whether activation scales are taken from each batch, so that scores depend on who is in it.
+    :param quantised: Whether weights are integers.
+    :param squashed_by: ``"sigmoid"`` or ``"softmax"`` where the graph ends in one, else empty.
+    """
+
+    dynamic: bool
+    quantised: bool
+    squashed_by: str
+
+
+def read_graph(path: Path, output: str) -> GraphFacts:
+    """Read an ONNX file.
+
+    :param path: The ``.onnx`` file.
+    :param output: The output that holds the scores.
+    :raises ModelError: If the file isn't an ONNX model.
+    """
+    model = _model_class()()
+    try:
+        model.ParseFromString(path.read_bytes())
+    except DecodeError as error:
+        raise ModelError(f"{path.name} in {path.parent} must be an ONNX model, and can't be read as one") from error
+    kinds = {node.op_type for node in model.graph.node}
+    makers = {name: node for node in model.graph.node for name in node.output}
+    return GraphFacts(bool(kinds & _DYNAMIC), bool(kinds & _QUANTISED), _squashed_by(makers, output))
+
+
+def _squashed_by(makers: dict[str, Any], output: str) -> str:
+    node = makers.get(output)
+    while node is not None and node.op_type in _RESHAPES and node.input:
+        node = makers.get(node.input[0])
+    return "" if node is None else _SQUASHES.get(node.op_type, "")
+
+
+def _model_class() -> Any:
+    """Declare ``ModelProto { graph = 7 }``, ``GraphProto { node = 1 }`` and ``NodeProto { input, output, op_type }``."""
+    file = descriptor_pb2.FileDescriptorProto(name="secondpass_onnx.proto", package="secondpass_onnx", syntax="proto2")
+    kinds = descriptor_pb2.FieldDescriptorProto
+    for message, fields in {
+        "Node": [("input", 1, True, ""), ("output", 2, True, ""), ("op_type", 4, False, "")],
+        "Graph": [("node", 1, True, "Node")],
+        "Model": [("graph", 7, False, "Graph")],
+    }.items():
+        declared = file.message_type.add(name=message)
+        for name, number, repeated, nested in fields:
+            declared.field.add(
+                name=name,
+                number=number,
+                label=kinds.LABEL_REPEATED if repeated else kinds.LABEL_OPTIONAL,
+                type=kinds.TYPE_MESSAGE if nested else kinds.TYPE_STRING,
+                type_name=f".secondpass_onnx.{nested}" if nested else None,
+            )
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("secondpass_onnx.Model"))

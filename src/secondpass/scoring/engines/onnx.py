@@ -1,0 +1,201 @@
+"""The ONNX Runtime engine: a folder with ``model.onnx`` and ``tokenizer.json``, and nothing of torch."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
+from tokenizers import Tokenizer
+
+from secondpass.errors import DeviceError, ModelError, OutOfMemory
+from secondpass.scores import Pair, Spec
+from secondpass.scoring.devices import Gpu, Hardware, place, probe
+from secondpass.scoring.engine import Encoded, EngineFacts, EngineSettings, scoring_errors
+from secondpass.scoring.engines.graph import GraphFacts, read_graph
+from secondpass.scoring.heads import read_head, read_max_length
+from secondpass.scoring.model_files import ModelFolder, describe_contents, weights_hash
+
+_ORT_ERRORS = tuple(
+    error
+    for error in vars(ort_errors).values()
+    if isinstance(error, type) and issubclass(error, Exception)
+)
+_FOREIGN = (*_ORT_ERRORS, RuntimeError, ValueError, TypeError, MemoryError)
+_DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(double)": "float64"}
+
+
+def hardware() -> Hardware:
+    """Return what this build of ONNX Runtime can use."""
+    gpus = (Gpu(0),) if "CUDAExecutionProvider" in ort.get_available_providers() else ()
+    return Hardware(probe().cpus, gpus)
+
+
+class OnnxEngine:
+    """Runs a cross-encoder with ONNX Runtime.
+
+    :param settings: What to open, and how.
+    :raises ModelError: If the folder has no usable model.
+    :raises DeviceError: If the device or the dtype isn't there.
+    """
+
+    def __init__(self, settings: EngineSettings) -> None:
+        folder = ModelFolder(settings.folder, settings.revision)
+        if folder.graph is None:
+            raise ModelError(
+                f"the onnx engine needs model.onnx and tokenizer.json in {folder.path}, and finds {describe_contents(folder)}"
+            )
+        self._graph = folder.graph
+        self._hardware = hardware()
+        self._placement = place(settings.request, self._hardware)
+        self._session: ort.InferenceSession | None = None
+        session = self._open()
+        self._inputs = {item.name: _integer(item.type) for item in session.get_inputs()}
+        self._output = _score_output(session)
+        config, tokenizer_config = folder.json("config.json"), folder.json("tokenizer_config.json")
+        max_length = read_max_length(settings.max_length, config, tokenizer_config)
+        self._tokenizer = _tokenizer(folder.path / "tokenizer.json", max_length)
+        self._pad_id = _pad_id(self._tokenizer, config, tokenizer_config)
+        self.facts = self._read_facts(settings, config, max_length)
+
+    def encode(self, pairs: Sequence[Pair]) -> list[Encoded]:
+        """Tokenise pairs, truncated to the model's length."""
+        return [_encoded(encoding) for encoding in self._tokenizer.encode_batch([tuple(pair) for pair in pairs])]
+
+    def forward(self, batch: Sequence[Encoded]) -> list[list[float]]:
+        """Return the raw outputs, a row for each pair.
+
+        :raises ScoringError: If ONNX Runtime failed.
+        :raises ModelError: If the output isn't a row of labels for each pair.
+        """
+        longest = self.facts.placement.limits.padded(max(item.length for item in batch))
+        padding = {"input_ids": self._pad_id, "attention_mask": 0, "token_type_ids": 0}
+        feeds = {
+            name: _padded([item.features[name] for item in batch], longest, padding[name], dtype)
+            for name, dtype in self._inputs.items()
+        }
+        with scoring_errors("onnxruntime", _FOREIGN):
+            try:
+                (output,) = self._open().run([self._output.name], feeds)
+            except (MemoryError, *_ORT_ERRORS) as error:
+                if isinstance(error, MemoryError) or "allocate memory" in str(error):
+                    raise OutOfMemory(f"onnxruntime had no room for {len(batch)} pairs of {longest} tokens") from error
+                raise
+        rows = np.asarray(output, dtype=np.float64)
+        if rows.size != len(batch) * self.facts.head.labels:
+            raise ModelError(
+                f"{self.facts.spec.name}: a batch of {len(batch)} pairs must give ({len(batch)}, "
+                f"{self.facts.head.labels}) outputs, got {rows.shape}"
+            )
+        return rows.reshape(len(batch), -1).tolist()  # type: ignore[no-any-return]  # numpy types tolist as Any
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Count each text's tokens, special tokens left out."""
+        counts = []
+        for encoding in self._tokenizer.encode_batch(list(texts), add_special_tokens=False):
+            counts.append(len(encoding.ids) + sum(len(more.ids) for more in encoding.overflowing))
+        return counts
+
+    def release(self) -> None:
+        """Drop the session; the next ``forward`` opens it again."""
+        self._session = None
+
+    def _open(self) -> ort.InferenceSession:
+        if self._session is None:
+            options = ort.SessionOptions()
+            options.intra_op_num_threads = self._hardware.cpus
+            options.log_severity_level = 3  # its warnings are about its own graph rewriting
+            try:
+                self._session = ort.InferenceSession(str(self._graph), options, _providers(self._placement.device))
+            except _FOREIGN as error:
+                raise ModelError(f"onnxruntime can't open {self._graph}: {error!s:.300}") from error
+        return self._session
+
+    def _read_facts(self, settings: EngineSettings, config: Mapping[str, Any], max_length: int) -> EngineFacts:
+        graph = read_graph(self._graph, self._output.name)
+        dtype = _dtype(settings.request.dtype, graph, self._output)
+        head = read_head(config, _label_count(self._output, config), graph.squashed_by, settings.label)
+        parts = (settings.revision or "", weights_hash(self._graph), ort.__version__, dtype, max_length, head.positive)
+        spec = Spec(
+            settings.name,
+            head.scale,
+            fingerprint="|".join(map(str, ("onnx", *parts))),
+            max_tokens=max_length,
+            batch_invariant=not graph.dynamic,
+        )
+        reason = f"{self._placement.reason.split(';')[0]}; {dtype} is what the graph computes in"
+        placement = type(self._placement)(self._placement.device, dtype, self._placement.limits, reason)
+        return EngineFacts(spec, head, placement, "onnx")
+
+
+def _providers(device: str) -> list[Any]:
+    if device == "cpu":
+        return ["CPUExecutionProvider"]
+    return [("CUDAExecutionProvider", {"device_id": int(device.rpartition(":")[2])}), "CPUExecutionProvider"]
+
+
+def _integer(declared: str) -> Any:
+    return np.int32 if declared == "tensor(int32)" else np.int64
+
+
+def _dtype(requested: str, graph: GraphFacts, output: Any) -> str:
+    dtype = "int8" if graph.quantised else _DTYPES.get(output.type, output.type)
+    if requested not in {"auto", dtype}:
+        raise DeviceError(f"dtype {requested!r} was asked for, and this ONNX graph computes in {dtype}: leave it at auto")
+    return dtype
+
+
+def _score_output(session: ort.InferenceSession) -> Any:
+    outputs = session.get_outputs()
+    return next((output for output in outputs if output.name in {"logits", "scores"}), outputs[0])
+
+
+def _label_count(output: Any, config: Mapping[str, Any]) -> int:
+    """Return how many outputs each pair has, from the graph's shape, else from the configuration.
+
+    :raises ModelError: If the output's shape is no row for each pair, as with models that make embeddings.
+    """
+    shape = list(output.shape)
+    if len(shape) > 2:
+        raise ModelError(
+            f"a cross-encoder's output must be (pairs, labels), and {output.name!r} is {shape}: is this an embedding model?"
+        )
+    if len(shape) == 2 and isinstance(shape[1], int):
+        return shape[1]
+    return int(config.get("num_labels") or len(config.get("id2label") or {}) or 1) if len(shape) == 2 else 1
+
+
+def _tokenizer(path: Path, max_length: int) -> Tokenizer:
+    """Open the tokeniser and set it once and for all: changing it later would race with other threads."""
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # noqa: BLE001 - the library raises plain Exception and nothing finer
+        raise ModelError(f"{path} can't be opened as a tokeniser: {error!s:.300}") from error
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(max_length, strategy="longest_first")
+    return tokenizer
+
+
+def _pad_id(tokenizer: Tokenizer, config: Mapping[str, Any], tokenizer_config: Mapping[str, Any]) -> int:
+    declared = tokenizer_config.get("pad_token")
+    token = declared.get("content") if isinstance(declared, dict) else declared
+    found = tokenizer.token_to_id(token) if token else None
+    return int(found if found is not None else config.get("pad_token_id") or 0)
+
+
+def _encoded(encoding: Any) -> Encoded:
+    features = {
+        "input_ids": encoding.ids,
+        "attention_mask": encoding.attention_mask,
+        "token_type_ids": encoding.type_ids,
+    }
+    unseen = sum(len(more.ids) - sum(more.special_tokens_mask) for more in encoding.overflowing)
+    return Encoded(len(encoding.ids), unseen, features)
+
+
+def _padded(rows: list[list[int]], width: int, fill: int, dtype: Any) -> Any:
+    batch = np.full((len(rows), width), fill, dtype=dtype)
+    for position, row in enumerate(rows):
+        batch[position, : len(row)] = row
+    return batch

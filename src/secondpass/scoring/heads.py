@@ -1,0 +1,108 @@
+"""From a model's raw outputs to one value: what each label means, and what the model says of it."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from secondpass.errors import ModelError
+from secondpass.scores import Scale, ScaleKind
+
+_POSITIVE = ("entailment", "relevant", "positive", "yes", "true")
+_SQUASHED = {"sigmoid": ScaleKind.PROBABILITY, "softmax": ScaleKind.PROBABILITY}
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """How a row of raw outputs is read.
+
+    :param labels: How many outputs the model has for each pair.
+    :param positive: The column that means "relevant".
+    :param scale: What the value means.
+    """
+
+    labels: int
+    positive: int
+    scale: Scale
+
+    def value(self, row: Sequence[float]) -> float:
+        """Return one value from a row of ``labels`` outputs, higher is better.
+
+        One label is its own value. With more, the value is the log-odds of the positive label against all others,
+        ``z_p - log(sum(exp(z_i), i != p))``, so that the logistic function of it is the softmax probability. Outputs
+        that are probabilities already stay as they are. NaN or infinity in the row come through as NaN or infinity.
+        """
+        if self.labels == 1 or self.scale.kind is ScaleKind.PROBABILITY:
+            return row[self.positive]
+        others = [output for column, output in enumerate(row) if column != self.positive]
+        top = max(others)
+        if not math.isfinite(top):
+            return math.nan
+        return row[self.positive] - (top + math.log(sum(math.exp(output - top) for output in others)))
+
+
+def read_head(config: Mapping[str, Any], labels: int, squashed_by: str = "", label: int | None = None) -> Head:
+    """Find out how to read a model from its ``config.json``.
+
+    :param config: The configuration, possibly empty.
+    :param labels: How many outputs the model has for each pair.
+    :param squashed_by: ``"sigmoid"`` or ``"softmax"`` where the model itself ends in one.
+    :param label: The positive column, where the user says which it is.
+    :raises ModelError: If several labels leave open which one means "relevant".
+    """
+    declared = squashed_by or _declared_activation(config) or "nothing declared"
+    scale = Scale(_SQUASHED.get(squashed_by, ScaleKind.LOGIT), declared=declared)
+    return Head(labels, _positive_label(config, labels, label), scale)
+
+
+def read_max_length(requested: int | None, config: Mapping[str, Any], tokenizer_config: Mapping[str, Any]) -> int:
+    """Return the longest pair that the model reads, in tokens: what was asked for, else the smallest declared limit.
+
+    :raises ModelError: If more was asked for than the model has positions, or less than a pair needs.
+    """
+    declared = [
+        int(limit)
+        for limit in (tokenizer_config.get("model_max_length"), _positions(config))
+        if isinstance(limit, int | float) and 0 < limit < 1_000_000  # tokenizers say 1e30 for "no limit"
+    ]
+    if requested is None:
+        return min(declared, default=512)
+    positions = _positions(config)
+    if requested < 8 or (positions and requested > positions):
+        raise ModelError(f"max_length must be from 8 to {positions or 'the model’s'} tokens, got {requested}")
+    return requested
+
+
+def _positions(config: Mapping[str, Any]) -> int | None:
+    """Return how many tokens the model has positions for; RoBERTa's family counts its padding index as well."""
+    positions = config.get("max_position_embeddings")
+    if not isinstance(positions, int) or positions <= 0:
+        return None
+    offset = config.get("pad_token_id", 1) + 1 if config.get("model_type") in {"roberta", "xlm-roberta", "camembert"} else 0
+    return positions - offset
+
+
+def _declared_activation(config: Mapping[str, Any]) -> str:
+    nested = config.get("sentence_transformers") or {}
+    declared = nested.get("activation_fn") or config.get("sbert_ce_default_activation_function") or ""
+    return str(declared).rsplit(".", 1)[-1]
+
+
+def _positive_label(config: Mapping[str, Any], labels: int, label: int | None) -> int:
+    if label is not None:
+        if not 0 <= label < labels:
+            raise ModelError(f"label must be a column from 0 to {labels - 1}, got {label}")
+        return label
+    if labels <= 1:
+        return 0
+    names = {int(column): str(name).casefold() for column, name in (config.get("id2label") or {}).items()}
+    for wanted in _POSITIVE:
+        for column, name in names.items():
+            if name == wanted and column < labels:
+                return column
+    if labels == 2:
+        return 1
+    raise ModelError(
+        f"the model has {labels} labels ({', '.join(names.values()) or 'unnamed'}) and none is named entailment or "
+        "relevant: say which column means relevant with LoadOptions(label=...)"
+    )

@@ -1,0 +1,124 @@
+"""A model's files: in a folder, or on the Hugging Face hub. The one place that knows the hub."""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from secondpass.errors import ModelError, ModelNotFound
+
+GRAPHS = ("model.onnx", "onnx/model.onnx")
+_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+_COMMON = ["*.json", "*.txt", "*.model", "*.jinja"]
+_PATTERNS = {"onnx": [*_COMMON, *GRAPHS, "model.onnx_data", "onnx/model.onnx_data"]}
+_TORCH_PATTERNS = [*_COMMON, "*.safetensors", "*.py"]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFolder:
+    """Where a model's files are, and which revision of them, if a hub gave one."""
+
+    path: Path
+    revision: str | None = None
+
+    @property
+    def graph(self) -> Path | None:
+        """The ONNX file, if there is one beside a ``tokenizer.json``."""
+        if not (self.path / "tokenizer.json").is_file():
+            return None
+        return next((self.path / name for name in GRAPHS if (self.path / name).is_file()), None)
+
+    @property
+    def has_checkpoint(self) -> bool:
+        """Whether there are safetensors weights."""
+        return (self.path / "config.json").is_file() and any(self.path.rglob("*.safetensors"))
+
+    def json(self, name: str) -> Mapping[str, Any]:
+        """Return a JSON file's content, empty where there is no such file.
+
+        :raises ModelError: If the file isn't a JSON object.
+        """
+        try:
+            content = json.loads((self.path / name).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        except ValueError as error:
+            raise ModelError(f"{name} in {self.path} must be JSON: {error}") from error
+        if not isinstance(content, dict):
+            raise ModelError(f"{name} in {self.path} must hold a JSON object, got {type(content).__name__}")
+        return content
+
+
+@dataclass(frozen=True, slots=True)
+class HubAccess:
+    """How the hub may be used.
+
+    :param revision: A branch, a tag or a commit; None takes the default branch.
+    :param local_files_only: Take what the cache has, and never ask the hub.
+    :param cache_folder: The hub's cache; None takes the hub library's own.
+    """
+
+    revision: str | None = None
+    local_files_only: bool = False
+    cache_folder: str | None = None
+
+
+def find_model(model: str, engine: str, hub: HubAccess) -> ModelFolder:
+    """Return the model's folder: the path itself where it is one, else what the hub has under this id.
+
+    :param engine: ``"onnx"`` or another engine; decides which of the hub's files are fetched.
+    :raises ModelNotFound: If there is no such folder or hub id, or the hub can't be reached.
+    """
+    path = Path(model).expanduser()
+    if path.is_dir():
+        return ModelFolder(path)
+    if path.exists() or not _HUB_ID.fullmatch(model):
+        raise ModelNotFound(f"model must be a folder or a hub id such as owner/name, and {model!r} is neither")
+    return _from_hub(model, _PATTERNS.get(engine, _TORCH_PATTERNS), hub)
+
+
+def describe_contents(folder: ModelFolder) -> str:
+    """Say what weights a folder has, for an error."""
+    pickles = sorted(path.name for pattern in ("*.bin", "*.pt", "*.pth", "*.ckpt") for path in folder.path.glob(pattern))
+    if pickles:
+        return f"only pickled weights ({', '.join(pickles)}), which can run code and are never opened: convert them to safetensors"
+    names = sorted(path.name for path in folder.path.iterdir())[:8]
+    return f"none of these ({', '.join(names) or 'it is empty'})"
+
+
+def weights_hash(*files: Path) -> str:
+    """Return a hash over the files' contents, in the order of their names."""
+    digest = hashlib.sha256()
+    for file in sorted(files):
+        with file.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()[:32]
+
+
+def _from_hub(model: str, patterns: list[str], hub: HubAccess) -> ModelFolder:
+    import huggingface_hub  # costs a quarter of a second, and a model in a folder never needs it
+    from huggingface_hub import errors
+
+    try:
+        path = huggingface_hub.snapshot_download(
+            model,
+            revision=hub.revision,
+            cache_dir=hub.cache_folder,
+            local_files_only=hub.local_files_only,
+            allow_patterns=patterns,
+            ignore_patterns=["openvino/*"],
+        )
+    except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError, errors.HFValidationError) as error:
+        at = f" at revision {hub.revision!r}" if hub.revision else ""
+        raise ModelNotFound(
+            f"no folder and no hub model {model!r}{at} (a private one needs HF_TOKEN): {str(error).splitlines()[0]}"
+        ) from error
+    except (errors.HfHubHTTPError, errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, OSError) as error:
+        raise ModelNotFound(
+            f"{model!r} is no folder, isn't in the hub's cache, and the hub can't be reached "
+            f"({type(error).__name__}): give a folder, or load it once with a connection"
+        ) from error
+    return ModelFolder(Path(path), Path(path).name)

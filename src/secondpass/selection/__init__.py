@@ -1,0 +1,1 @@
+"""Which candidates the reader sees: pure functions over records, run in one order by ``select``."""

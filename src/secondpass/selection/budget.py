@@ -1,0 +1,111 @@
+"""The context budget: how many of the reader LLM's tokens the kept texts may take together."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from secondpass.candidates import Candidate
+from secondpass.errors import BudgetError
+from secondpass.selection.llm import Room, room_of
+from secondpass.selection.tokens import TokenCounter, as_counter
+
+
+@dataclass(frozen=True, slots=True)
+class ContextBudget:
+    """A hard ceiling for the kept texts, counted on the joined text as the reader will see it.
+
+    :param max_tokens: The ceiling; 0 keeps nothing.
+    :param counter: Counts the reader's tokens: a tiktoken encoding, a Hugging Face tokenizer, any callable from text
+        to tokens or their number; None takes a stated estimate on the safe side.
+    :param separator: What stands between two items in the prompt.
+    :param template: How one item is written, with the fields ``{text}`` (required), ``{index}`` (from 1, in reading
+        order), ``{id}`` and ``{source}``.
+    :param origin: Where the number comes from, in words, for the report.
+    :raises BudgetError: If the ceiling is negative or no whole number, or the template can't be filled.
+    """
+
+    max_tokens: int
+    counter: object = None
+    separator: str = "\n\n"
+    template: str = "{text}"
+    origin: str = ""
+
+    def __post_init__(self) -> None:
+        """Check the settings and find the counter."""
+        if isinstance(self.max_tokens, bool) or not isinstance(self.max_tokens, int):
+            raise BudgetError(f"max_tokens must be a whole number of tokens, got {self.max_tokens!r}")
+        if self.max_tokens < 0:
+            raise BudgetError(f"max_tokens must be 0 or more, got {self.max_tokens}{self.origin and f' ({self.origin})'}")
+        object.__setattr__(self, "counter", as_counter(self.counter))
+        _check_template(self.template)
+
+    @classmethod
+    def for_llm(
+        cls,
+        llm: object,
+        *,
+        reserve: int | None = None,
+        prompt: str = "",
+        question: str = "",
+        history: Any = (),
+        counter: object = None,
+        **layout: str,
+    ) -> "ContextBudget":
+        """Compute the budget from what an LLM says of itself: window - output - prompt - question - history.
+
+        :param llm: A LangChain chat model (its ``profile``) or a LlamaIndex LLM (its ``metadata``).
+        :param reserve: Tokens kept free for the answer; None takes what the LLM states, and is an error where it
+            states nothing.
+        :param prompt: The prompt's own words, system prompt included, without question, history and context.
+        :param question: The question, as the prompt will hold it.
+        :param history: Earlier messages: strings, or either framework's messages.
+        :param counter: As in the constructor; it counts the prompt, question and history too.
+        :param layout: ``separator`` and ``template``, as in the constructor.
+        :raises BudgetError: If the window or the reserve isn't known, or nothing is left for the context.
+        """
+        count = as_counter(counter)
+        room = Room(room_of(llm, reserve), prompt=prompt, question=question, history=history)
+        return cls(room.left(count), counter=count, origin=room.story(count), **layout)
+
+    @property
+    def counting(self) -> TokenCounter:
+        """The counter, whatever it was made from."""
+        return as_counter(self.counter)
+
+    def render(self, index: int, candidate: Candidate, text: str) -> str:
+        """Write one item as the prompt will hold it."""
+        return self.template.format(text=text, index=index, id=candidate.id or "", source=candidate.source or "")
+
+    def join(self, items: list[tuple[Candidate, str]]) -> str:
+        """Write all items, in reading order, as the prompt will hold them."""
+        rendered = (self.render(index, *item) for index, item in enumerate(items, start=1))
+        return self.separator.join(rendered)
+
+
+BudgetSource = int | ContextBudget | Callable[..., int | ContextBudget]
+"""What the doors take as a budget: tokens, a record, or a callable of the query that is asked anew for each call."""
+
+
+def as_budget(source: BudgetSource | None, query: str) -> ContextBudget | None:
+    """Make a record of whatever a door was given as its budget.
+
+    :raises BudgetError: If it is none of the accepted forms.
+    """
+    if callable(source):
+        source = source(query)
+    if source is None or isinstance(source, ContextBudget):
+        return source
+    return ContextBudget(source)
+
+
+def _check_template(template: str) -> None:
+    mark = "\x00text\x00"
+    try:
+        filled = template.format(text=mark, index=1, id="", source="")
+    except (KeyError, IndexError, ValueError) as error:
+        raise BudgetError(
+            f"the template must be a format string with {{text}}, and may use {{index}}, {{id}} and {{source}}; "
+            f"got {template!r}"
+        ) from error
+    if mark not in filled:
+        raise BudgetError(f"the template must hold {{text}}, got {template!r}")

@@ -1,0 +1,95 @@
+"""What an LLM says of its own context window, and what of it is taken before any candidate comes."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from secondpass.errors import BudgetError
+from secondpass.selection.tokens import TokenCounter
+
+MESSAGE_OVERHEAD = 4
+"""Tokens that a chat format adds to each message for its role and its marks (OpenAI's chat format takes 3 to 4)."""
+
+
+class Window(NamedTuple):
+    """An LLM's context window and what of it the answer will take, in tokens."""
+
+    size: int
+    reserve: int
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """A window, and what stands in it besides the context."""
+
+    window: Window
+    prompt: str
+    question: str
+    history: Any
+
+    def left(self, counter: TokenCounter) -> int:
+        """Return the tokens left for the context.
+
+        :raises BudgetError: If there are none.
+        """
+        left = self.window.size - self.window.reserve - sum(self._taken(counter).values())
+        if left <= 0:
+            raise BudgetError(f"nothing is left for the context: {self.story(counter)} leaves {left} tokens")
+        return left
+
+    def story(self, counter: TokenCounter) -> str:
+        """Return the sum in words."""
+        taken = "".join(f" - {name} {tokens}" for name, tokens in self._taken(counter).items())
+        return f"window {self.window.size} - output {self.window.reserve}{taken}, {counter.name} tokens"
+
+    def _taken(self, counter: TokenCounter) -> dict[str, int]:
+        messages = [_message_text(message) for message in _messages(self.history)]
+        return {
+            "prompt": counter.count(self.prompt) + MESSAGE_OVERHEAD if self.prompt else 0,
+            "question": counter.count(self.question) + MESSAGE_OVERHEAD if self.question else 0,
+            "history": sum(counter.count(text) + MESSAGE_OVERHEAD for text in messages),
+        }
+
+
+def room_of(llm: object, reserve: int | None) -> Window:
+    """Read the window from a LlamaIndex LLM's ``metadata`` or a LangChain chat model's ``profile``.
+
+    :raises BudgetError: If the LLM doesn't state its window, or neither it nor the caller states the reserve.
+    """
+    metadata = getattr(llm, "metadata", None)
+    if hasattr(metadata, "context_window"):
+        size, stated = metadata.context_window, metadata.num_output
+    else:
+        profile = getattr(llm, "profile", None) or {}
+        size, stated = profile.get("max_input_tokens"), getattr(llm, "max_tokens", None)
+    if not _positive(size):
+        raise BudgetError(
+            f"{type(llm).__name__} doesn't state its context window (a LangChain model in profile['max_input_tokens'], "
+            f"a LlamaIndex LLM in metadata.context_window), got {size!r}: give ContextBudget(max_tokens=...) instead"
+        )
+    if reserve is None and not _positive(stated):
+        raise BudgetError(
+            f"{type(llm).__name__} doesn't state how long its answers may get (got {stated!r}): "
+            "give reserve=..., the tokens to keep free for the answer"
+        )
+    if reserve is not None and reserve < 0:
+        raise BudgetError(f"reserve must be 0 or more tokens, got {reserve}")
+    return Window(int(size), int(stated if reserve is None else reserve))
+
+
+def _positive(number: object) -> bool:
+    return isinstance(number, int) and number > 0
+
+
+def _messages(history: Any) -> Iterable[Any]:
+    return [history] if isinstance(history, str) else history or ()
+
+
+def _message_text(message: Any) -> str:
+    """Return the text of a string or of either framework's message, whose content may be a list of blocks."""
+    content = getattr(message, "content", message)
+    if content is None:
+        return ""
+    if isinstance(content, list | tuple):
+        return "\n".join(_message_text(part.get("text", "") if isinstance(part, dict) else part) for part in content)
+    return content if isinstance(content, str) else str(content)
