@@ -117,8 +117,7 @@ class Reranker:
             return _Scoring(outcomes, None, (), None)
         started = time.perf_counter()
         try:
-            if not query.strip():
-                raise InputError("the query is empty: there is nothing to read the candidates for")
+            _check_query(query)
             scored = self.scorer.score_pairs([Pair(query, candidates[p].text) for p in readable], call=call)
             _check_usable(scored, len(readable))
         except (ScoringError, InputError) as error:
@@ -166,6 +165,11 @@ class Reranker:
 def _best_first(judged: Judged) -> tuple[bool, float, int]:
     value = judged.fused if judged.fused is not None else judged.score
     return value is None, -(value or 0.0), judged.rank_before
+
+
+def _check_query(query: str) -> None:
+    if not query.strip():
+        raise InputError("the query must hold a question, and it is empty: there is nothing to read candidates for")
 
 
 def _check_usable(scored: Scored, pairs: int) -> None:

@@ -12,7 +12,10 @@ def as_text(ranking: Ranking) -> str:
     if ranking.degraded:
         lines.append(f"DEGRADED, {ranking.degraded}")
     tokens = "" if ranking.tokens is None else f", {ranking.tokens} tokens"
-    lines += [f"kept {len(ranking.kept)}{tokens}", f"{'rank':>6} {'was':>4} {'prob':>6} {'score':>7} {'tokens':>6}  text"]
+    lines += [
+        f"kept {len(ranking.kept)}{tokens}",
+        f"{'rank':>6} {'was':>4} {'prob':>6} {'score':>7} {'tokens':>6}  text",
+    ]
     for kept in ranking.kept:
         count = "-" if kept.tokens is None else str(kept.tokens)
         lines.append(f"{kept.rank:>6} {_figures(kept)} {count:>6}  {_start(kept.text)}")

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -87,7 +87,7 @@ class EngineSettings:
     name: str
     folder: Path
     revision: str | None = None
-    request: Request = Request()
+    request: Request = field(default_factory=Request)
     max_length: int | None = None
     label: int | None = None
     trust_remote_code: bool = False

@@ -78,8 +78,8 @@ def _positions(config: Mapping[str, Any]) -> int | None:
     positions = config.get("max_position_embeddings")
     if not isinstance(positions, int) or positions <= 0:
         return None
-    offset = config.get("pad_token_id", 1) + 1 if config.get("model_type") in {"roberta", "xlm-roberta", "camembert"} else 0
-    return positions - offset
+    padded = config.get("model_type") in {"roberta", "xlm-roberta", "camembert"}
+    return positions - (config.get("pad_token_id", 1) + 1 if padded else 0)
 
 
 def _declared_activation(config: Mapping[str, Any]) -> str:

@@ -82,9 +82,14 @@ def find_model(model: str, engine: str, hub: HubAccess) -> ModelFolder:
 
 def describe_contents(folder: ModelFolder) -> str:
     """Say what weights a folder has, for an error."""
-    pickles = sorted(path.name for pattern in ("*.bin", "*.pt", "*.pth", "*.ckpt") for path in folder.path.glob(pattern))
+    pickles = sorted(
+        path.name for pattern in ("*.bin", "*.pt", "*.pth", "*.ckpt") for path in folder.path.glob(pattern)
+    )
     if pickles:
-        return f"only pickled weights ({', '.join(pickles)}), which can run code and are never opened: convert them to safetensors"
+        return (
+            f"only pickled weights ({', '.join(pickles)}), which can run code and are never opened: "
+            "convert them to safetensors"
+        )
     names = sorted(path.name for path in folder.path.iterdir())[:8]
     return f"none of these ({', '.join(names) or 'it is empty'})"
 

@@ -35,7 +35,8 @@ class ContextBudget:
         if isinstance(self.max_tokens, bool) or not isinstance(self.max_tokens, int):
             raise BudgetError(f"max_tokens must be a whole number of tokens, got {self.max_tokens!r}")
         if self.max_tokens < 0:
-            raise BudgetError(f"max_tokens must be 0 or more, got {self.max_tokens}{self.origin and f' ({self.origin})'}")
+            origin = f" ({self.origin})" if self.origin else ""
+            raise BudgetError(f"max_tokens must be 0 or more, got {self.max_tokens}{origin}")
         object.__setattr__(self, "counter", as_counter(self.counter))
         _check_template(self.template)
 

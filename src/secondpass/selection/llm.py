@@ -56,7 +56,7 @@ def room_of(llm: object, reserve: int | None) -> Window:
 
     :raises BudgetError: If the LLM doesn't state its window, or neither it nor the caller states the reserve.
     """
-    metadata = getattr(llm, "metadata", None)
+    metadata: Any = getattr(llm, "metadata", None)
     if hasattr(metadata, "context_window"):
         size, stated = metadata.context_window, metadata.num_output
     else:

@@ -58,7 +58,7 @@ def _squashed_by(makers: dict[str, Any], output: str) -> str:
 
 
 def _model_class() -> Any:
-    """Declare ``ModelProto { graph = 7 }``, ``GraphProto { node = 1 }`` and ``NodeProto { input, output, op_type }``."""
+    """Declare ``ModelProto { graph }``, ``GraphProto { node }`` and ``NodeProto { input, output, op_type }``."""
     file = descriptor_pb2.FileDescriptorProto(name="secondpass_onnx.proto", package="secondpass_onnx", syntax="proto2")
     kinds = descriptor_pb2.FieldDescriptorProto
     for message, fields in {

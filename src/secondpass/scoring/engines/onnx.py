@@ -17,12 +17,11 @@ from secondpass.scoring.engines.graph import GraphFacts, read_graph
 from secondpass.scoring.heads import read_head, read_max_length
 from secondpass.scoring.model_files import ModelFolder, describe_contents, weights_hash
 
-_ORT_ERRORS = tuple(
-    error
-    for error in vars(ort_errors).values()
-    if isinstance(error, type) and issubclass(error, Exception)
+_ORT_ERRORS: tuple[type[Exception], ...] = tuple(
+    error for error in vars(ort_errors).values() if isinstance(error, type) and issubclass(error, Exception)
 )
-_FOREIGN = (*_ORT_ERRORS, RuntimeError, ValueError, TypeError, MemoryError)
+_FOREIGN: tuple[type[Exception], ...] = (*_ORT_ERRORS, RuntimeError, ValueError, TypeError, MemoryError)
+_OUT_OF_MEMORY: tuple[type[Exception], ...] = (*_ORT_ERRORS, MemoryError)
 _DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(double)": "float64"}
 
 
@@ -44,7 +43,8 @@ class OnnxEngine:
         folder = ModelFolder(settings.folder, settings.revision)
         if folder.graph is None:
             raise ModelError(
-                f"the onnx engine needs model.onnx and tokenizer.json in {folder.path}, and finds {describe_contents(folder)}"
+                f"the onnx engine needs model.onnx and tokenizer.json in {folder.path}, "
+                f"and finds {describe_contents(folder)}"
             )
         self._graph = folder.graph
         self._hardware = hardware()
@@ -78,7 +78,7 @@ class OnnxEngine:
         with scoring_errors("onnxruntime", _FOREIGN):
             try:
                 (output,) = self._open().run([self._output.name], feeds)
-            except (MemoryError, *_ORT_ERRORS) as error:
+            except _OUT_OF_MEMORY as error:
                 if isinstance(error, MemoryError) or "allocate memory" in str(error):
                     raise OutOfMemory(f"onnxruntime had no room for {len(batch)} pairs of {longest} tokens") from error
                 raise
@@ -88,14 +88,12 @@ class OnnxEngine:
                 f"{self.facts.spec.name}: a batch of {len(batch)} pairs must give ({len(batch)}, "
                 f"{self.facts.head.labels}) outputs, got {rows.shape}"
             )
-        return rows.reshape(len(batch), -1).tolist()  # type: ignore[no-any-return]  # numpy types tolist as Any
+        return rows.reshape(len(batch), -1).tolist()
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Count each text's tokens, special tokens left out."""
-        counts = []
-        for encoding in self._tokenizer.encode_batch(list(texts), add_special_tokens=False):
-            counts.append(len(encoding.ids) + sum(len(more.ids) for more in encoding.overflowing))
-        return counts
+        encodings = self._tokenizer.encode_batch(list(texts), add_special_tokens=False)
+        return [len(one.ids) + sum(len(more.ids) for more in one.overflowing) for one in encodings]
 
     def release(self) -> None:
         """Drop the session; the next ``forward`` opens it again."""
@@ -142,7 +140,9 @@ def _integer(declared: str) -> Any:
 def _dtype(requested: str, graph: GraphFacts, output: Any) -> str:
     dtype = "int8" if graph.quantised else _DTYPES.get(output.type, output.type)
     if requested not in {"auto", dtype}:
-        raise DeviceError(f"dtype {requested!r} was asked for, and this ONNX graph computes in {dtype}: leave it at auto")
+        raise DeviceError(
+            f"dtype {requested!r} was asked for, and this ONNX graph computes in {dtype}: leave it at auto"
+        )
     return dtype
 
 
@@ -159,7 +159,8 @@ def _label_count(output: Any, config: Mapping[str, Any]) -> int:
     shape = list(output.shape)
     if len(shape) > 2:
         raise ModelError(
-            f"a cross-encoder's output must be (pairs, labels), and {output.name!r} is {shape}: is this an embedding model?"
+            f"a cross-encoder's output must be (pairs, labels), and {output.name!r} is {shape}: "
+            "is this an embedding model?"
         )
     if len(shape) == 2 and isinstance(shape[1], int):
         return shape[1]
@@ -170,7 +171,7 @@ def _tokenizer(path: Path, max_length: int) -> Tokenizer:
     """Open the tokeniser and set it once and for all: changing it later would race with other threads."""
     try:
         tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:  # noqa: BLE001 - the library raises plain Exception and nothing finer
+    except Exception as error:
         raise ModelError(f"{path} can't be opened as a tokeniser: {error!s:.300}") from error
     tokenizer.no_padding()
     tokenizer.enable_truncation(max_length, strategy="longest_first")

@@ -54,7 +54,7 @@ def pack_linears(model: nn.Module) -> int:
 
 
 def _works() -> bool:
-    if not torch.backends.mkldnn.is_available() or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+    if not torch._C._has_mkldnn or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
         return False
     with torch.inference_mode():
         linear, rows = nn.Linear(48, 32), torch.linspace(-1, 1, 7 * 48).reshape(7, 48)
