@@ -37,11 +37,14 @@ class Candidate:
             raise InputError(f"a candidate's text must be a string, got {type(self.text).__name__}: {self.text!r:.80}")
         if self.prompt_text is not None and not isinstance(self.prompt_text, str):
             raise InputError(f"prompt_text must be a string or None, got {type(self.prompt_text).__name__}")
-        if self.rank is not None and int(self.rank) < 1:
-            raise InputError(f"a first-stage rank counts from 1, got {self.rank!r}")
+        rank = _number("rank", self.rank)
+        if rank is not None and (rank < 1 or rank != int(rank)):
+            raise InputError(f"a first-stage rank must be a whole number from 1, got {self.rank!r}")
+        if not isinstance(self.signals, Mapping):
+            raise InputError(f"signals must map names to numbers, got {type(self.signals).__name__}")
         set_ = object.__setattr__
         set_(self, "score", _number("score", self.score))
-        set_(self, "rank", None if self.rank is None else int(self.rank))
+        set_(self, "rank", None if rank is None else int(rank))
         signals = {name: _number(f"signal {name!r}", value) for name, value in self.signals.items()}
         set_(self, "signals", {name: value for name, value in signals.items() if value is not None})
 
@@ -91,6 +94,6 @@ def _number(name: str, value: object) -> float | None:
         return None
     try:
         number = float(value)  # type: ignore[arg-type]  # anything with __float__, numpy's scalars among them
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise InputError(f"a candidate's {name} must be a number or None, got {value!r:.80}") from error
     return number if math.isfinite(number) else None

@@ -59,7 +59,7 @@ def root(
         bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
     ] = False,
 ) -> None:
-    """The second pass of retrieval: rerank candidates and trim them to an LLM's context budget."""
+    """Rerank candidates and trim them to an LLM's context budget: the second pass of retrieval."""
 
 
 @app.command(short_help="Ask Python's language reference, with real models.")
@@ -77,6 +77,7 @@ def demo(
 
 @app.command(short_help="Rerank JSON Lines.")
 def rerank(
+    *,
     model: Annotated[
         str, typer.Option(help="A folder, a hub id, or 'overlap': shared words, a stand-in that needs no model.")
     ],
@@ -197,7 +198,7 @@ def _writing(path: Path | None) -> Any:
 def _progress(files: _Files) -> Iterator[Any]:
     """Show progress where somebody watches, and the rankings don't go to the same terminal."""
     if not sys.stderr.isatty() or (files.target is None and sys.stdout.isatty()):
-        yield lambda text: None
+        yield lambda _text: None
         return
     with _console(stderr=True).status("reranking") as status:
         yield status.update
@@ -211,8 +212,9 @@ def _print_findings(findings: tuple[doctor_room.Finding, ...]) -> None:
         table.add_column(min_width=8)
         table.add_column(overflow="fold")
         for finding in (item for item in findings if item.area == area):
+            status = Text(finding.status, _STYLES[finding.status])
             advice = f"\n-> {finding.advice}" if finding.advice else ""
-            table.add_row(Text(finding.name), Text(finding.status, _STYLES[finding.status]), Text(finding.value + advice))
+            table.add_row(Text(finding.name), status, Text(finding.value + advice))
         console.print(Text(area, style="bold underline"), table, "", sep="\n")
     verdict = "the base install is broken" if doctor_room.is_broken(findings) else "the base install works"
     console.print(Text(verdict, style="bold"))

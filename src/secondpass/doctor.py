@@ -95,8 +95,11 @@ def _base() -> Iterator[Finding]:
             advice = f'pip install --force-reinstall "{_plain(requirement)}"'
             yield Finding("base", name, f"can't be imported: {error!s:.200}", Status.BROKEN, advice)
             continue
-        status, advice = (Status.OK, "") if _fits(requirement) else (Status.BROKEN, f'pip install "{_plain(requirement)}"')
-        yield Finding("base", name, version or "of unknown version", status, advice)
+        if _fits(requirement):
+            yield Finding("base", name, version or "")
+        else:
+            found = version or "of unknown version"
+            yield Finding("base", name, found, Status.BROKEN, f'pip install "{_plain(requirement)}"')
 
 
 def _extras() -> Iterator[Finding]:
@@ -175,7 +178,8 @@ def _hub_models() -> Iterator[Finding]:
 
 def _requirements(extra: str) -> list[Requirement]:
     """Return what an extra needs beside the base install; an empty name asks for the base install."""
-    stated = [Requirement(line) for line in importlib.metadata.requires(_NAME) or ()] if installed_version(_NAME) else []
+    lines = (importlib.metadata.requires(_NAME) or ()) if installed_version(_NAME) else ()
+    stated = map(Requirement, lines)
     return [item for item in stated if _needed(item, extra) and (not extra or not _needed(item, ""))]
 
 

@@ -1,7 +1,7 @@
 """Reranking JSON Lines: a question with its candidates on each line, and a ranking for each, one at a time."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,7 +79,8 @@ def _candidate(position: int, item: object) -> Candidate:
         _check(position, name, value)
     signals = item.get("signals") or {}
     for name, value in signals.items():
-        _require(isinstance(value, _NUMBER) or value is None, position, f"signal {name!r}", "a number", value)
+        if isinstance(value, bool) or not isinstance(value, (*_NUMBER, type(None))):
+            raise InputError(f"signal {name!r} of candidate {position} must be a number, got {value!r:.80}")
     given = {name: value for name, value in item.items() if value is not None} | {"signals": signals}
     if "id" in given:
         given["id"] = str(given["id"])
@@ -94,11 +95,8 @@ def _check(position: int, name: str, value: object) -> None:
     known = _KEYS.get(name)
     if known is None:
         raise InputError(f"candidate {position} has {name!r}, which isn't one of {', '.join(_KEYS)}")
-    optional = value is None and name != "text"
-    fits = isinstance(value, known) and not isinstance(value, bool)
-    _require(optional or fits, position, repr(name), " or ".join(kind.__name__ for kind in known), value)
-
-
-def _require(holds: bool, position: int, name: str, kind: str, value: object) -> None:
-    if not holds:
-        raise InputError(f"{name} of candidate {position} must be {kind}, got {value!r:.80}")
+    if value is None and name != "text":
+        return
+    if isinstance(value, bool) or not isinstance(value, known):
+        kinds = " or ".join(kind.__name__ for kind in known)
+        raise InputError(f"{name!r} of candidate {position} must be {kinds}, got {value!r:.80}")

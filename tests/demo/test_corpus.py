@@ -35,7 +35,7 @@ def test_no_word_is_lost_and_headings_lead_each_passage() -> None:
     passages = split_topics({"topic": f"Title\n*****\n\n{body}\n\nOther\n=====\n\nLast words.\n"})
     assert [passage.text.partition("\n\n")[0] for passage in passages] == ["Title"] * (len(passages) - 1) + ["Other"]
     told = [word for passage in passages for word in words(passage.text.partition("\n\n")[2])]
-    assert told == words(body) + ["Last", "words."]
+    assert told == [*words(body), "Last", "words."]
 
 
 def test_long_paragraph_is_cut_at_sentence_ends() -> None:

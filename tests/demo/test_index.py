@@ -50,7 +50,9 @@ def test_search_returns_candidates_nearest_first(tmp_path: Path) -> None:
     query = embedder.embed_query("zebra zoo")
     found = index.search(query, limit=100)
     assert [candidate.rank for candidate in found] == [1, 2, 3, 4]
-    assert found[0].id == "t#2" and found[0].payload == PASSAGES[1] and found[0].source == "chroma"
+    assert found[0].id == "t#2"
+    assert found[0].payload == PASSAGES[1]
+    assert found[0].source == "chroma"
     cosines = embedder.embed_passages([candidate.text for candidate in found], silent) @ query
     assert [candidate.score for candidate in found] == pytest.approx(cosines.tolist(), abs=1e-5)
     assert cosines.tolist() == sorted(cosines.tolist(), reverse=True)
@@ -62,7 +64,8 @@ def test_second_opening_reuses_the_index(tmp_path: Path) -> None:
     embedder = LetterEmbedder()
     assert not PassageIndex(tmp_path, PASSAGES, embedder, silent).reused
     again = PassageIndex(tmp_path, PASSAGES, embedder, silent)
-    assert again.reused and embedder.passages_embedded == len(PASSAGES)
+    assert again.reused
+    assert embedder.passages_embedded == len(PASSAGES)
     assert again.search(embedder.embed_query("zoo"), 1)[0].id == "t#2"
 
 
@@ -115,4 +118,5 @@ def test_folder_that_is_a_file_is_a_typed_error(tmp_path: Path) -> None:
 def test_collection_name_is_one_that_chroma_takes() -> None:
     """The name holds Python's version and stays within Chroma's limits."""
     name = collection_name(PASSAGES, LetterEmbedder())
-    assert name.startswith("python-3") and len(name) <= 63
+    assert name.startswith("python-3")
+    assert len(name) <= 63

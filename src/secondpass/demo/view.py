@@ -39,7 +39,8 @@ class RichView:
         """Show a step while it runs: a bar once it tells how far it is, and a plain line where nobody watches."""
         columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(30), TaskProgressColumn())
         watched = self._err.is_terminal
-        with Progress(*columns, TimeElapsedColumn(), console=self._err, transient=True, disable=not watched) as progress:
+        bar = Progress(*columns, TimeElapsedColumn(), console=self._err, transient=True, disable=not watched)
+        with bar as progress:
             yield _Reporter(progress, progress.add_task(name, total=None), None if watched else self._err)
 
     def ready(self, setup: tuple[Stage, ...]) -> None:

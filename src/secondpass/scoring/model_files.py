@@ -11,7 +11,7 @@ from typing import Any
 from secondpass.errors import ModelError, ModelNotFound
 
 GRAPHS = ("model.onnx", "onnx/model.onnx")
-_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+_HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 _COMMON = ["*.json", "*.txt", "*.model", "*.jinja"]
 _PATTERNS = {"onnx": [*_COMMON, *GRAPHS, "model.onnx_data", "onnx/model.onnx_data"]}
 _TORCH_PATTERNS = [*_COMMON, "*.safetensors", "*.py"]
@@ -23,6 +23,10 @@ class ModelFolder:
 
     path: Path
     revision: str | None = None
+
+    def name(self, given: str) -> str:
+        """Return what reports call the model: a hub's id as it was given, of a folder the last part alone."""
+        return given if self.revision else self.path.resolve().name
 
     @property
     def graph(self) -> Path | None:

@@ -93,7 +93,7 @@ def load_scorer(
     name, folder = _find(model, engine, device, hub)
     request = Request(device, dtype, options.batch_tokens, options.batch_size)
     settings = EngineSettings(
-        model, folder.path, folder.revision, request, max_length, options.label, options.trust_remote_code
+        folder.name(model), folder.path, folder.revision, request, max_length, options.label, options.trust_remote_code
     )
     entry = ENGINES[name]
     return CrossEncoder(getattr(importlib.import_module(entry.module), entry.factory)(settings))

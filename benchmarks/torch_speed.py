@@ -1,0 +1,86 @@
+"""The torch engine against ``CrossEncoder.predict``: same weights, same pairs, one run, the order alternated.
+
+usage: python benchmarks/torch_speed.py CANDIDATES.json CHECKPOINT [REPETITIONS]
+
+Every repetition takes the 100 candidates of another question. "passages" are the candidates as they are; "mixed"
+are 100 texts for the same question whose lengths are spread evenly on a logarithmic scale from 16 to 512 tokens,
+made by joining and cutting candidates. Both sides get the same strings and give raw logits.
+"""
+
+import json
+import random
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from sentence_transformers import CrossEncoder
+
+from secondpass import load_scorer
+from secondpass.scores import Pair, Score
+
+CANDIDATES = 100
+LONGEST = 512
+
+
+def main(candidates_file: str, checkpoint: str, repetitions: str = "7") -> None:
+    """Print seconds and the ratio for each kind of candidates."""
+    topics = json.loads(Path(candidates_file).read_text(encoding="utf-8"))
+    model = CrossEncoder(checkpoint, device="cpu", max_length=LONGEST)
+    scorer = load_scorer(checkpoint, engine="torch", device="cpu")
+
+    def theirs(pairs: Sequence[Pair]) -> list[float]:
+        return model.predict(list(pairs), activation_fn=torch.nn.Identity(), show_progress_bar=False).tolist()
+
+    def ours(pairs: Sequence[Pair]) -> list[float]:
+        return [o.value for o in scorer.score_pairs(pairs).outcomes if isinstance(o, Score)]
+
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {scorer!r}")
+    for kind, make in (("passages", passages), ("mixed", mixed)):
+        sets = [make(topics, number) for number in range(int(repetitions) + 1)]
+        tokens = statistics.mean(scorer.count_tokens([pair.text for pair in sets[1]]))
+        compare(f"{kind} ({tokens:.0f} tokens on average)", sets, theirs, ours)
+
+
+def compare(kind: str, sets: list[list[Pair]], theirs: Callable, ours: Callable) -> None:
+    """Run both sides on each set, the first set as warm-up, and print medians."""
+    times: dict[Callable, list[float]] = {theirs: [], ours: []}
+    worst = 0.0
+    for repetition, pairs in enumerate(sets):
+        answers = {}
+        for side in (theirs, ours) if repetition % 2 else (ours, theirs):
+            started = time.perf_counter()
+            answers[side] = side(pairs)
+            times[side].append(time.perf_counter() - started)
+        worst = max(worst, *(abs(a - b) for a, b in zip(answers[theirs], answers[ours], strict=True)))
+    a, b = times[theirs][1:], times[ours][1:]
+    ratios = sorted(x / y for x, y in zip(a, b, strict=True))
+    print(
+        f"{kind}: predict {statistics.median(a):.2f} s, secondpass {statistics.median(b):.2f} s, "
+        f"ratio {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f}), largest difference {worst:.1e}",
+        flush=True,
+    )
+
+
+def passages(topics: list, number: int) -> list[Pair]:
+    """Return one question's candidates."""
+    topic = topics[number]
+    return [Pair(topic["query"], hit["content"]) for hit in topic["hits"][:CANDIDATES]]
+
+
+def mixed(topics: list, number: int) -> list[Pair]:
+    """Return candidates whose lengths are spread evenly on a logarithmic scale."""
+    chance = random.Random(number)
+    words = " ".join(hit["content"] for hit in topics[number]["hits"]).split()
+    texts = []
+    for _ in range(CANDIDATES):
+        length = int(16 * (LONGEST / 16) ** chance.random() / 1.25)  # words; a word is about 1.25 tokens
+        start = chance.randrange(len(words) - length)
+        texts.append(" ".join(words[start : start + length]))
+    return [Pair(topics[number]["query"], text) for text in texts]
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

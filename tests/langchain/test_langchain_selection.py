@@ -1,0 +1,142 @@
+"""The compressor's settings of what is kept: top-n, budget, threshold, order."""
+
+from collections.abc import Callable
+
+import pytest
+from langchain_worlds import QUESTION, TEXTS, documents, ids, overlap_compressor, tokens
+
+from secondpass import ContextBudget, OverlapScorer, Reranker, Selection
+from secondpass.errors import BudgetError, ConfigurationError
+from secondpass.langchain import CrossEncoderCompressor
+
+EXACT = {"counter": tokens}  # "answer" counts 8 tokens, "rain" 8, "fast" 4, a separator 2
+
+
+def test_top_n_keeps_the_best() -> None:
+    """``top_n`` counts from the most relevant."""
+    assert ids(overlap_compressor(top_n=2).compress_documents(documents(), QUESTION)) == ["answer", "rain"]
+
+
+def test_budget_in_tokens_is_counted_by_the_safe_estimate() -> None:
+    """A whole number is a budget, and the ranking says that an estimate counted."""
+    ranking = overlap_compressor(budget=12).rank(documents(), QUESTION)
+    facts = ranking.stages[-1].facts
+    assert (facts["max_tokens"], facts["counter"], facts["exact"]) == (12, "estimate", False)
+    assert 0 < len(ranking) < len(TEXTS)
+
+
+@pytest.mark.parametrize(
+    ("limit", "kept"), [(7, ["fast"]), (8, ["answer"]), (17, ["answer", "fast"]), (18, ["answer", "rain"])]
+)
+def test_budget_record_counts_texts_and_separators_with_its_own_counter(limit: int, kept: list[str]) -> None:
+    """The joined texts take the budget up to its last token, and never one more."""
+    compressor = overlap_compressor(budget=ContextBudget(limit, **EXACT))
+    found = compressor.compress_documents(documents("fast", "rain", "answer"), QUESTION)
+    assert ids(found) == kept
+    assert len(tokens("\n\n".join(document.page_content for document in found))) <= limit
+
+
+def test_budget_of_zero_keeps_nothing() -> None:
+    """A budget of 0 is a budget."""
+    assert overlap_compressor(budget=0).compress_documents(documents(), QUESTION) == []
+
+
+def test_budget_callable_is_asked_with_each_query() -> None:
+    """A callable is asked anew for each call, with that call's question, and its answer counts for that call."""
+    asked: list[str] = []
+
+    def by_question(query: str) -> ContextBudget:
+        asked.append(query)
+        return ContextBudget(8 if query == QUESTION else 100, **EXACT)
+
+    compressor = overlap_compressor(budget=by_question)
+    sizes = [len(compressor.compress_documents(documents(), query)) for query in (QUESTION, "salt", QUESTION)]
+    assert asked == [QUESTION, "salt", QUESTION]
+    assert sizes == [1, 5, 1]
+
+
+async def test_budget_callable_is_asked_on_the_async_path_too() -> None:
+    """``acompress_documents`` asks the callable with the question."""
+    asked: list[str] = []
+    compressor = overlap_compressor(budget=lambda query: asked.append(query) or 4)
+    found = await compressor.acompress_documents(documents("fast"), QUESTION)
+    assert asked == [QUESTION]
+    assert ids(found) == ["fast"]
+
+
+@pytest.mark.parametrize("answer", [lambda query: -1, lambda query: "many"], ids=["negative", "word"])
+def test_budget_callable_that_gives_no_budget_raises(answer: Callable[[str], int]) -> None:
+    """A budget that can't be raises at the call, though failures degrade by default."""
+    with pytest.raises(BudgetError, match="max_tokens must be"):
+        overlap_compressor(budget=answer).compress_documents(documents(), QUESTION)
+
+
+def test_threshold_drops_what_is_likely_irrelevant() -> None:
+    """``min_probability`` keeps what the model holds for as likely or likelier."""
+    found = overlap_compressor(min_probability=0.6).compress_documents(documents(), QUESTION)
+    assert ids(found) == ["answer", "rain"]
+
+
+def test_min_keep_holds_the_best_above_the_threshold_in_any_case() -> None:
+    """Where nothing reaches the threshold, the best few stay."""
+    found = overlap_compressor(min_probability=0.95, min_keep=1).compress_documents(documents(), QUESTION)
+    assert ids(found) == ["answer"]
+
+
+@pytest.mark.parametrize(
+    ("order", "expected"),
+    [
+        ("relevance", ["answer", "rain", "fast"]),
+        ("original", ["answer", "fast", "rain"]),
+        ("ends", ["answer", "fast", "rain"]),
+    ],
+)
+def test_reading_order_is_chosen_after_the_selection(order: str, expected: list[str]) -> None:
+    """The three best are kept whatever the order, and the rank in the entry stays that of relevance."""
+    found = overlap_compressor(top_n=3, order=order).compress_documents(documents(), QUESTION)
+    assert ids(found) == expected
+    assert {document.id: document.metadata["secondpass"]["rank"] for document in found} == {
+        "answer": 1,
+        "rain": 2,
+        "fast": 3,
+    }
+
+
+def test_truncate_cuts_a_document_at_a_sentence_end() -> None:
+    """The first document that doesn't fit is cut, its copy holds the cut text, and the original stays whole."""
+    [long] = documents("answer")
+    long.page_content += " They come back in April, when the insects do."
+    compressor = overlap_compressor(budget=ContextBudget(10, **EXACT), policy="truncate")
+    [found] = compressor.compress_documents([long], QUESTION)
+    assert found.page_content == TEXTS["answer"]
+    assert long.page_content.endswith("insects do.")
+
+
+def test_prefix_stops_at_the_first_document_that_does_not_fit() -> None:
+    """With ``prefix`` nothing less relevant takes the room of what didn't fit."""
+    budget = ContextBudget(14, **EXACT)
+    assert ids(overlap_compressor(budget=budget).compress_documents(documents(), QUESTION)) == ["answer", "fast"]
+    assert ids(overlap_compressor(budget=budget, policy="prefix").compress_documents(documents(), QUESTION)) == [
+        "answer"
+    ]
+
+
+def test_rerankers_own_selection_holds_where_the_door_says_nothing() -> None:
+    """Settings of the shared reranker count, and a door's own setting takes the place of that one alone."""
+    reranker = Reranker(OverlapScorer(), selection=Selection(top_k=3, order="original"))
+    assert ids(CrossEncoderCompressor(reranker=reranker).compress_documents(documents(), QUESTION)) == [
+        "answer",
+        "fast",
+        "rain",
+    ]
+    narrower = CrossEncoderCompressor(reranker=reranker, top_n=2)
+    assert ids(narrower.compress_documents(documents(), QUESTION)) == ["answer", "rain"]
+
+
+def test_top_n_of_one_call_takes_the_place_of_the_compressors() -> None:
+    """``rank(top_n=...)`` counts for that call alone, and 0 is refused rather than taken for none."""
+    compressor = overlap_compressor(top_n=4)
+    sizes = [len(compressor.rank(documents(), QUESTION, top_n=n)) for n in (1, None)]
+    assert sizes == [1, 4]
+    with pytest.raises(ConfigurationError, match="top_k must be 1 or more"):
+        compressor.rank(documents(), QUESTION, top_n=0)

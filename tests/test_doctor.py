@@ -1,0 +1,80 @@
+"""The doctor: what it finds, what it advises, and when it fails."""
+
+import importlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("typer", reason="the extra cli isn't installed")
+from typer.testing import CliRunner
+
+from secondpass import doctor
+from secondpass.cli import app
+from secondpass.doctor import Finding, Status
+
+
+@pytest.fixture
+def empty_caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the doctor find no model of this machine's user."""
+    monkeypatch.setenv("SECONDPASS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+
+
+@pytest.mark.usefixtures("empty_caches")
+def test_doctor_reports_every_area_as_json() -> None:
+    """``doctor --json`` is a list of findings over all areas, and exit code 0 says that the base install works."""
+    result = CliRunner().invoke(app, ["doctor", "--json"])
+    findings = json.loads(result.stdout)
+    assert result.exit_code == 0
+    assert {finding["area"] for finding in findings} == {"machine", "base", "extras", "engines", "models"}
+    assert next(finding for finding in findings if finding["name"] == "onnx")["value"].startswith("cpu")
+
+
+def test_doctor_names_the_install_line_of_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An extra without its packages is optional, with the exact line that brings it."""
+    original = doctor.installed_version
+    monkeypatch.setattr(doctor, "installed_version", lambda name: None if name == "chromadb" else original(name))
+    found = {finding.name: finding for finding in doctor._extras()}
+    assert found["demo"].status is Status.OPTIONAL
+    assert "chromadb>=1.0" in found["demo"].value
+    assert found["demo"].advice == 'pip install "secondpass[demo]"'
+    assert found["cli"].status is Status.OK
+
+
+@pytest.mark.parametrize(("version", "status"), [("0.1", Status.BROKEN), ("99", Status.OK)])
+def test_doctor_checks_versions(monkeypatch: pytest.MonkeyPatch, version: str, status: Status) -> None:
+    """A package of the base install that is too old breaks it."""
+    original = doctor.installed_version
+    monkeypatch.setattr(doctor, "installed_version", lambda name: version if name == "numpy" else original(name))
+    assert next(finding for finding in doctor._base() if finding.name == "numpy").status is status
+
+
+@pytest.mark.usefixtures("empty_caches")
+def test_broken_base_install_is_exit_code_1(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A base package that can't be imported is named with what to do, and fails the command."""
+    original = importlib.import_module
+
+    def without(name: str) -> Any:
+        if name == "onnxruntime":
+            raise ImportError("libonnxruntime.so: cannot open shared object file")
+        return original(name)
+
+    monkeypatch.setattr(importlib, "import_module", without)
+    monkeypatch.setattr(doctor, "_engines", lambda: iter([Finding("engines", "onnx", "cpu")]))
+    result = CliRunner().invoke(app, ["doctor"])
+    assert result.exit_code == 1
+    assert "the base install is broken" in result.stdout
+    assert "--force-reinstall" in result.stdout
+    assert "cannot open shared object file" in result.stdout
+
+
+def test_driver_without_an_engine_that_sees_it_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An NVIDIA driver whose card no engine sees comes with what to install."""
+    monkeypatch.setattr(doctor, "ENGINES", {})
+    monkeypatch.setattr(shutil, "which", lambda name: "nvidia-smi")
+    (finding,) = doctor._engines()
+    assert finding.status is Status.PROBLEM
+    assert "CUDA build" in finding.advice
