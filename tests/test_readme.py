@@ -1,0 +1,63 @@
+"""The README's code runs as it stands, with the hub's model id replaced by a folder with real weights."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+README = Path(__file__).parents[1] / "README.md"
+HUB_ID = "cross-encoder/ms-marco-MiniLM-L6-v2"
+TEXTS = [
+    "The adult flea lives for two to three months if it finds a host; without one it starves within two weeks.",
+    "Fleas are wingless insects that feed on the blood of mammals and birds.",
+    "A flea can live up to a year under the right conditions.",
+    "A flea can live up to a year under the right conditions.",
+    "The market hall opens at nine o'clock and closes at six in the evening.",
+    "Flea eggs hatch within two days to two weeks, and the larvae spin cocoons in which they wait for a host to pass by.",
+]
+
+
+def block(name: str, model: Path) -> str:
+    """Return one of the README's Python blocks."""
+    found = re.search(rf"<!-- test: {name} -->\n```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    if found is None:
+        raise LookupError(name)
+    return found.group(1).replace(HUB_ID, str(model))
+
+
+def test_the_core_block_keeps_what_fits_and_reports_it(
+    reranker_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The plain Python block prints a context within its budget, and a report that names each reason."""
+    world: dict[str, object] = {"texts": TEXTS}
+    exec(block("core", reranker_folder), world)  # noqa: S102 - the README's own code is what is tested
+    printed = capsys.readouterr().out
+    assert "A flea can live up to a year" in printed
+    assert all(reason in printed for reason in ("over budget", "duplicate", "below threshold"))
+
+
+def test_the_langchain_block_runs_over_a_real_store(reranker_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The LangChain block answers from a vector store and prints the scores of the best."""
+    from langchain_core.embeddings import DeterministicFakeEmbedding
+    from langchain_core.vectorstores import InMemoryVectorStore
+
+    world: dict[str, object] = {
+        "vectorstore": InMemoryVectorStore.from_texts(TEXTS, DeterministicFakeEmbedding(size=16))
+    }
+    exec(block("langchain", reranker_folder), world)  # noqa: S102 - as above
+    assert "rank_before" in capsys.readouterr().out
+
+
+def test_the_llama_index_block_runs_in_a_query_engine(
+    reranker_folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The LlamaIndex block answers through a query engine, with the best text in the prompt of a mock model."""
+    from llama_index.core import Document, MockEmbedding, Settings, VectorStoreIndex
+    from llama_index.core.llms import MockLLM
+
+    monkeypatch.setattr(Settings, "_llm", MockLLM())
+    index = VectorStoreIndex.from_documents(
+        [Document(text=text) for text in TEXTS], embed_model=MockEmbedding(embed_dim=8)
+    )
+    exec(block("llama_index", reranker_folder), {"index": index})  # noqa: S102 - as above
+    assert "two to three months" in capsys.readouterr().out
