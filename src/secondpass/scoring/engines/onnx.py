@@ -55,13 +55,16 @@ class OnnxEngine:
         self._output = _score_output(session)
         config, tokenizer_config = folder.json("config.json"), folder.json("tokenizer_config.json")
         max_length = read_max_length(settings.max_length, config, tokenizer_config)
-        self._tokenizer = _tokenizer(folder.path / "tokenizer.json", max_length)
+        self._max_length = max_length
+        self._tokenizer = _tokenizer(folder.path / "tokenizer.json", None)
+        self._cutting = _tokenizer(folder.path / "tokenizer.json", max_length)
         self._pad_id = _pad_id(self._tokenizer, config, tokenizer_config)
         self.facts = self._read_facts(settings, config, max_length)
 
     def encode(self, pairs: Sequence[Pair]) -> list[Encoded]:
         """Tokenise pairs, truncated to the model's length."""
-        return [_encoded(encoding) for encoding in self._tokenizer.encode_batch([tuple(pair) for pair in pairs])]
+        whole = self._tokenizer.encode_batch([tuple(pair) for pair in pairs])
+        return [self._encoded(encoding, pair) for encoding, pair in zip(whole, pairs, strict=True)]
 
     def forward(self, batch: Sequence[Encoded]) -> list[list[float]]:
         """Return the raw outputs, a row for each pair.
@@ -92,8 +95,7 @@ class OnnxEngine:
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Count each text's tokens, special tokens left out."""
-        encodings = self._tokenizer.encode_batch(list(texts), add_special_tokens=False)
-        return [len(one.ids) + sum(len(more.ids) for more in one.overflowing) for one in encodings]
+        return [len(one.ids) for one in self._tokenizer.encode_batch(list(texts), add_special_tokens=False)]
 
     def release(self) -> None:
         """Drop the session; the next ``forward`` opens it again."""
@@ -109,6 +111,11 @@ class OnnxEngine:
             except _FOREIGN as error:
                 raise ModelError(f"onnxruntime can't open {self._graph}: {error!s:.300}") from error
         return self._session
+
+    def _encoded(self, whole: Any, pair: Pair) -> Encoded:
+        seen = whole if len(whole.ids) <= self._max_length else self._cutting.encode(*pair)
+        features = {"input_ids": seen.ids, "attention_mask": seen.attention_mask, "token_type_ids": seen.type_ids}
+        return Encoded(len(seen.ids), len(whole.ids) - len(seen.ids), features)
 
     def _read_facts(self, settings: EngineSettings, config: Mapping[str, Any], max_length: int) -> EngineFacts:
         graph = read_graph(self._graph, self._output.name)
@@ -167,14 +174,16 @@ def _label_count(output: Any, config: Mapping[str, Any]) -> int:
     return int(config.get("num_labels") or len(config.get("id2label") or {}) or 1) if len(shape) == 2 else 1
 
 
-def _tokenizer(path: Path, max_length: int) -> Tokenizer:
+def _tokenizer(path: Path, max_length: int | None) -> Tokenizer:
     """Open the tokeniser and set it once and for all: changing it later would race with other threads."""
     try:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:
         raise ModelError(f"{path} can't be opened as a tokeniser: {error!s:.300}") from error
     tokenizer.no_padding()
-    tokenizer.enable_truncation(max_length, strategy="longest_first")
+    tokenizer.no_truncation()
+    if max_length is not None:
+        tokenizer.enable_truncation(max_length, strategy="longest_first")
     return tokenizer
 
 
@@ -183,16 +192,6 @@ def _pad_id(tokenizer: Tokenizer, config: Mapping[str, Any], tokenizer_config: M
     token = declared.get("content") if isinstance(declared, dict) else declared
     found = tokenizer.token_to_id(token) if token else None
     return int(found if found is not None else config.get("pad_token_id") or 0)
-
-
-def _encoded(encoding: Any) -> Encoded:
-    features = {
-        "input_ids": encoding.ids,
-        "attention_mask": encoding.attention_mask,
-        "token_type_ids": encoding.type_ids,
-    }
-    unseen = sum(len(more.ids) - sum(more.special_tokens_mask) for more in encoding.overflowing)
-    return Encoded(len(encoding.ids), unseen, features)
 
 
 def _padded(rows: list[list[int]], width: int, fill: int, dtype: Any) -> Any:

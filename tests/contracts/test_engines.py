@@ -1,0 +1,246 @@
+"""One contract, held by every engine: tiny models of both, and the real weights where the assets are there."""
+
+import math
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from secondpass import Call, LoadOptions, load_scorer
+from secondpass.errors import ModelError
+from secondpass.scores import Pair, Score, ScaleKind, UnscoredReason
+from secondpass.scoring.cross_encoder import CrossEncoder
+
+QUERY = "how long does a flea live"
+TEXTS = [
+    "the cat sat on the mat",
+    "a bird flies",
+    "berlin is a city with many people and many museums and a river",
+    "fish",
+    "what does the python function of one and two and three numbers return",
+]
+
+Tiny = Callable[..., Path]
+
+
+@pytest.fixture(scope="module", params=["tiny-onnx", "tiny-torch", "real-torch", "real-onnx"])
+def scorer(request: pytest.FixtureRequest, tiny: Tiny) -> CrossEncoder:
+    """Every engine, with tiny and with real weights."""
+    size, engine = request.param.split("-")
+    if size == "tiny":
+        return load_scorer(str(tiny(engine)))
+    return load_scorer(str(request.getfixturevalue({"onnx": "reranker_folder", "torch": "torch_checkpoint"}[engine])))
+
+
+@pytest.fixture(params=["onnx", "torch"])
+def engine(request: pytest.FixtureRequest) -> str:
+    """Each engine's name."""
+    name: str = request.param
+    return name
+
+
+def values(scorer: CrossEncoder, texts: list[str], query: str = QUERY) -> list[float]:
+    """Return raw values; every text must have one."""
+    outcomes = scorer.score(query, texts)
+    return [outcome.value for outcome in outcomes if isinstance(outcome, Score)]
+
+
+def tolerance(scorer: CrossEncoder) -> float:
+    """How far a score may move with its batch: float32's noise, or what a scale taken from each batch does."""
+    return 1e-4 if scorer.spec.batch_invariant else 1.0
+
+
+def test_scores_come_back_in_the_order_of_the_texts(scorer: CrossEncoder) -> None:
+    """Batches are sorted by length inside, and nobody notices outside."""
+    together = values(scorer, TEXTS)
+    backwards = values(scorer, TEXTS[::-1])
+    assert backwards[::-1] == pytest.approx(together, abs=tolerance(scorer))
+    assert len(set(together)) == len(TEXTS)
+
+
+def test_a_score_does_not_depend_on_its_neighbours(scorer: CrossEncoder) -> None:
+    """Alone or among longer texts, a pair scores the same, unless the model is marked as not batch-invariant."""
+    alone = [values(scorer, [text])[0] for text in TEXTS]
+    assert values(scorer, TEXTS) == pytest.approx(alone, abs=tolerance(scorer))
+
+
+def test_scores_are_plain_floats(scorer: CrossEncoder) -> None:
+    """Values are Python floats, which JSON takes."""
+    assert {type(value) for value in values(scorer, TEXTS)} == {float}
+
+
+@pytest.mark.parametrize(
+    "text", ["", " \n\t", "nul \x00 byte", "lone \ud800 surrogate", "🦟 fléa", "x" * 5000], ids=ascii
+)
+def test_odd_texts_get_a_score(scorer: CrossEncoder, text: str) -> None:
+    """Whatever a string can hold, the model gives a finite score for it."""
+    assert [math.isfinite(value) for value in values(scorer, [text, "flea"])] == [True, True]
+
+
+def test_what_the_model_never_saw_is_counted(scorer: CrossEncoder) -> None:
+    """Truncation is reported in tokens, text by text."""
+    limit = scorer.spec.max_tokens or 0
+    special, asked = 3, scorer.count_tokens([QUERY])[0]
+    short, long = scorer.score(QUERY, ["flea", "cat " * (limit + 100)])
+    assert isinstance(short, Score)
+    assert isinstance(long, Score)
+    assert (short.truncated, long.truncated) == (0, asked + special + limit + 100 - limit)
+
+
+def test_ten_megabytes_of_text_are_read_from_the_start(scorer: CrossEncoder) -> None:
+    """A huge text is scored by its head, and what was not read is counted, roughly."""
+    huge, head = "cat " * 2_500_000, "cat " * 2_000
+    outcome, same = scorer.score(QUERY, [huge, head])
+    assert isinstance(outcome, Score)
+    assert isinstance(same, Score)
+    assert outcome.value == pytest.approx(same.value, abs=1e-4)
+    assert outcome.truncated == pytest.approx(2_500_000, rel=0.01)
+
+
+def test_no_pairs_give_no_outcomes(scorer: CrossEncoder) -> None:
+    """Nothing in, nothing out."""
+    assert scorer.score_pairs([]).outcomes == ()
+
+
+def test_tokens_are_counted_as_the_model_makes_them(scorer: CrossEncoder) -> None:
+    """Counts leave special tokens out, and aren't cut at the model's length."""
+    assert scorer.count_tokens(["the cat sat", "", "cat " * 700]) == [3, 0, 700]
+
+
+def test_a_released_model_comes_back(scorer: CrossEncoder) -> None:
+    """After ``release`` the next call loads the model again and scores the same."""
+    before = values(scorer, TEXTS)
+    scorer.release()
+    assert values(scorer, TEXTS) == before
+
+
+def test_threads_get_the_scores_of_a_single_caller(scorer: CrossEncoder) -> None:
+    """Eight threads that share a scorer never see each other's scores."""
+    expected = values(scorer, TEXTS)
+    with ThreadPoolExecutor(8) as threads:
+        answers = list(threads.map(lambda _: values(scorer, TEXTS), range(64)))
+    assert all(answer == expected for answer in answers)
+
+
+def test_a_deadline_that_has_passed_leaves_everything_unscored(scorer: CrossEncoder) -> None:
+    """With no time left no batch runs, and each pair says why it has no score."""
+    outcomes = scorer.score(QUERY, TEXTS, call=Call(deadline_ms=0))
+    assert [getattr(outcome, "reason", None) for outcome in outcomes] == [UnscoredReason.DEADLINE] * len(TEXTS)
+
+
+def test_a_stage_tells_what_was_done(scorer: CrossEncoder) -> None:
+    """The score stage names device, dtype and the reason for both, and counts pairs and tokens."""
+    facts = scorer.score_pairs([Pair(QUERY, text) for text in TEXTS]).stages[0].facts
+    assert (facts["device"], facts["pairs"]) == ("cpu", len(TEXTS))
+    assert "no accelerator" in str(facts["placement"])
+    assert int(str(facts["padded_tokens"])) >= int(str(facts["tokens"])) > 0
+
+
+def test_a_small_ceiling_makes_more_batches_and_the_same_scores(tiny: Tiny, engine: str) -> None:
+    """Batch ceilings change the work, not the result."""
+    folder = str(tiny(engine))
+    small = load_scorer(folder, options=LoadOptions(batch_size=1, batch_tokens=8))
+    assert values(small, TEXTS) == pytest.approx(values(load_scorer(folder), TEXTS), abs=1e-4)
+    assert small.score_pairs([Pair(QUERY, text) for text in TEXTS]).stages[0].facts["batches"] == len(TEXTS)
+
+
+@pytest.mark.parametrize(
+    ("labels", "names"),
+    [(1, ()), (2, ()), (2, ("entailment", "not_entailment")), (3, ("contradiction", "entailment", "neutral"))],
+    ids=["one", "two", "two-entailment-first", "nli"],
+)
+def test_probabilities_are_those_of_the_softmax(tiny: Tiny, labels: int, names: tuple[str, ...]) -> None:
+    """With one label the probability is the logistic function, with more the softmax share of the positive one."""
+    import torch
+    from sentence_transformers import CrossEncoder as Reference
+
+    folder = str(tiny("torch", labels=labels, names=names))
+    scorer = load_scorer(folder)
+    logits = Reference(folder, device="cpu").predict(
+        [(QUERY, text) for text in TEXTS], activation_fn=torch.nn.Identity(), convert_to_tensor=True
+    )
+    column = names.index("entailment") if names else labels - 1
+    wanted = logits.sigmoid() if labels == 1 else logits.softmax(dim=1)[:, column]
+    ours = [scorer.spec.scale.probability(value) for value in values(scorer, TEXTS)]
+    assert ours == pytest.approx(wanted.tolist(), abs=1e-5)
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 32])
+def test_float32_scores_equal_sentence_transformers(torch_checkpoint: Path, dl19: list[Any], batch_size: int) -> None:
+    """On real weights and passages the torch engine's values are ``CrossEncoder.predict``'s raw logits within 1e-4."""
+    from sentence_transformers import CrossEncoder as Reference
+
+    texts = [hit["content"] for hit in dl19[0]["hits"][:40]] + [" ".join(h["content"] for h in dl19[0]["hits"][:8])]
+    reference = Reference(str(torch_checkpoint), device="cpu", max_length=512)
+    wanted = reference.predict([(dl19[0]["query"], text) for text in texts], batch_size=batch_size)
+    ours = values(load_scorer(str(torch_checkpoint)), texts, dl19[0]["query"])
+    assert ours == pytest.approx(wanted.tolist(), abs=1e-4)
+
+
+@pytest.mark.parametrize("weights", ["reranker_folder", "torch_checkpoint"])
+def test_known_scores_of_a_known_model(request: pytest.FixtureRequest, weights: str) -> None:
+    """The model card's two examples come out as the card says, within what quantisation costs."""
+    scorer = load_scorer(str(request.getfixturevalue(weights)))
+    texts = [
+        "Berlin had a population of 3,520,031 registered inhabitants in an area of 891.82 square kilometers.",
+        "Berlin is well known for its museums.",
+    ]
+    alone = [values(scorer, [text], "How many people live in Berlin?")[0] for text in texts]
+    assert alone == pytest.approx([9.219, -4.078], abs=0.15)
+
+
+def test_dynamic_activation_scales_are_recognised(reranker_folder: Path, tiny: Tiny) -> None:
+    """A model whose scales come from each batch is marked; one with float arithmetic isn't."""
+    marks = [
+        load_scorer(str(folder)).spec.batch_invariant
+        for folder in (reranker_folder, tiny("onnx", dynamic=True), tiny("onnx"))
+    ]
+    assert marks == [False, False, True]
+
+
+def test_a_graph_that_ends_in_a_sigmoid_gives_probabilities(tiny: Tiny) -> None:
+    """Outputs that are squashed already are not squashed again."""
+    scorer = load_scorer(str(tiny("onnx", ending="Sigmoid")))
+    found = values(scorer, TEXTS)
+    assert scorer.spec.scale.kind is ScaleKind.PROBABILITY
+    assert [scorer.spec.scale.probability(value) for value in found] == found
+
+
+def test_the_declared_activation_is_kept(tiny: Tiny) -> None:
+    """What the model's configuration says of its outputs stands in the scale."""
+    scorer = load_scorer(str(tiny("torch", activation="torch.nn.modules.linear.Identity")))
+    assert (scorer.spec.scale.kind, scorer.spec.scale.declared) == (ScaleKind.LOGIT, "Identity")
+
+
+def test_an_output_of_the_wrong_shape_is_refused(tiny: Tiny) -> None:
+    """A model with one output a token is no cross-encoder, and loading it says so."""
+    with pytest.raises(ModelError, match=r"must be \(pairs, labels\)"):
+        load_scorer(str(tiny("onnx", fault="tokens")))
+
+
+def test_nan_makes_a_pair_invalid(tiny: Tiny) -> None:
+    """NaN from a model is never a score."""
+    outcomes = load_scorer(str(tiny("onnx", fault="nan"))).score(QUERY, TEXTS[:2])
+    assert [getattr(outcome, "reason", None) for outcome in outcomes] == [UnscoredReason.INVALID] * 2
+
+
+def test_three_labels_without_a_name_are_refused(tiny: Tiny, engine: str) -> None:
+    """Where no label says that it means relevant, loading asks which one, and takes an answer."""
+    folder = str(tiny(engine, labels=3))
+    with pytest.raises(ModelError, match="3 labels"):
+        load_scorer(folder)
+    assert len(values(load_scorer(folder, options=LoadOptions(label=2)), TEXTS)) == len(TEXTS)
+
+
+def test_a_fingerprint_tells_models_and_settings_apart(tiny: Tiny) -> None:
+    """Other weights, another engine, another length: another fingerprint; the same again: the same."""
+    prints = [
+        load_scorer(str(tiny("onnx"))).spec.fingerprint,
+        load_scorer(str(tiny("onnx", labels=2))).spec.fingerprint,
+        load_scorer(str(tiny("onnx")), max_length=32).spec.fingerprint,
+        load_scorer(str(tiny("torch"))).spec.fingerprint,
+    ]
+    assert len(set(prints)) == 4
+    assert load_scorer(str(tiny("onnx"))).spec.fingerprint == prints[0]
