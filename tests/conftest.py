@@ -4,12 +4,12 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import settings
-
 from tiny_models import tiny_onnx, tiny_torch
 
 # The library does real work in a property test: how long one example takes says nothing about it.
@@ -71,3 +71,18 @@ def tiny_onnx_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_torch_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a small random cross-encoder as a safetensors checkpoint, one label, 64 positions."""
     return tiny_torch(tmp_path_factory.mktemp("tiny-torch"))
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Return a maker of tiny models, ``tiny("onnx" or "torch", num_labels=..., ...)``; each is made only once."""
+    made: dict[str, Path] = {}
+
+    def make(engine: str, **how: Any) -> Path:
+        key = repr((engine, sorted(how.items())))
+        if key not in made:
+            maker = {"onnx": tiny_onnx, "torch": tiny_torch}[engine]
+            made[key] = maker(tmp_path_factory.mktemp(f"tiny-{engine}"), **how)
+        return made[key]
+
+    return make

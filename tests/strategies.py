@@ -1,81 +1,84 @@
-"""Hypothesis strategies for what the road is given: awkward texts, candidates and selections."""
+"""What property tests draw from: texts of every kind, counters of every temper, candidates, selections, budgets."""
+
+import math
+from collections.abc import Callable
 
 from hypothesis import strategies as st
 
-from secondpass.candidates import Candidate
-from secondpass.selection.budget import ContextBudget
+from secondpass import Candidate, ContextBudget, ReciprocalRank, Selection, WeightedSum
+from secondpass.scores import Score, Unscored, UnscoredReason
+from secondpass.selection.fit import POLICIES
 from secondpass.selection.order import ORDERS
-from secondpass.selection.select import Selection
+from worlds import count_words
 
-AWKWARD = (
-    "",
-    " ",
-    "\n\t  \r\n",
-    "\x00",
-    "a\x00b",
-    "\ud800",
-    "half \udfff of a pair.",
-    "Dr. Who came. He left! Why? No.",
-    "First line.\r\n\r\nSecond line.",
-    "Это первое. Это второе.",
-    "第一句。第二句!",
-    "e\u0301 \U0001f9d1\u200d\U0001f680 \u202eright to left",
-    "word " * 60,
+any_text = st.text(st.characters(exclude_categories=()), max_size=60)
+"""Every code point there is, lone surrogates and NUL among them."""
+
+sentences = st.lists(
+    st.sampled_from(
+        ["The fox ran. ", "Is it so? ", "No!", " Dr. Who said 3.5 km. ", "\n\n", "word ", "句子。", "…", "\t"]
+    ),
+    max_size=12,
+).map("".join)
+"""Texts that have something to cut."""
+
+readable_text = st.one_of(sentences, any_text).filter(lambda text: bool(text.strip()))
+
+finite = st.floats(-50, 50).map(lambda value: round(value, 3))
+"""Logits as models give them; few enough digits that no rescaling can make two of them one."""
+
+Counter = Callable[[str], int]
+
+COUNTERS: dict[str, Counter | None] = {
+    "estimate": None,
+    "words": count_words,
+    "characters": len,
+    "pairs of characters": lambda text: math.ceil(len(text) / 2),
+    "constant overhead of 3": lambda text: count_words(text) + 3,
+    "joined more than the sum": lambda text: count_words(text) + text.count("\n") ** 2 + len(text) // 10,
+    "joined less than the sum": lambda text: math.isqrt(len(text)),
+    "bytes": lambda text: len(text.encode()),
+    "lines": lambda text: len(text.splitlines()),
+    "by no rule": lambda text: (len(text) * 7919) % 23,
+}
+
+
+@st.composite
+def candidates(draw: st.DrawFn) -> Candidate:
+    """Draw a candidate with or without ids, scores, ranks, signals and a text of its own for the prompt."""
+    return Candidate(
+        draw(st.one_of(sentences, any_text, st.sampled_from(["", "  ", "same text"]))),
+        id=draw(st.none() | st.text("abc", min_size=1, max_size=3)),
+        score=draw(st.none() | finite | st.just(math.nan)),
+        rank=draw(st.none() | st.integers(1, 9)),
+        signals={"bm25": draw(finite)},
+        source=draw(st.none() | st.just("store")),
+        prompt_text=draw(st.none() | sentences),
+    )
+
+
+outcomes: st.SearchStrategy[float | Score | Unscored] = st.one_of(
+    finite,
+    st.builds(Unscored, st.sampled_from(UnscoredReason)),
 )
 
+budgets = st.builds(
+    ContextBudget,
+    max_tokens=st.integers(0, 60),
+    counter=st.sampled_from(list(COUNTERS.values())),
+    separator=st.sampled_from(["\n\n", "", " | ", "\n---\n"]),
+    template=st.sampled_from(["{text}", "[{index}] {text}", "<doc id={id} from={source}>\n{text}\n</doc>"]),
+)
 
-def texts(max_size: int = 60) -> st.SearchStrategy[str]:
-    """Any string at all: empty ones, blanks, NUL, lone surrogates, several scripts, and sentences."""
-    anything = st.text(st.characters(codec=None), max_size=max_size)
-    sentences = st.lists(st.sampled_from(("One two three.", "Why?", "Mr. X said no!", "\n", "  ", "und so weiter")))
-    return st.one_of(st.sampled_from(AWKWARD), anything, st.text("ab .\n", max_size=max_size), sentences.map(" ".join))
+selections = st.builds(
+    Selection,
+    top_k=st.none() | st.integers(1, 6),
+    min_probability=st.none() | st.floats(0, 1),
+    min_keep=st.integers(0, 3),
+    budget=st.none() | budgets,
+    policy=st.sampled_from(POLICIES),
+    duplicates=st.sampled_from(["exact", "keep"]),
+    order=st.sampled_from(ORDERS),
+)
 
-
-def readable_texts() -> st.SearchStrategy[str]:
-    """Texts that hold more than blanks."""
-    return texts().filter(str.strip)
-
-
-def numbers() -> st.SearchStrategy[float | None]:
-    """First-stage scores as stores give them, missing and useless ones included."""
-    return st.one_of(st.none(), st.floats(-1e6, 1e6), st.sampled_from((float("nan"), float("inf"), 0.0, -0.0)))
-
-
-def candidates() -> st.SearchStrategy[Candidate]:
-    """Candidates with any of their fields filled or left out."""
-    return st.builds(
-        Candidate,
-        text=texts(),
-        id=st.none() | st.sampled_from(("a", "b", "c")),
-        score=numbers(),
-        rank=st.none() | st.integers(1, 20),
-        signals=st.dictionaries(st.sampled_from(("bm25", "recency")), numbers()),
-        source=st.none() | st.sampled_from(("dense", "sparse")),
-        prompt_text=st.none() | texts(),
-        payload=st.none() | st.integers(),
-    )
-
-
-def budgets() -> st.SearchStrategy[ContextBudget]:
-    """Small budgets, counted in words, with several separators and templates."""
-    return st.builds(
-        ContextBudget,
-        max_tokens=st.integers(0, 25),
-        counter=st.just(str.split),
-        separator=st.sampled_from(("\n\n", "", " --- ")),
-        template=st.sampled_from(("{text}", "[{index}] {text}", "{source} {id}: {text} {{end}}")),
-    )
-
-
-def selections() -> st.SearchStrategy[Selection]:
-    """Selections with any combination of settings."""
-    return st.builds(
-        Selection,
-        top_k=st.none() | st.integers(1, 5),
-        min_probability=st.none() | st.floats(0, 1),
-        min_keep=st.integers(0, 3),
-        budget=st.none() | budgets(),
-        policy=st.sampled_from(("fill", "prefix", "truncate")),
-        duplicates=st.sampled_from(("exact", "keep")),
-        order=st.sampled_from(ORDERS),
-    )
+fusions = st.none() | st.builds(ReciprocalRank) | st.builds(WeightedSum, alpha=st.floats(0, 1))

@@ -13,7 +13,7 @@ TEXTS = [
     "A flea can live up to a year under the right conditions.",
     "A flea can live up to a year under the right conditions.",
     "The market hall opens at nine o'clock and closes at six in the evening.",
-    "Flea eggs hatch within two days to two weeks, and the larvae spin cocoons in which they wait for a host to pass by.",
+    "Flea eggs hatch within two days to two weeks, and the larvae spin cocoons and wait there for a host.",
 ]
 
 
@@ -30,7 +30,7 @@ def test_the_core_block_keeps_what_fits_and_reports_it(
 ) -> None:
     """The plain Python block prints a context within its budget, and a report that names each reason."""
     world: dict[str, object] = {"texts": TEXTS}
-    exec(block("core", reranker_folder), world)  # noqa: S102 - the README's own code is what is tested
+    exec(block("core", reranker_folder), world)
     printed = capsys.readouterr().out
     assert "A flea can live up to a year" in printed
     assert all(reason in printed for reason in ("over budget", "duplicate", "below threshold"))
@@ -44,7 +44,7 @@ def test_the_langchain_block_runs_over_a_real_store(reranker_folder: Path, capsy
     world: dict[str, object] = {
         "vectorstore": InMemoryVectorStore.from_texts(TEXTS, DeterministicFakeEmbedding(size=16))
     }
-    exec(block("langchain", reranker_folder), world)  # noqa: S102 - as above
+    exec(block("langchain", reranker_folder), world)
     assert "rank_before" in capsys.readouterr().out
 
 
@@ -59,5 +59,5 @@ def test_the_llama_index_block_runs_in_a_query_engine(
     index = VectorStoreIndex.from_documents(
         [Document(text=text) for text in TEXTS], embed_model=MockEmbedding(embed_dim=8)
     )
-    exec(block("llama_index", reranker_folder), {"index": index})  # noqa: S102 - as above
+    exec(block("llama_index", reranker_folder), {"index": index})
     assert "two to three months" in capsys.readouterr().out

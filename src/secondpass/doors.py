@@ -126,7 +126,8 @@ class DoorSettings(BaseModel):
                 f"{type(self).__name__} was made from live objects ({', '.join(live)}), which can't be written down: "
                 "make it from settings (model=..., budget=tokens), or restore the live objects yourself"
             )
-        given = {name: getattr(self, name) for name in DoorSettings.model_fields if name in self.model_fields_set}
+        fields = [name for name, field in type(self).model_fields.items() if not field.exclude]
+        given = {name: getattr(self, name) for name in fields if name in self.model_fields_set}
         return given | {"budget": self._budget_as_data(self.budget)} if "budget" in given else given
 
     def live_objects(self) -> list[str]:

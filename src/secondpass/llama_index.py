@@ -174,8 +174,9 @@ def _cut(node: BaseNode, kept: Kept) -> BaseNode:
     """Shorten the copied node so that the LLM reads the kept text and no more."""
     content = node.get_content(metadata_mode=MetadataMode.NONE).strip()
     start = kept.candidate.reading.rfind(content)
-    if start < 0 or start >= len(kept.text):  # the cut fell into the metadata, or the template hides where the text is
-        start = 0
+    node.set_content(kept.text[start:] if start >= 0 else kept.text)
+    if node.get_content(metadata_mode=MetadataMode.LLM) != kept.text:
+        # the cut fell into the metadata, or the node's template writes something behind the text
         node.excluded_llm_metadata_keys = [*node.metadata]
-    node.set_content(kept.text[start:])
+        node.set_content(kept.text)
     return node

@@ -10,16 +10,16 @@ import pytest
 
 from secondpass import Call, LoadOptions, load_scorer
 from secondpass.errors import ModelError
-from secondpass.scores import Pair, Score, ScaleKind, UnscoredReason
+from secondpass.scores import Pair, ScaleKind, Score, UnscoredReason
 from secondpass.scoring.cross_encoder import CrossEncoder
 
-QUERY = "how long does a flea live"
+QUERY = "how long can a bee live"
 TEXTS = [
-    "the cat sat on the mat",
-    "a bird flies",
-    "berlin is a city with many people and many museums and a river",
+    "the brown fox has an egg",
+    "a bird can fly",
+    "the old lake is cold and the young river is warm and they run to the sea in the wind",
     "fish",
-    "what does the python function of one and two and three numbers return",
+    "what can the quick dog do when it has many red and green leaf on a tree",
 ]
 
 Tiny = Callable[..., Path]
@@ -76,14 +76,14 @@ def test_scores_are_plain_floats(scorer: CrossEncoder) -> None:
 )
 def test_odd_texts_get_a_score(scorer: CrossEncoder, text: str) -> None:
     """Whatever a string can hold, the model gives a finite score for it."""
-    assert [math.isfinite(value) for value in values(scorer, [text, "flea"])] == [True, True]
+    assert [math.isfinite(value) for value in values(scorer, [text, "bee"])] == [True, True]
 
 
 def test_what_the_model_never_saw_is_counted(scorer: CrossEncoder) -> None:
     """Truncation is reported in tokens, text by text."""
     limit = scorer.spec.max_tokens or 0
     special, asked = 3, scorer.count_tokens([QUERY])[0]
-    short, long = scorer.score(QUERY, ["flea", "cat " * (limit + 100)])
+    short, long = scorer.score(QUERY, ["bee", "cat " * (limit + 100)])
     assert isinstance(short, Score)
     assert isinstance(long, Score)
     assert (short.truncated, long.truncated) == (0, asked + special + limit + 100 - limit)
@@ -106,7 +106,7 @@ def test_no_pairs_give_no_outcomes(scorer: CrossEncoder) -> None:
 
 def test_tokens_are_counted_as_the_model_makes_them(scorer: CrossEncoder) -> None:
     """Counts leave special tokens out, and aren't cut at the model's length."""
-    assert scorer.count_tokens(["the cat sat", "", "cat " * 700]) == [3, 0, 700]
+    assert scorer.count_tokens(["the cat swim", "", "cat " * 700]) == [3, 0, 700]
 
 
 def test_a_released_model_comes_back(scorer: CrossEncoder) -> None:
@@ -156,7 +156,7 @@ def test_probabilities_are_those_of_the_softmax(tiny: Tiny, labels: int, names: 
     import torch
     from sentence_transformers import CrossEncoder as Reference
 
-    folder = str(tiny("torch", labels=labels, names=names))
+    folder = str(tiny("torch", num_labels=labels, id2label=dict(enumerate(names)) or None))
     scorer = load_scorer(folder)
     logits = Reference(folder, device="cpu").predict(
         [(QUERY, text) for text in TEXTS], activation_fn=torch.nn.Identity(), convert_to_tensor=True
@@ -195,40 +195,34 @@ def test_dynamic_activation_scales_are_recognised(reranker_folder: Path, tiny: T
     """A model whose scales come from each batch is marked; one with float arithmetic isn't."""
     marks = [
         load_scorer(str(folder)).spec.batch_invariant
-        for folder in (reranker_folder, tiny("onnx", dynamic=True), tiny("onnx"))
+        for folder in (reranker_folder, tiny("onnx", variant="dynamic"), tiny("onnx"))
     ]
     assert marks == [False, False, True]
 
 
 def test_a_graph_that_ends_in_a_sigmoid_gives_probabilities(tiny: Tiny) -> None:
     """Outputs that are squashed already are not squashed again."""
-    scorer = load_scorer(str(tiny("onnx", ending="Sigmoid")))
+    scorer = load_scorer(str(tiny("onnx", variant="sigmoid")))
     found = values(scorer, TEXTS)
     assert scorer.spec.scale.kind is ScaleKind.PROBABILITY
     assert [scorer.spec.scale.probability(value) for value in found] == found
 
 
-def test_the_declared_activation_is_kept(tiny: Tiny) -> None:
-    """What the model's configuration says of its outputs stands in the scale."""
-    scorer = load_scorer(str(tiny("torch", activation="torch.nn.modules.linear.Identity")))
-    assert (scorer.spec.scale.kind, scorer.spec.scale.declared) == (ScaleKind.LOGIT, "Identity")
-
-
 def test_an_output_of_the_wrong_shape_is_refused(tiny: Tiny) -> None:
     """A model with one output a token is no cross-encoder, and loading it says so."""
     with pytest.raises(ModelError, match=r"must be \(pairs, labels\)"):
-        load_scorer(str(tiny("onnx", fault="tokens")))
+        load_scorer(str(tiny("onnx", variant="embedding")))
 
 
-def test_nan_makes_a_pair_invalid(tiny: Tiny) -> None:
-    """NaN from a model is never a score."""
-    outcomes = load_scorer(str(tiny("onnx", fault="nan"))).score(QUERY, TEXTS[:2])
-    assert [getattr(outcome, "reason", None) for outcome in outcomes] == [UnscoredReason.INVALID] * 2
+def test_nan_makes_that_pair_invalid(tiny: Tiny, engine: str) -> None:
+    """NaN from a model is never a score, and costs the other pairs nothing."""
+    outcomes = load_scorer(str(tiny(engine, nan=True))).score(QUERY, ["the void", "a bird"])
+    assert [getattr(outcome, "reason", None) for outcome in outcomes] == [UnscoredReason.INVALID, None]
 
 
 def test_three_labels_without_a_name_are_refused(tiny: Tiny, engine: str) -> None:
     """Where no label says that it means relevant, loading asks which one, and takes an answer."""
-    folder = str(tiny(engine, labels=3))
+    folder = str(tiny(engine, num_labels=3))
     with pytest.raises(ModelError, match="3 labels"):
         load_scorer(folder)
     assert len(values(load_scorer(folder, options=LoadOptions(label=2)), TEXTS)) == len(TEXTS)
@@ -238,7 +232,7 @@ def test_a_fingerprint_tells_models_and_settings_apart(tiny: Tiny) -> None:
     """Other weights, another engine, another length: another fingerprint; the same again: the same."""
     prints = [
         load_scorer(str(tiny("onnx"))).spec.fingerprint,
-        load_scorer(str(tiny("onnx", labels=2))).spec.fingerprint,
+        load_scorer(str(tiny("onnx", num_labels=2))).spec.fingerprint,
         load_scorer(str(tiny("onnx")), max_length=32).spec.fingerprint,
         load_scorer(str(tiny("torch"))).spec.fingerprint,
     ]

@@ -127,8 +127,7 @@ class CrossEncoderCompressor(
         """Return LangChain's form of the settings, or its mark that live objects can't be written down."""
         if self.live_objects():
             return self.to_json_not_implemented()
-        own = {"score_key": self.score_key} if self.score_key is not None else {}
-        return {"lc": 1, "type": "constructor", "id": self.lc_id(), "kwargs": self.settings() | own}
+        return {"lc": 1, "type": "constructor", "id": self.lc_id(), "kwargs": self.settings()}
 
     def _traced(
         self,

@@ -1,0 +1,125 @@
+"""The hub path, against a local stand-in that speaks the hub's protocol."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+MODEL = "tiny-org/tiny-reranker"
+SCORE = """
+import sys
+from secondpass import load_scorer
+from secondpass.errors import ModelNotFound
+try:
+    scorer = load_scorer(sys.argv[1], engine="onnx")
+except ModelNotFound as error:
+    print("ModelNotFound", error)
+else:
+    print(scorer.spec.name, scorer.score("a cat", ["the dog"])[0].value, scorer.spec.fingerprint)
+"""
+
+
+class Hub(BaseHTTPRequestHandler):
+    """Serves one repository from a folder."""
+
+    folder: Path
+    requests: list[str]
+
+    def do_HEAD(self) -> None:
+        """Answer as for GET, without the content."""
+        self.do_GET()
+
+    def do_GET(self) -> None:
+        """Answer the model's description, the list of its files, or one file."""
+        self.requests.append(self.path)
+        files = sorted(path for path in self.folder.iterdir() if path.is_file())
+        if self.path.startswith(f"/api/models/{MODEL}/tree/"):
+            self._send([{"type": "file", "path": f.name, "size": f.stat().st_size, "oid": "0"} for f in files])
+        elif self.path.startswith(f"/api/models/{MODEL}"):
+            siblings = [{"rfilename": file.name} for file in files]
+            self._send({"id": MODEL, "modelId": MODEL, "sha": COMMIT, "siblings": siblings, "private": False})
+        elif self.path.startswith(f"/{MODEL}/resolve/{COMMIT}/"):
+            self._send_file(self.folder / self.path.rsplit("/", 1)[1].partition("?")[0])
+        else:
+            self._reply(404, b"{}", {"X-Error-Code": "RepoNotFound"})
+
+    def log_message(self, *_: object) -> None:
+        """Keep quiet."""
+
+    def _send(self, content: object) -> None:
+        self._reply(200, json.dumps(content).encode(), {"Content-Type": "application/json"})
+
+    def _send_file(self, file: Path) -> None:
+        content = file.read_bytes()
+        etag = hashlib.sha256(content).hexdigest()
+        self._reply(200, content, {"ETag": f'"{etag}"', "X-Repo-Commit": COMMIT})
+
+    def _reply(self, status: int, content: bytes, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        for name, value in ({"Content-Length": str(len(content))} | headers).items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(content)
+
+
+@pytest.fixture
+def hub(tiny: Callable[..., Path]) -> Iterator[ThreadingHTTPServer]:
+    """Serve a hub on this machine that has one model."""
+    handler = type("OneModelHub", (Hub,), {"folder": tiny("onnx"), "requests": []})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def load(model: str, hub: ThreadingHTTPServer, cache: Path) -> str:
+    """Load and score in a process of its own, since the hub's address is read at import."""
+    address = {"HF_ENDPOINT": f"http://127.0.0.1:{hub.server_port}", "HF_HOME": str(cache), "HF_HUB_DISABLE_XET": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", SCORE, model], env=os.environ | address, capture_output=True, text=True, check=False
+    )
+    return done.stdout or done.stderr
+
+
+def test_a_hub_id_is_fetched_once_and_then_served_from_the_cache(hub: ThreadingHTTPServer, tmp_path: Path) -> None:
+    """A model is downloaded from the hub; with the hub gone it loads from the cache and scores the same."""
+    first = load(MODEL, hub, tmp_path)
+    assert first.startswith(f"{MODEL} ")
+    assert COMMIT in first
+    hub.shutdown()
+    hub.server_close()
+    assert load(MODEL, hub, tmp_path) == first
+
+
+def test_only_the_engines_files_are_fetched(hub: ThreadingHTTPServer, tmp_path: Path) -> None:
+    """Of a repository the ONNX engine takes its own files, and never a pickle."""
+    load(MODEL, hub, tmp_path)
+    asked = {path.rsplit("/", 1)[1] for path in hub.RequestHandlerClass.requests if "/resolve/" in path}  # type: ignore[attr-defined]
+    assert {"model.onnx", "tokenizer.json", "config.json"} <= asked
+    assert not any(name.endswith((".bin", ".safetensors")) for name in asked)
+
+
+def test_an_unknown_id_is_said_so(hub: ThreadingHTTPServer, tmp_path: Path) -> None:
+    """An id that the hub doesn't know is a ModelNotFound that names it."""
+    assert load("nobody/nothing", hub, tmp_path).startswith("ModelNotFound no folder and no hub model 'nobody/nothing'")
+
+
+def test_a_hub_that_is_out_of_reach_is_said_so(hub: ThreadingHTTPServer, tmp_path: Path) -> None:
+    """With no hub and nothing in the cache, the error says what to do."""
+    hub.shutdown()
+    hub.server_close()
+    answer = load(MODEL, hub, tmp_path)
+    assert answer.startswith("ModelNotFound")
+    assert "the hub can't be reached" in answer

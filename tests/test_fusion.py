@@ -1,0 +1,140 @@
+"""Combining the model's scores with what the first stage knew."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from secondpass import Candidate, ReciprocalRank, WeightedSum
+from secondpass.errors import ConfigurationError
+from secondpass.fusion import FusionInput, min_max
+from strategies import finite
+
+
+def inputs(
+    *values: float, scores: list[float | None] | None = None, **signals: list[float | None]
+) -> list[FusionInput]:
+    """Return one input for each model value, in the first stage's order, with its first-stage score and signals."""
+    return [
+        FusionInput(
+            Candidate(
+                f"text {position}",
+                score=scores[position] if scores else None,
+                signals={name: column[position] for name, column in signals.items() if column[position] is not None},  # type: ignore[misc]
+            ),
+            value,
+            rank_before=position + 1,
+        )
+        for position, value in enumerate(values)
+    ]
+
+
+def order(fused: list[float]) -> list[int]:
+    """Return the positions, best first, ties by position."""
+    return sorted(range(len(fused)), key=lambda position: -fused[position])
+
+
+def test_reciprocal_ranks_add_up() -> None:
+    """Each list votes 1 / (60 + its rank): the model's third is the first stage's first, and so on."""
+    fused = ReciprocalRank().fuse(inputs(0.1, 0.9, 0.5))
+    assert fused == pytest.approx(
+        [1 / (60 + 3) + 1 / (60 + 1), 1 / (60 + 1) + 1 / (60 + 2), 1 / (60 + 2) + 1 / (60 + 3)]
+    )
+
+
+def test_reciprocal_rank_weighs_the_other_lists() -> None:
+    """A weight multiplies its list's vote, and k takes the place of 60."""
+    fused = ReciprocalRank(k=1, weights={"first_stage": 0.5}).fuse(inputs(0.1, 0.9))
+    assert fused == pytest.approx([1 / (1 + 2) + 0.5 / (1 + 1), 1 / (1 + 1) + 0.5 / (1 + 2)])
+
+
+def test_first_stage_scores_decide_its_ranks() -> None:
+    """Where every candidate has a first-stage score, the scores make its ranks, whatever the positions."""
+    fused = ReciprocalRank().fuse(inputs(3.0, 2.0, scores=[0.1, 0.7]))
+    assert fused == pytest.approx([1 / (60 + 1) + 1 / (60 + 2), 1 / (60 + 2) + 1 / (60 + 1)])
+
+
+def test_first_stage_ranks_stand_in_where_a_score_is_missing() -> None:
+    """One missing first-stage score makes the whole list count by rank: two scales are never mixed."""
+    fused = ReciprocalRank().fuse(inputs(3.0, 2.0, 1.0, scores=[0.1, None, 0.9]))
+    assert fused == pytest.approx([2 / (60 + 1), 2 / (60 + 2), 2 / (60 + 3)])
+
+
+def test_a_candidate_without_a_signal_has_no_vote_in_it() -> None:
+    """A signal ranks those that have it, from 1; the others get the model's vote alone."""
+    fused = ReciprocalRank(weights={"bm25": 1.0}).fuse(inputs(3.0, 2.0, 1.0, bm25=[None, 4.0, 8.0]))
+    assert fused == pytest.approx([1 / (60 + 1), 1 / (60 + 2) + 1 / (60 + 2), 1 / (60 + 3) + 1 / (60 + 1)])
+
+
+def test_equal_values_rank_by_the_first_stage() -> None:
+    """A tie of the model goes to the better first-stage rank."""
+    fused = ReciprocalRank(weights={"bm25": 1.0}).fuse(inputs(5.0, 5.0, bm25=[1.0, 1.0]))
+    assert fused == pytest.approx([1 / 61 + 1 / 61, 1 / 62 + 1 / 62])
+
+
+def test_the_weighted_sum_by_hand() -> None:
+    """Each list is scaled to 0..1 by its own extremes, then 0.75 of the model and 0.25 of the first stage are added."""
+    fused = WeightedSum(alpha=0.25).fuse(inputs(-4.0, 0.0, 4.0, scores=[30.0, 20.0, 10.0]))
+    assert fused == pytest.approx([0.75 * 0 + 0.25 * 1, 0.75 * 0.5 + 0.25 * 0.5, 0.75 * 1 + 0.25 * 0])
+
+
+def test_the_others_share_alpha_by_their_weights() -> None:
+    """Weights of 3 and 1 are three quarters and one quarter of alpha."""
+    rule = WeightedSum(alpha=0.4, weights={"first_stage": 3.0, "bm25": 1.0})
+    fused = rule.fuse(inputs(0.0, 1.0, scores=[9.0, 5.0], bm25=[2.0, 6.0]))
+    assert fused == pytest.approx([0.6 * 0 + 0.3 * 1 + 0.1 * 0, 0.6 * 1 + 0.3 * 0 + 0.1 * 1])
+
+
+@given(values=st.lists(finite, max_size=8))
+def test_alpha_zero_is_the_models_order(values: list[float]) -> None:
+    """With alpha 0 the fused order is the order of the model's values, ties included."""
+    assert order(WeightedSum(alpha=0).fuse(inputs(*values))) == order(values)
+
+
+@given(values=st.lists(finite, max_size=8))
+def test_alpha_one_is_the_first_stages_order(values: list[float]) -> None:
+    """With alpha 1 the model has no say."""
+    assert order(WeightedSum(alpha=1).fuse(inputs(*values))) == list(range(len(values)))
+
+
+@given(values=st.lists(finite, min_size=1, max_size=8), alpha=st.floats(0, 1))
+def test_the_weighted_sum_is_bounded(values: list[float], alpha: float) -> None:
+    """A weighted sum is within 0 and 1, rounding aside."""
+    assert all(-1e-12 <= value <= 1 + 1e-12 for value in WeightedSum(alpha=alpha).fuse(inputs(*values)))
+
+
+def test_equal_values_scale_to_the_middle() -> None:
+    """A list without a difference says nothing, and divides by nothing."""
+    assert min_max([3.0, 3.0]) == [0.5, 0.5]
+    assert min_max([]) == []
+
+
+@pytest.mark.parametrize("rule", [ReciprocalRank(weights={"clicks": 1.0}), WeightedSum(weights={"clicks": 1.0})])
+def test_a_signal_that_nobody_has_is_a_mistake(rule: ReciprocalRank | WeightedSum) -> None:
+    """Fusing by a signal that no candidate carries says which signals they do carry."""
+    with pytest.raises(ConfigurationError, match=r"'clicks', and no candidate has it; they have \['bm25'\]"):
+        rule.fuse(inputs(1.0, 2.0, bm25=[1.0, 2.0]))
+
+
+@pytest.mark.parametrize("rule", [ReciprocalRank(), WeightedSum()], ids=["reciprocal rank", "weighted sum"])
+def test_nothing_to_fuse_gives_nothing(rule: ReciprocalRank | WeightedSum) -> None:
+    """No candidates are no mistake."""
+    assert rule.fuse([]) == []
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: ReciprocalRank(k=0), "k must be above 0, got 0"),
+        (lambda: ReciprocalRank(k=float("nan")), "k must be above 0, got nan"),
+        (lambda: ReciprocalRank(weights={}), "weights must be 0 or more"),
+        (lambda: ReciprocalRank(weights={"bm25": -1.0}), "weights must be 0 or more"),
+        (lambda: WeightedSum(alpha=1.5), "alpha must be within 0"),
+        (lambda: WeightedSum(alpha=float("nan")), "alpha must be within 0"),
+        (lambda: WeightedSum(weights={"bm25": 0.0}), "one of them above 0"),
+    ],
+    ids=["k of 0", "k of nan", "no weights", "negative weight", "alpha of 1.5", "alpha of nan", "all weights 0"],
+)
+def test_settings_out_of_range_are_refused(make: "type", said: str) -> None:
+    """A rule that can't work is a ConfigurationError when it is made, not when it is used."""
+    with pytest.raises(ConfigurationError, match=said):
+        make()
