@@ -4,12 +4,12 @@ import math
 from collections.abc import Callable
 
 from hypothesis import strategies as st
+from worlds import count_words
 
 from secondpass import Candidate, ContextBudget, ReciprocalRank, Selection, WeightedSum
 from secondpass.scores import Score, Unscored, UnscoredReason
 from secondpass.selection.fit import POLICIES
 from secondpass.selection.order import ORDERS
-from worlds import count_words
 
 any_text = st.text(st.characters(exclude_categories=()), max_size=60)
 """Every code point there is, lone surrogates and NUL among them."""

@@ -3,11 +3,11 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from strategies import finite
 
 from secondpass import Candidate, ReciprocalRank, WeightedSum
 from secondpass.errors import ConfigurationError
 from secondpass.fusion import FusionInput, min_max
-from strategies import finite
 
 
 def inputs(

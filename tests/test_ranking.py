@@ -3,11 +3,11 @@
 import json
 
 import pytest
+from worlds import Failing, Scripted, count_words
 
 from secondpass import Candidate, ContextBudget, OverlapScorer, Ranking, Reranker, Selection
 from secondpass.ranking import Cause, Degraded
 from secondpass.scores import Unscored, UnscoredReason
-from worlds import Failing, Scripted, count_words
 
 FOX = Candidate("the red fox runs", id="fox", score=0.2, source="store", payload=object())
 DOG = Candidate("the old dog", id="dog", score=0.9)

@@ -3,9 +3,9 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from strategies import any_text, sentences
 
 from secondpass.text import sentence_ends, well_formed
-from strategies import any_text, sentences
 
 
 @given(text=any_text)

@@ -6,11 +6,7 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Any
 
-from secondpass.candidates import Candidate
-from secondpass.doors import ENTRY, DoorSettings, metadata_entry
 from secondpass.errors import InputError, MissingExtra
-from secondpass.ranking import Kept, Ranking
-from secondpass.scores import Call
 
 if find_spec("llama_index") is None or find_spec("llama_index.core") is None:
     raise MissingExtra("secondpass.llama_index", "llama-index-core", "llama-index")
@@ -21,6 +17,11 @@ from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import BaseNode, MetadataMode, NodeWithScore, QueryBundle
 from llama_index_instrumentation import get_dispatcher
 from pydantic import ConfigDict
+
+from secondpass.candidates import Candidate
+from secondpass.doors import ENTRY, DoorSettings, metadata_entry
+from secondpass.ranking import Kept, Ranking
+from secondpass.scores import Call
 
 __all__ = ["CrossEncoderPostprocessor"]
 

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from langchain_core.documents import Document
 from langchain_worlds import BY_RELEVANCE, QUESTION, TEXTS, documents, ids, overlap_compressor
@@ -28,7 +28,6 @@ class Page(Document):
     number: int = 0
 
 
-@settings(deadline=None, max_examples=60)
 @given(given_documents=st.lists(any_document, max_size=6), query=st.text(max_size=20))
 def test_documents_come_back_as_copies_with_two_entries_added(given_documents: list[Document], query: str) -> None:
     """Whatever goes in stays as it was, and what comes out is an input's copy plus the two entries."""

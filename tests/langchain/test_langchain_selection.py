@@ -58,7 +58,7 @@ def test_budget_callable_is_asked_with_each_query() -> None:
 async def test_budget_callable_is_asked_on_the_async_path_too() -> None:
     """``acompress_documents`` asks the callable with the question."""
     asked: list[str] = []
-    compressor = overlap_compressor(budget=lambda query: asked.append(query) or 4)
+    compressor = overlap_compressor(budget=lambda query: asked.append(query) or 20)
     found = await compressor.acompress_documents(documents("fast"), QUESTION)
     assert asked == [QUESTION]
     assert ids(found) == ["fast"]

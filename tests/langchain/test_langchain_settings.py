@@ -29,6 +29,9 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
+revives = pytest.mark.filterwarnings("ignore:The function `load` is in beta")
+
+
 def from_data(data: Any) -> Any:
     """Revive what ``dumpd`` wrote."""
     return load(data, allowed_objects=[CrossEncoderCompressor], valid_namespaces=["secondpass"])
@@ -90,6 +93,7 @@ async def test_model_that_does_not_exist_raises_on_the_async_path_too(tmp_path: 
         await compressor.acompress_documents(documents(), QUESTION)
 
 
+@revives
 def test_dumpd_and_load_make_an_equal_compressor(loaded: list[str]) -> None:
     """LangChain's own serialisation writes the settings down, and what it revives works."""
     revived = from_data(dumpd(CrossEncoderCompressor(model="some/model", **SETTINGS)))
@@ -97,6 +101,7 @@ def test_dumpd_and_load_make_an_equal_compressor(loaded: list[str]) -> None:
     assert ids(revived.compress_documents(documents(), QUESTION)) == ["answer", "rain"]
 
 
+@revives
 def test_budget_record_survives_serialisation() -> None:
     """A budget with layout and the default counter is plain data, and comes back as the same record."""
     budget = ContextBudget(100, separator="\n---\n", template="[{index}] {text}", origin="by hand")

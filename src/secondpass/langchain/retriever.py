@@ -96,7 +96,7 @@ def chroma_similarity(distance: float, metric: str) -> float:
     """Turn one of Chroma's distances into a similarity, higher is better.
 
     ``cosine`` distance is ``1 - cos``, and ``ip`` distance ``1 - dot``, so both come back by ``1 - distance``. ``l2``
-    is the squared Euclidean distance, which has no upper end: ``1 / (1 + distance)`` brings it to 0..1 in the same order.
+    is the squared Euclidean distance, which has no upper end: ``1 / (1 + distance)`` is 0..1, in the same order.
     """
     return 1.0 / (1.0 + float(distance)) if metric == "l2" else 1.0 - float(distance)
 

@@ -109,6 +109,8 @@ def _find(model: str, engine: str, device: str, hub: HubAccess) -> tuple[str, Mo
         _require(engine)
         return engine, find_model(model, engine, hub)
     folder = find_model(model, "torch" if ENGINES["torch"].installed else "onnx", hub)
+    if folder.revision and not folder.has_checkpoint and folder.graph is None:
+        folder = find_model(model, "onnx", hub)  # the hub has no safetensors of it, but perhaps a graph
     chosen = _choose(folder, device)
     _require(chosen)
     return chosen, folder

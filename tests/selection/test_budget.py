@@ -1,0 +1,103 @@
+"""The context budget: its settings, and how it writes what it counts."""
+
+import pytest
+from worlds import count_words
+
+from secondpass import Candidate, ContextBudget
+from secondpass.errors import BudgetError
+from secondpass.selection.budget import as_budget
+
+FOX = Candidate("a red fox", id="fox", source="store")
+
+
+@pytest.mark.parametrize(
+    ("max_tokens", "said"),
+    [
+        (-1, "must be 0 or more, got -1"),
+        (1.5, "whole number of tokens, got 1.5"),
+        (True, "whole number"),
+        ("9", "whole"),
+    ],
+)
+def test_the_ceiling_is_a_whole_number_from_zero(max_tokens: object, said: str) -> None:
+    """A negative or fractional ceiling is a BudgetError that shows it."""
+    with pytest.raises(BudgetError, match=said):
+        ContextBudget(max_tokens)  # type: ignore[arg-type]
+
+
+def test_a_negative_ceiling_says_where_it_came_from() -> None:
+    """The origin of a budget that someone computed is part of the complaint."""
+    with pytest.raises(BudgetError, match=r"got -5 \(window 8 - output 13\)"):
+        ContextBudget(-5, origin="window 8 - output 13")
+
+
+def test_a_wrong_counter_is_found_at_once() -> None:
+    """What can't count is refused when the budget is made, not when the first question comes."""
+    with pytest.raises(BudgetError, match="a token counter must be"):
+        ContextBudget(9, counter=3)
+
+
+@pytest.mark.parametrize(
+    "template",
+    ["no field", "{0}", "{text", "{name}: {text}", "{index}", "{id.foo}{text}", "{id[x]}{text}", None],
+    ids=repr,
+)
+def test_a_template_that_can_not_be_filled_is_refused(template: str) -> None:
+    """A template must be a format string with ``{text}``, and name nothing that no candidate has."""
+    with pytest.raises(BudgetError, match="template"):
+        ContextBudget(9, template=template)
+
+
+def test_a_template_is_filled_with_what_a_candidate_has() -> None:
+    """Text, place in the reading order, id and source can stand in a template."""
+    budget = ContextBudget(99, template="[{index}] {source}/{id}: {text}")
+    assert budget.render(2, FOX, "a red") == "[2] store/fox: a red"
+
+
+def test_a_candidate_without_id_and_source_leaves_blanks() -> None:
+    """What a candidate doesn't have is an empty string in the prompt, never the word None."""
+    assert ContextBudget(99, template="{id}{source}|{text}").render(1, Candidate("x"), "x") == "|x"
+
+
+def test_braces_in_a_text_are_text() -> None:
+    """A candidate that holds code is written as it is."""
+    assert ContextBudget(99, template="<{text}>").render(1, FOX, "{index} {0} {{") == "<{index} {0} {{>"
+
+
+def test_items_are_joined_as_the_prompt_holds_them() -> None:
+    """Items are numbered in reading order and joined by the separator."""
+    budget = ContextBudget(99, separator=" | ", template="{index}. {text}")
+    assert budget.join([(FOX, "one"), (FOX, "two")]) == "1. one | 2. two"
+    assert budget.join([]) == ""
+
+
+def test_budgets_with_the_same_settings_are_equal() -> None:
+    """A budget is a record: same settings, same budget."""
+    assert ContextBudget(9, counter=None) == ContextBudget(9)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [7, ContextBudget(7), lambda _query: 7, lambda query: ContextBudget(len(query))],
+    ids=["tokens", "record", "callable to tokens", "callable to a record"],
+)
+def test_every_form_of_a_budget_becomes_a_record(source: object) -> None:
+    """Tokens, a record, or a callable of the query all come to the same budget."""
+    assert as_budget(source, "red fox") == ContextBudget(7)  # type: ignore[arg-type]
+
+
+def test_no_budget_stays_none() -> None:
+    """None is no limit, also where a callable says so."""
+    assert as_budget(None, "red fox") is None
+    assert as_budget(lambda _query: None, "red fox") is None  # type: ignore[arg-type,return-value]
+
+
+def test_what_is_no_budget_is_refused() -> None:
+    """A budget that is none of the accepted forms is a BudgetError."""
+    with pytest.raises(BudgetError, match="whole number of tokens, got 'lots'"):
+        as_budget("lots", "red fox")  # type: ignore[arg-type]
+
+
+def test_the_counter_is_reported() -> None:
+    """``counting`` is the counter that was found, with its name."""
+    assert ContextBudget(9, counter=count_words).counting.name == "count_words"

@@ -1,0 +1,203 @@
+"""Counting the reader's tokens, with its own tokeniser or with a safe estimate."""
+
+import argparse
+import heapq
+import inspect
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from strategies import any_text
+from tiny_models import tiny_tokenizer
+from tokenizers import Tokenizer
+
+from secondpass.errors import BudgetError
+from secondpass.selection.tokens import ESTIMATE, as_counter, estimate_tokens
+
+TEXT = "the red fox jump"  # four words of the tiny vocabulary
+
+
+@pytest.fixture(scope="session")
+def tiktoken_encoding() -> Callable[[str], Any]:
+    """Return what opens an OpenAI encoding without a network: llama-index carries two of them in its wheel."""
+    tiktoken = pytest.importorskip("tiktoken", reason="tiktoken isn't installed")
+    core = pytest.importorskip("llama_index.core", reason="the extra llama-index isn't installed")
+    cache = Path(core.__file__).parent / "_static" / "tiktoken_cache"
+
+    def open_encoding(name: str) -> Any:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("TIKTOKEN_CACHE_DIR", str(cache))
+            return tiktoken.get_encoding(name)
+
+    return open_encoding
+
+
+def test_a_tiktoken_encoding_counts_its_tokens(tiktoken_encoding: Callable[[str], Any]) -> None:
+    """An OpenAI encoding is taken as it is, and reported by name as exact."""
+    encoding = tiktoken_encoding("o200k_base")
+    counter = as_counter(encoding)
+    assert counter.count("tiktoken is great!") == len(encoding.encode("tiktoken is great!")) == 6
+    assert (counter.name, counter.exact) == ("tiktoken o200k_base", True)
+
+
+def test_special_tokens_in_a_text_are_ordinary_text(tiktoken_encoding: Callable[[str], Any]) -> None:
+    """A candidate that quotes ``<|endoftext|>`` is counted and raises nothing."""
+    assert as_counter(tiktoken_encoding("cl100k_base")).count("<|endoftext|>") > 1
+
+
+def test_padding_set_on_a_tokenizer_does_not_count() -> None:
+    """A tokenizers tokenizer that pads to 512 counts the text's own four tokens."""
+    tokenizer = tiny_tokenizer()
+    tokenizer.enable_padding(length=512)
+    assert len(tokenizer.encode(TEXT).ids) == 512
+    assert as_counter(tokenizer).count(TEXT) == 4
+
+
+def test_truncation_set_on_a_tokenizer_does_not_count() -> None:
+    """A tokenizers tokenizer that truncates to 8 counts all of a longer text."""
+    tokenizer = tiny_tokenizer()
+    tokenizer.enable_truncation(8)
+    assert as_counter(tokenizer).count(TEXT * 25) == 100 - 24  # "jumpthe" is one word, 24 times
+
+
+def test_the_callers_tokenizer_is_left_as_it_was() -> None:
+    """Counting works on a copy: padding and truncation stay set on the caller's own tokenizer."""
+    tokenizer = tiny_tokenizer()
+    tokenizer.enable_padding(length=512)
+    tokenizer.enable_truncation(100)
+    before = tokenizer.to_str()
+    as_counter(tokenizer).count(TEXT)
+    assert tokenizer.to_str() == before
+
+
+def test_the_real_files_padding_does_not_count(reranker_folder: Path) -> None:
+    """The tokeniser file that pads everything to 512 counts a four-word text as four tokens."""
+    tokenizer = Tokenizer.from_file(str(reranker_folder / "tokenizer.json"))
+    assert as_counter(tokenizer).count("the red fox runs") == 4
+
+
+def test_a_transformers_tokenizer_counts_without_special_tokens() -> None:
+    """Transformers' tokenizers count the text's own tokens, whatever padding their backend has set."""
+    transformers = pytest.importorskip("transformers", reason="the extra torch isn't installed")
+    backend = tiny_tokenizer()
+    backend.enable_padding(length=512)
+    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=backend, pad_token="[PAD]")
+    counter = as_counter(tokenizer)
+    assert (counter.count(TEXT), counter.exact) == (4, True)
+
+
+def test_a_transformers_tokenizer_without_a_backend_is_asked_itself() -> None:
+    """A tokenizer written in Python is called with special tokens and truncation switched off."""
+
+    class Slow:
+        name_or_path = "slow"
+
+        def convert_ids_to_tokens(self, ids: list[int]) -> list[str]:
+            return [str(number) for number in ids]
+
+        def encode(self, text: str, *, add_special_tokens: bool = True, truncation: bool = True) -> list[int]:
+            ids = list(range(len(text.split())))[: 2 if truncation else None]
+            return [101, *ids, 102] if add_special_tokens else ids
+
+    counter = as_counter(Slow())
+    assert (counter.count(TEXT), counter.name) == (4, "transformers slow")
+
+
+def split_words(text: str) -> list[str]:
+    return text.split()
+
+
+def number_of_words(text: str) -> int:
+    return len(text.split())
+
+
+@pytest.mark.parametrize("function", [split_words, number_of_words])
+def test_any_callable_counts(function: Callable[[str], Any]) -> None:
+    """A callable may return the tokens or their number; it is reported by its name."""
+    counter = as_counter(function)
+    assert (counter.count(TEXT), counter.name, counter.exact) == (4, function.__name__, True)
+
+
+@pytest.mark.parametrize("returned", [None, 1.5, -1], ids=str)
+def test_a_callable_that_returns_no_count_is_refused(returned: object) -> None:
+    """What is neither a number of tokens nor the tokens is a BudgetError that shows it."""
+    with pytest.raises(BudgetError, match=f"or the tokens, got {returned}"):
+        as_counter(lambda _text: returned).count(TEXT)
+
+
+def test_what_can_not_count_is_refused() -> None:
+    """A model's name is no counter."""
+    with pytest.raises(BudgetError, match="must be a tiktoken encoding, .* got str"):
+        as_counter("gpt-5")
+
+
+def test_a_counter_is_given_text_that_it_can_encode() -> None:
+    """A lone surrogate reaches the counter as a question mark."""
+    given_texts: list[str] = []
+    as_counter(lambda text: given_texts.append(text) or 0).count("half \ud83d")  # type: ignore[func-returns-value]
+    assert given_texts == ["half ?"]
+
+
+def test_without_a_counter_the_estimate_counts() -> None:
+    """None gives the estimate, which says that it is one."""
+    assert as_counter(None) is ESTIMATE
+    assert (ESTIMATE.name, ESTIMATE.exact) == ("estimate", False)
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        ("", 0),
+        ("fox", 1),
+        ("foxes", 2),  # four letters and one begun
+        ("the fox", 2),
+        ("fox.", 2),
+        ("NASA", 2),  # two capitals each
+        ("句子", 4),  # six bytes, two thirds each
+        ("a\nb", 3),
+    ],
+)
+def test_the_estimate_by_hand(text: str, tokens: int) -> None:
+    """The estimate counts letters begun, marks, line breaks and bytes as its docstring says."""
+    assert estimate_tokens(text) == tokens
+
+
+SAMPLES = {
+    "English prose": textwrap.dedent(
+        """The flea's life cycle has four stages: egg, larva, pupa and adult. A female flea lays about twenty eggs a day,
+        which fall off the animal and hatch within two weeks. Larvae avoid light; they live in carpets, in cracks of the
+        floor and in bedding, and feed on organic debris. In 2019, 43.5% of all households that were surveyed reported
+        at least one infestation. Nevertheless, responsibility for extraordinarily uncharacteristic outbreaks remains
+        controversial, according to internationally recognised epidemiologists.""",
+    ),
+    "English with names and figures": (
+        "Berlin had a population of 3,520,031 registered inhabitants in an area of 891.82 square kilometers. "
+        "Call +1 (555) 010-9999 or write to info@example.com before 2024-03-17T08:30:00Z; see https://example.com/a/b?c=d."
+    ),
+    "code, argparse": inspect.getsource(argparse),
+    "code, heapq": inspect.getsource(heapq),
+    "German": "Die Geschwindigkeitsbegrenzung auf Bundesautobahnen wird in Deutschland seit Jahrzehnten diskutiert; "
+    "Rechtsschutzversicherungsgesellschaften äußern sich überwiegend zurückhaltend, während Umweltverbände drängen.",
+    "Russian": "Достопримечательности города привлекают путешественников со всего мира, несмотря на холодную зиму. "
+    "Исследователи утверждают, что население увеличилось на двенадцать процентов.",
+    "Chinese": "柏林是德国的首都,也是该国人口最多的城市。二〇一九年,常住人口超过三百六十万,面积约八百九十二平方公里。",
+    "Hindi": "भारत की राजधानी नई दिल्ली है और यहाँ की जनसंख्या लगातार बढ़ रही है। शोधकर्ताओं के अनुसार यह प्रवृत्ति जारी रहेगी।",
+}
+
+
+@pytest.mark.parametrize("encoding", ["cl100k_base", "o200k_base"])
+@pytest.mark.parametrize("name", SAMPLES)
+def test_the_estimate_is_on_the_safe_side(name: str, encoding: str, tiktoken_encoding: Callable[[str], Any]) -> None:
+    """The estimate is never below what OpenAI's encodings count, and not three times as much either."""
+    true = len(tiktoken_encoding(encoding).encode_ordinary(SAMPLES[name]))
+    estimated = estimate_tokens(SAMPLES[name])
+    assert true <= estimated <= 3 * true
+
+
+@given(text=any_text)
+def test_the_estimate_counts_any_text(text: str) -> None:
+    """Any text has an estimate, and one that isn't all blanks has at least one token."""
+    assert ESTIMATE.count(text) >= (1 if text.strip() else 0)
