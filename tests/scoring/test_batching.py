@@ -1,12 +1,13 @@
-"""Batches: every pair once, under the ceilings, longest first."""
+"""Which pairs go through the model together."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from secondpass.scoring.batching import BatchLimits, plan_batches
 
-LENGTHS = st.lists(st.integers(1, 600), max_size=60)
-LIMITS = st.builds(
+lengths_drawn = st.lists(st.integers(0, 600), max_size=60)
+limits_drawn = st.builds(
     BatchLimits,
     max_tokens=st.integers(1, 4000),
     max_rows=st.none() | st.integers(1, 40),
@@ -14,29 +15,61 @@ LIMITS = st.builds(
 )
 
 
-@given(LENGTHS, LIMITS, st.none() | st.integers(1, 20))
-def test_every_position_comes_once(lengths: list[int], limits: BatchLimits, block: int | None) -> None:
-    """However batches are cut, each pair is in exactly one."""
+@pytest.mark.parametrize(
+    ("limits", "batches"),
+    [
+        (BatchLimits(1000), [[1, 3, 0, 2]]),
+        (BatchLimits(60), [[1], [3, 0], [2]]),  # 1 x 50, then 2 x 30, then what is left
+        (BatchLimits(1000, max_rows=2), [[1, 3], [0, 2]]),
+        (BatchLimits(10), [[1], [3], [0], [2]]),  # longer than the ceiling: alone
+        (BatchLimits(128, length_step=64), [[1, 3], [0, 2]]),  # every row takes 64
+    ],
+    ids=["all in one", "by tokens", "by rows", "each too long", "rounded up"],
+)
+def test_batches_by_hand(limits: BatchLimits, batches: list[list[int]]) -> None:
+    """Pairs of 20, 50, 10 and 30 tokens are taken longest first under the ceilings."""
+    assert list(plan_batches([20, 50, 10, 30], limits)) == batches
+
+
+def test_no_pairs_make_no_batches() -> None:
+    """Nothing to score is no work."""
+    assert list(plan_batches([], BatchLimits(100))) == []
+
+
+@given(lengths=lengths_drawn, limits=limits_drawn, block=st.none() | st.integers(1, 20))
+def test_each_pair_is_in_one_batch(lengths: list[int], limits: BatchLimits, block: int | None) -> None:
+    """Every position comes exactly once, and no batch is empty."""
     batches = list(plan_batches(lengths, limits, block))
     assert sorted(position for batch in batches for position in batch) == list(range(len(lengths)))
+    assert all(batches)
 
 
-@given(LENGTHS, LIMITS)
-def test_a_batch_stays_under_both_ceilings(lengths: list[int], limits: BatchLimits) -> None:
-    """Rows times the padded longest stays under the ceiling, unless one pair alone is over it."""
-    for batch in plan_batches(lengths, limits):
+@given(lengths=lengths_drawn, limits=limits_drawn, block=st.none() | st.integers(1, 20))
+def test_the_ceilings_hold(lengths: list[int], limits: BatchLimits, block: int | None) -> None:
+    """Rows times the padded longest stay within the tokens, a single pair aside, and the rows within theirs."""
+    for batch in plan_batches(lengths, limits, block):
         padded = len(batch) * limits.padded(max(lengths[position] for position in batch))
-        assert padded <= limits.max_tokens or len(batch) == 1
-        assert limits.max_rows is None or len(batch) <= limits.max_rows
+        assert len(batch) == 1 or padded <= limits.max_tokens
+        assert len(batch) <= (limits.max_rows or len(batch))
 
 
-@given(LENGTHS, LIMITS)
-def test_the_longest_comes_first(lengths: list[int], limits: BatchLimits) -> None:
-    """Without blocks lengths fall from batch to batch, so that memory runs out at once or never."""
+@given(lengths=lengths_drawn, limits=limits_drawn)
+def test_the_longest_come_first(lengths: list[int], limits: BatchLimits) -> None:
+    """Without blocks the pairs come by falling length, so that the largest batch is the first one."""
     order = [lengths[position] for batch in plan_batches(lengths, limits) for position in batch]
     assert order == sorted(lengths, reverse=True)
 
 
-def test_blocks_keep_the_first_pairs_first() -> None:
-    """With blocks of two, sorting happens inside each block only."""
-    assert list(plan_batches([1, 2, 3, 4, 5], BatchLimits(100), block=2)) == [[1, 0], [3, 2], [4]]
+@given(lengths=lengths_drawn, limits=limits_drawn, block=st.integers(1, 20))
+def test_blocks_come_in_their_own_order(lengths: list[int], limits: BatchLimits, block: int) -> None:
+    """With blocks, every pair of a block is done before any pair of the next."""
+    order = [position // block for batch in plan_batches(lengths, limits, block) for position in batch]
+    assert order == sorted(order)
+
+
+@given(length=st.integers(0, 10_000), step=st.integers(1, 512))
+def test_padding_rounds_up_to_the_step(length: int, step: int) -> None:
+    """A padded length is the next multiple of the step."""
+    padded = BatchLimits(1, length_step=step).padded(length)
+    assert padded % step == 0
+    assert length <= padded < length + step

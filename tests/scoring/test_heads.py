@@ -1,4 +1,4 @@
-"""From rows of raw outputs to one value."""
+"""From a model's raw outputs to one value, and to what its configuration says of them."""
 
 import math
 from typing import Any
@@ -11,95 +11,161 @@ from secondpass.errors import ModelError
 from secondpass.scores import LOGIT, ScaleKind
 from secondpass.scoring.heads import Head, read_head, read_max_length
 
-LOGITS = st.floats(-30, 30)
+logits = st.floats(-1e6, 1e6)
 
 
-@given(LOGITS)
-def test_one_label_is_its_own_value(logit: float) -> None:
-    """A single output is the value as it is."""
-    assert Head(1, 0, LOGIT).value([logit]) == logit
+def softmax(row: list[float], column: int) -> float:
+    """Return a column's softmax probability, the textbook's way."""
+    top = max(row)
+    return math.exp(row[column] - top) / sum(math.exp(value - top) for value in row)
 
 
-@given(st.lists(LOGITS, min_size=2, max_size=3), st.data())
-def test_the_values_probability_is_the_softmax_share(row: list[float], data: st.DataObject) -> None:
-    """The log-odds against all other labels, through the logistic function, are the softmax probability."""
-    positive = data.draw(st.integers(0, len(row) - 1))
-    share = math.exp(row[positive]) / sum(math.exp(logit) for logit in row)
-    assert LOGIT.probability(Head(len(row), positive, LOGIT).value(row)) == pytest.approx(share, abs=1e-9)
+def test_one_label_is_its_own_value() -> None:
+    """A model with one output gives its logit unchanged."""
+    assert read_head({}, labels=1).value([9.219]) == 9.219
 
 
-def test_huge_logits_do_not_overflow() -> None:
-    """Outputs of ten thousand are odd, and no reason to fail."""
-    assert Head(2, 1, LOGIT).value([-1e4, 1e4]) == pytest.approx(2e4)
+def test_two_labels_give_their_difference() -> None:
+    """The log-odds of the second label against the first are the difference of the logits."""
+    assert read_head({}, labels=2).value([1.5, 4.0]) == 2.5
 
 
-@pytest.mark.parametrize("row", [[math.nan, 1.0], [1.0, math.nan], [math.inf, 1.0], [1.0, -math.inf]])
-def test_what_is_not_finite_stays_so(row: list[float]) -> None:
-    """NaN and infinity never turn into a number that could be ranked."""
-    assert not math.isfinite(Head(2, 1, LOGIT).value(row))
+def test_three_labels_by_hand() -> None:
+    """Of three equal logits each has the probability 1/3, so that the odds are 1 to 2."""
+    head = read_head({}, labels=3, label=0)
+    assert head.value([5.0, 5.0, 5.0]) == pytest.approx(math.log(1 / 2))
+
+
+@given(row=st.lists(st.floats(-30, 30), min_size=2, max_size=5))
+def test_the_probability_is_the_softmax(row: list[float]) -> None:
+    """With several labels, the value's logistic function is the positive label's softmax probability."""
+    head = read_head({}, labels=len(row), label=0)
+    assert head.scale.probability(head.value(row)) == pytest.approx(softmax(row, 0), abs=1e-9)
+
+
+@pytest.mark.parametrize("row", [[-1e300, 1e300], [1e300, -1e300], [800.0, 900.0]], ids=str)
+def test_huge_logits_do_not_overflow(row: list[float]) -> None:
+    """Logits of any size give a value and a probability without an OverflowError."""
+    head = read_head({}, labels=2)
+    assert head.scale.probability(head.value(row)) == (1.0 if row[1] > row[0] else 0.0)
+
+
+@pytest.mark.parametrize(
+    "row", [[math.nan, 0.0], [0.0, math.nan], [math.inf, 0.0], [0.0, math.inf], [-math.inf, 0.0]], ids=str
+)
+def test_what_is_not_finite_comes_through(row: list[float]) -> None:
+    """NaN or infinity among the outputs never becomes a finite value."""
+    assert not math.isfinite(read_head({}, labels=2).value(row))
 
 
 @pytest.mark.parametrize(
     ("names", "column"),
     [
-        ({}, 1),
+        ({"0": "contradiction", "1": "entailment", "2": "neutral"}, 1),
+        ({"0": "ENTAILMENT", "1": "NEUTRAL", "2": "CONTRADICTION"}, 0),
+        ({0: "no", 1: "maybe", 2: "Yes"}, 2),
+        ({"0": "relevant", "1": "not relevant"}, 0),
         ({"0": "LABEL_0", "1": "LABEL_1"}, 1),
-        ({"0": "entailment", "1": "not_entailment"}, 0),
-        ({"0": "contradiction", "1": "ENTAILMENT", "2": "neutral"}, 1),
-        ({"0": "irrelevant", "1": "partly", "2": "relevant"}, 2),
     ],
+    ids=["NLI", "NLI in capitals", "yes", "relevant first", "two without names"],
 )
-def test_the_positive_label_is_found_by_its_name(names: dict[str, str], column: int) -> None:
-    """Entailment or relevance is looked up by name; of two unnamed labels the second is positive."""
-    assert read_head({"id2label": names}, max(2, len(names))).positive == column
+def test_the_positive_label_is_found_by_name(names: dict[Any, str], column: int) -> None:
+    """Entailment, relevant, yes and their like are found in the configuration; of two unnamed labels it is the second."""
+    assert read_head({"id2label": names}, labels=len(names)).positive == column
 
 
-def test_unnamed_labels_are_asked_about() -> None:
-    """Three labels that say nothing are an error that tells how to answer."""
-    with pytest.raises(ModelError, match=r"LoadOptions\(label="):
-        read_head({}, 3)
+@pytest.mark.parametrize(
+    "config", [{}, {"id2label": {"0": "a", "1": "b", "2": "c"}}], ids=["no names", "names that say nothing"]
+)
+def test_three_labels_without_a_positive_one_are_an_error(config: dict[str, Any]) -> None:
+    """Nobody guesses which of three columns means relevant; the message says how to tell it."""
+    with pytest.raises(ModelError, match=r"3 labels .* LoadOptions\(label=\.\.\.\)"):
+        read_head(config, labels=3)
 
 
-def test_a_column_that_is_not_there_is_refused() -> None:
-    """A label beyond the model's outputs is an error with the range."""
-    with pytest.raises(ModelError, match="from 0 to 1"):
-        read_head({}, 2, label=2)
+def test_the_user_may_name_the_column() -> None:
+    """A stated column counts before every name."""
+    assert read_head({"id2label": {"0": "entailment", "1": "other"}}, labels=2, label=1).positive == 1
+
+
+@pytest.mark.parametrize("label", [-1, 2])
+def test_a_column_that_is_not_there_is_an_error(label: int) -> None:
+    """A column must be one that the model has."""
+    with pytest.raises(ModelError, match=f"label must be a column from 0 to 1, got {label}"):
+        read_head({}, labels=2, label=label)
 
 
 @pytest.mark.parametrize(
     ("config", "declared"),
     [
+        ({}, "nothing declared"),
         ({"sentence_transformers": {"activation_fn": "torch.nn.modules.linear.Identity"}}, "Identity"),
         ({"sbert_ce_default_activation_function": "torch.nn.modules.activation.Sigmoid"}, "Sigmoid"),
-        ({}, "nothing declared"),
     ],
+    ids=["nothing", "new name", "old name"],
 )
-def test_the_declared_activation_is_read(config: dict[str, Any], declared: str) -> None:
-    """Both spellings of the configuration are known; raw values are logits either way."""
-    scale = read_head(config, 1).scale
-    assert (scale.kind, scale.declared) == (ScaleKind.LOGIT, declared)
+def test_a_declared_activation_is_reported_and_not_applied(config: dict[str, Any], declared: str) -> None:
+    """What the configuration wants done to the logits is told, and the raw logits stay log-odds."""
+    head = read_head(config, labels=1)
+    assert (head.scale.kind, head.scale.declared) == (ScaleKind.LOGIT, declared)
+    assert head.value([-3.0]) == -3.0
+
+
+@pytest.mark.parametrize("squashed_by", ["sigmoid", "softmax"])
+def test_outputs_that_are_probabilities_stay(squashed_by: str) -> None:
+    """A graph that ends in a squashing function gives probabilities, which aren't squashed again."""
+    head = read_head({}, labels=2, squashed_by=squashed_by)
+    assert head.value([0.3, 0.7]) == 0.7
+    assert head.scale.probability(0.7) == 0.7
+
+
+@given(row=st.lists(logits, min_size=2, max_size=4))
+def test_a_higher_positive_logit_is_a_higher_value(row: list[float]) -> None:
+    """Raising the positive label's logit raises the value."""
+    head = Head(len(row), 0, LOGIT)
+    assert head.value([row[0] + 1e3, *row[1:]]) > head.value(row)
+
+
+BERT = {"max_position_embeddings": 512}
+ROBERTA = {"model_type": "xlm-roberta", "max_position_embeddings": 514, "pad_token_id": 1}
 
 
 @pytest.mark.parametrize(
-    ("requested", "config", "tokenizer", "length"),
+    ("requested", "config", "tokenizer_config", "length"),
     [
-        (None, {"max_position_embeddings": 512}, {"model_max_length": 1e30}, 512),
-        (None, {"max_position_embeddings": 512}, {"model_max_length": 256}, 256),
-        (None, {"max_position_embeddings": 514, "model_type": "xlm-roberta", "pad_token_id": 1}, {}, 512),
         (None, {}, {}, 512),
-        (128, {"max_position_embeddings": 512}, {}, 128),
+        (None, BERT, {}, 512),
+        (None, BERT, {"model_max_length": 256}, 256),
+        (None, BERT, {"model_max_length": 1e30}, 512),
+        (None, {"max_position_embeddings": 8192}, {"model_max_length": 8192}, 8192),
+        (None, ROBERTA, {}, 512),
+        (None, ROBERTA | {"pad_token_id": None}, {}, 512),
+        (128, BERT, {}, 128),
+        (512, BERT, {"model_max_length": 256}, 512),
+        (9999, {}, {}, 9999),
     ],
-    ids=["positions", "tokenizer", "roberta", "nothing-known", "asked-for"],
+    ids=[
+        "nothing declared",
+        "positions",
+        "the tokeniser says less",
+        "the tokeniser says no limit",
+        "long",
+        "RoBERTa's two lost positions",
+        "RoBERTa without a padding index",
+        "asked for",
+        "asked for more than the tokeniser says",
+        "asked for, no limit known",
+    ],
 )
-def test_the_length_is_the_smallest_limit(
-    requested: int | None, config: dict[str, Any], tokenizer: dict[str, Any], length: int
+def test_the_longest_pair(
+    requested: int | None, config: dict[str, Any], tokenizer_config: dict[str, Any], length: int
 ) -> None:
-    """The longest pair is what was asked for, else the smallest limit that the model's files declare."""
-    assert read_max_length(requested, config, tokenizer) == length
+    """The length is what was asked for, else the smallest limit that the model declares."""
+    assert read_max_length(requested, config, tokenizer_config) == length
 
 
-@pytest.mark.parametrize("requested", [0, 7, 513])
-def test_a_length_that_cannot_work_is_refused(requested: int) -> None:
-    """A length that leaves no room for a pair, or goes beyond the model's positions, is an error."""
-    with pytest.raises(ModelError, match="max_length must be from 8 to 512"):
-        read_max_length(requested, {"max_position_embeddings": 512}, {})
+@pytest.mark.parametrize(("requested", "config"), [(513, BERT), (513, ROBERTA), (7, BERT), (0, {}), (-1, {})])
+def test_a_length_that_the_model_has_not_is_an_error(requested: int, config: dict[str, Any]) -> None:
+    """More than the model's positions, or less than a pair needs, is a ModelError."""
+    with pytest.raises(ModelError, match=f"max_length must be from 8 .* got {requested}"):
+        read_max_length(requested, config, {})

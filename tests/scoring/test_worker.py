@@ -1,121 +1,164 @@
-"""The worker: one batch after the other, with a look at the caller's patience in between."""
+"""The device's own thread: deadlines, cancellation, memory and failures."""
 
 import multiprocessing
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+import os
+import sys
 
 import pytest
+from fake_engine import FakeEngine
 
-from secondpass.errors import ConfigurationError, OutOfMemory, ScoringError
-from secondpass.scores import LOGIT, Call, Pair, Spec, UnscoredReason
-from secondpass.scoring.batching import BatchLimits
+from secondpass import Call
+from secondpass.errors import ConfigurationError, ModelError, OutOfMemory, ScoringError
+from secondpass.scores import Pair, Score, Unscored, UnscoredReason
 from secondpass.scoring.cross_encoder import CrossEncoder
-from secondpass.scoring.devices import Placement
-from secondpass.scoring.engine import Encoded, EngineFacts
-from secondpass.scoring.heads import Head
+from secondpass.scoring.engine import Encoded, scoring_errors
 from secondpass.scoring.worker import DEADLINE_BLOCK, Job, Worker
 
 
-@dataclass
-class CountingEngine:
-    """An engine whose scores are lengths, with room for so many rows, that tells what it was given."""
-
-    room: int = 1000
-    rows: int = 4
-    before: Callable[[], None] = lambda: None
-    batches: list[list[int]] = field(default_factory=list)
-
-    @property
-    def facts(self) -> EngineFacts:
-        """Four rows a batch."""
-        placement = Placement("cpu", "float32", BatchLimits(10_000, self.rows), "a test")
-        return EngineFacts(Spec("counting", LOGIT, "counting"), Head(1, 0, LOGIT), placement, "counting")
-
-    def encode(self, pairs: Sequence[Pair]) -> list[Encoded]:
-        """Take characters for tokens."""
-        return [Encoded(len(pair.text), 0, {}) for pair in pairs]
-
-    def forward(self, batch: Sequence[Encoded]) -> list[list[float]]:
-        """Score with the length, if there is room."""
-        self.before()
-        if len(batch) > self.room:
-            raise OutOfMemory(f"no room for {len(batch)}")
-        self.batches.append([item.length for item in batch])
-        return [[float(item.length)] for item in batch]
-
-    def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """Take characters for tokens."""
-        return [len(text) for text in texts]
-
-    def release(self) -> None:
-        """Hold nothing."""
+def words(*counts: int) -> list[Pair]:
+    """Return pairs with texts of so many words."""
+    return [Pair("query", "word " * count) for count in counts]
 
 
-def encoded(*lengths: int) -> list[Encoded]:
-    """Return tokenised pairs of these lengths."""
-    return [Encoded(length, 0, {}) for length in lengths]
+def values(outcomes: tuple[Score | Unscored, ...]) -> list[float | str]:
+    """Return each outcome's value, or the reason why there is none."""
+    return [outcome.value if isinstance(outcome, Score) else str(outcome.reason) for outcome in outcomes]
 
 
-def test_rows_come_back_in_the_order_of_the_job() -> None:
-    """Batches run longest first, the answer is in the order that was asked."""
-    engine = CountingEngine(rows=2)
-    done = Worker("test").submit(Job(engine, encoded(3, 9, 1, 5), Call())).result()
-    assert engine.batches == [[9, 5], [3, 1]]
-    assert done.rows == [[3.0], [9.0], [1.0], [5.0]]
+def test_the_order_of_the_pairs_is_restored() -> None:
+    """The engine sees the longest first, the caller gets the order that was given."""
+    engine = FakeEngine(rows=2)
+    scored = CrossEncoder(engine).score_pairs(words(1, 5, 3, 4))
+    assert engine.batches == [[5, 4], [3, 1]]
+    assert values(scored.outcomes) == [1.0, 5.0, 3.0, 4.0]
 
 
-def test_a_call_cancelled_in_the_middle_stops_after_its_batch() -> None:
-    """The batch in flight is finished, nothing after it is begun, and the rest says why."""
+def test_every_forward_pass_runs_on_the_workers_thread() -> None:
+    """However many calls there are, the engine meets one thread, and it isn't the caller's."""
+    engine = FakeEngine()
+    scorer = CrossEncoder(engine)
+    for _ in range(3):
+        scorer.score_pairs(words(1, 2))
+    assert engine.threads == {"secondpass-cpu_0"}
+
+
+def test_a_deadline_of_nothing_runs_nothing() -> None:
+    """A call that is over before it begins reaches no forward pass."""
+    engine = FakeEngine()
+    scored = CrossEncoder(engine).score_pairs(words(1, 2), call=Call(deadline_ms=0))
+    assert values(scored.outcomes) == ["deadline", "deadline"]
+    assert engine.batches == []
+
+
+def test_cancelling_stops_between_batches() -> None:
+    """What was done before the cancellation keeps its score; the rest says that it was cancelled."""
     call = Call()
-    engine = CountingEngine(rows=1, before=call.cancel)
-    done = Worker("test").submit(Job(engine, encoded(5, 4, 3), call)).result()
-    assert done.rows == [[5.0], UnscoredReason.CANCELLED, UnscoredReason.CANCELLED]
+    engine = FakeEngine(rows=1, call=call)
+    scored = CrossEncoder(engine).score_pairs(words(3, 2, 1), call=call)
+    assert values(scored.outcomes) == [3.0, "cancelled", "cancelled"]
 
 
-def test_with_a_deadline_the_first_pairs_are_scored_first() -> None:
-    """A finite deadline makes blocks in first-stage order, so that what is left out is the tail."""
-    engine = CountingEngine(rows=DEADLINE_BLOCK)
-    lengths = [1] * DEADLINE_BLOCK + [100] * DEADLINE_BLOCK
-    Worker("test").submit(Job(engine, encoded(*lengths), Call(deadline_ms=60_000))).result()
-    assert engine.batches == [[1] * DEADLINE_BLOCK, [100] * DEADLINE_BLOCK]
+def test_with_a_deadline_the_first_stages_best_are_scored_first() -> None:
+    """With a deadline the pairs are done in blocks, so that a cut leaves out the last ones, not the shortest."""
+    engine = FakeEngine(rows=64)
+    counts = [1] * DEADLINE_BLOCK + [9]
+    CrossEncoder(engine).score_pairs(words(*counts), call=Call(deadline_ms=3_600_000))
+    assert engine.batches == [[1] * DEADLINE_BLOCK, [9]]
 
 
-def test_a_batch_without_room_is_halved_until_it_fits() -> None:
-    """Out of memory costs a second try and no candidate."""
-    engine = CountingEngine(room=1)
-    done = Worker("test").submit(Job(engine, encoded(4, 3, 2, 1), Call())).result()
-    assert done.rows == [[4.0], [3.0], [2.0], [1.0]]
-    assert (done.batches, done.halved) == (4, 3)
+def test_a_batch_that_is_too_large_is_halved() -> None:
+    """Out of memory, seven pairs become four and three, and those two and two, two and one."""
+    engine = FakeEngine(rows=7, room=2)
+    scored = CrossEncoder(engine).score_pairs(words(7, 6, 5, 4, 3, 2, 1))
+    assert engine.batches == [[7, 6], [5, 4], [3, 2], [1]]
+    assert values(scored.outcomes) == [7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0]
+    assert (scored.stages[0].facts["halved"], scored.stages[0].facts["batches"]) == (3, 4)
 
 
-def test_a_single_pair_without_room_is_a_failure() -> None:
-    """Halving has a floor: one pair that doesn't fit is an error, not a loop."""
-    with pytest.raises(OutOfMemory):
-        Worker("test").submit(Job(CountingEngine(room=0), encoded(4, 3), Call())).result()
+def test_one_pair_without_room_is_out_of_memory() -> None:
+    """A single pair can't be halved: the caller learns that there is no room."""
+    with pytest.raises(OutOfMemory, match="no room for 1 pairs"):
+        CrossEncoder(FakeEngine(rows=4, room=0)).score_pairs(words(1, 2, 3))
 
 
-def test_a_worker_outlives_a_failed_job() -> None:
-    """After a failure the same thread takes the next job."""
-    worker = Worker("test")
-    failed = worker.submit(Job(CountingEngine(room=0), encoded(1), Call()))
-    assert isinstance(failed.exception(), ScoringError)
-    assert worker.submit(Job(CountingEngine(), encoded(2), Call())).result().rows == [[2.0]]
+def test_an_engines_failure_reaches_the_caller() -> None:
+    """What the worker's thread raised is raised where the call was made, and the next call finds a working thread."""
+    engine = FakeEngine(error=ScoringError("the engine broke"))
+    scorer = CrossEncoder(engine)
+    with pytest.raises(ScoringError, match="the engine broke"):
+        scorer.score_pairs(words(1))
+    engine.error = None
+    assert values(scorer.score_pairs(words(2)).outcomes) == [2.0]
 
 
-def test_a_fork_is_refused_rather_than_hung() -> None:
-    """In a forked child the worker's thread doesn't exist, and using it says so."""
-    scorer = CrossEncoder(CountingEngine())
-    scorer.score("q", ["a"])
+def test_a_librarys_exception_becomes_a_scoring_error() -> None:
+    """At the engine's boundary a foreign exception becomes ours, with its name, its words and itself as the cause."""
+    with pytest.raises(ScoringError, match="torch failed while scoring: RuntimeError: cuBLAS") as caught, scoring_errors(
+        "torch", (RuntimeError,)
+    ):
+        raise RuntimeError("cuBLAS")
+    assert isinstance(caught.value.__cause__, RuntimeError)
+
+
+def test_our_own_errors_pass_the_boundary() -> None:
+    """What is ours already isn't wrapped, though it is also a ValueError."""
+    with pytest.raises(ModelError, match="wrong shape"), scoring_errors("torch", (ValueError,)):
+        raise ModelError("wrong shape")
+
+
+def test_the_stage_tells_what_was_done() -> None:
+    """Pairs, batches, tokens with and without padding, and where it ran."""
+    (stage,) = CrossEncoder(FakeEngine(rows=2)).score_pairs(words(4, 1, 3)).stages
+    told = {name: stage.facts[name] for name in ("model", "device", "pairs", "batches", "tokens", "padded_tokens")}
+    assert told == {
+        "model": "fake",
+        "device": "cpu",
+        "pairs": 3,
+        "batches": 2,
+        "tokens": 4 + 1 + 3,
+        "padded_tokens": 2 * 4 + 1 * 1,
+    }
+
+
+def test_releasing_happens_on_the_workers_thread() -> None:
+    """Release waits its turn behind the work in hand, and is done when it returns."""
+    engine = FakeEngine()
+    CrossEncoder(engine).release()
+    assert engine.released == 1
+
+
+def test_warming_up_runs_the_engine_once() -> None:
+    """A warm-up is one real forward pass."""
+    engine = FakeEngine()
+    CrossEncoder(engine).warmup()
+    assert engine.batches == [[1]]
+
+
+def test_a_worker_that_serves_two_engines_keeps_them_apart() -> None:
+    """Two engines on one thread each get their own pairs."""
+    worker, one, other = Worker("shared"), FakeEngine(), FakeEngine()
+    futures = [worker.submit(Job(engine, [Encoded(n, 0, {})], Call())) for n, engine in ((1, one), (2, other))]
+    assert [future.result().rows for future in futures] == [[[1.0]], [[2.0]]]
+    assert (one.batches, other.batches) == ([[1]], [[2]])
+
+
+def _score_in_child(scorer: CrossEncoder, results: "multiprocessing.SimpleQueue[str]") -> None:
+    try:
+        scorer.score_pairs(words(1))
+    except ConfigurationError as error:
+        results.put(str(error))
+    else:
+        results.put("scored")
+
+
+@pytest.mark.skipif(sys.platform == "win32" or not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_process_is_told_to_load_its_own() -> None:
+    """In a forked child the worker's thread isn't there: it raises at once instead of waiting for ever."""
     context = multiprocessing.get_context("fork")
-    answers = context.SimpleQueue()
-
-    def child() -> None:
-        try:
-            scorer.score("q", ["a"])
-        except ConfigurationError as error:
-            answers.put(str(error))
-
-    process = context.Process(target=child)
-    process.start()
-    process.join(30)
-    assert "forked after it was loaded" in answers.get()
+    results = context.SimpleQueue()
+    child = context.Process(target=_score_in_child, args=(CrossEncoder(FakeEngine()), results))
+    child.start()
+    child.join(timeout=30)
+    assert child.exitcode == 0
+    assert "forked after it was loaded; load it in the child" in results.get()

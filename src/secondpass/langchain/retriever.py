@@ -87,7 +87,7 @@ def chroma_metric(store: VectorStore) -> str | None:
     """Return the metric of a LangChain Chroma store's collection, or None for another store."""
     if not any(base.__module__.startswith("langchain_chroma") for base in type(store).__mro__):
         return None
-    configuration: dict[str, Any] = getattr(getattr(store, "_collection", None), "configuration", None) or {}
+    configuration: dict[str, Any] = getattr(getattr(store, "_collection", None), "configuration_json", None) or {}
     spaces = ((configuration.get(index) or {}).get("space") for index in ("hnsw", "spann"))
     return next((str(space) for space in spaces if space), None)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from string import Formatter
 from typing import Any
 
 from secondpass.candidates import Candidate
@@ -99,14 +100,14 @@ def as_budget(source: BudgetSource | None, query: str) -> ContextBudget | None:
     return ContextBudget(source)
 
 
-def _check_template(template: str) -> None:
-    mark = "\x00text\x00"
+def _check_template(template: object) -> None:
     try:
-        filled = template.format(text=mark, index=1, id="", source="")
-    except (KeyError, IndexError, ValueError) as error:
+        parts = list(Formatter().parse(template)) if isinstance(template, str) else []
+    except ValueError:
+        parts = []
+    fields = {name for _, name, _, _ in parts if name is not None}
+    if "text" not in fields or not fields <= {"text", "index", "id", "source"}:
         raise BudgetError(
-            f"the template must be a format string with {{text}}, and may use {{index}}, {{id}} and {{source}}; "
+            "the template must be a format string with {text}, and may use {index}, {id} and {source}; "
             f"got {template!r}"
-        ) from error
-    if mark not in filled:
-        raise BudgetError(f"the template must hold {{text}}, got {template!r}")
+        )

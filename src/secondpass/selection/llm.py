@@ -82,7 +82,8 @@ def _positive(number: object) -> bool:
 
 
 def _messages(history: Any) -> Iterable[Any]:
-    return [history] if isinstance(history, str) else history or ()
+    single = isinstance(history, str) or hasattr(history, "content")
+    return [history] if single else history or ()
 
 
 def _message_text(message: Any) -> str:
