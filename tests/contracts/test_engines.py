@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from secondpass import Call, LoadOptions, load_scorer
+from secondpass import Call, LoadOptions, Reranker, load_scorer
 from secondpass.errors import ModelError
 from secondpass.scores import Pair, ScaleKind, Score, UnscoredReason
 from secondpass.scoring.cross_encoder import CrossEncoder
@@ -212,6 +212,13 @@ def test_an_output_of_the_wrong_shape_is_refused(tiny: Tiny) -> None:
     """A model with one output a token is no cross-encoder, and loading it says so."""
     with pytest.raises(ModelError, match=r"must be \(pairs, labels\)"):
         load_scorer(str(tiny("onnx", variant="embedding")))
+
+
+def test_an_output_that_is_wider_than_declared_is_refused(tiny: Tiny) -> None:
+    """A graph that leaves its width open is checked when its first row comes, and no ranking hides the mistake."""
+    reranker = Reranker(load_scorer(str(tiny("onnx", num_labels=2, open_width=True))), on_error="degrade")
+    with pytest.raises(ModelError, match=r"must give \(1, 1\) outputs, got \(1, 2\)"):
+        reranker.rerank(QUERY, ["a bird"])
 
 
 def test_nan_makes_that_pair_invalid(tiny: Tiny, engine: str) -> None:

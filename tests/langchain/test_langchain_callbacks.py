@@ -136,7 +136,7 @@ def test_changing_a_traced_document_does_not_change_the_result() -> None:
 )
 def test_chain_that_hands_over_something_else_is_told_what_is_wanted(given: Any) -> None:
     """The error names the two keys, and what came."""
-    with pytest.raises(InputError, match='must hand over {"query": str, "documents"'):
+    with pytest.raises(InputError, match=r'must hand over \{"query": str, "documents"'):
         overlap_compressor().invoke(given)
 
 

@@ -59,13 +59,14 @@ def stored() -> list[Document]:
     return [Document(page_content=name, id=name) for name in ("near", "middle", "far")]
 
 
-def chroma(folder: Path, metric: str) -> Chroma:
+def chroma(folder: Path, metric: str, *, by_metadata: bool = False) -> Chroma:
     """Return a Chroma collection on disk that holds the three documents, the farthest first."""
+    space: dict[str, Any] = {"collection_configuration": {"hnsw": {"space": metric}}}
     store = Chroma(
         collection_name="birds",
         embedding_function=TableEmbeddings(),
         client=chromadb.PersistentClient(str(folder)),
-        collection_configuration={"hnsw": {"space": metric}},
+        **({"collection_metadata": {"hnsw:space": metric}} if by_metadata else space),
     )
     store.add_documents(stored()[::-1])
     return store
@@ -76,10 +77,12 @@ def first_stage(found: list[Document]) -> dict[str | None, float]:
     return {document.id: document.metadata["secondpass"]["first_stage_score"] for document in found}
 
 
+@pytest.mark.parametrize("by_metadata", [False, True], ids=["configuration", "metadata"])
 @pytest.mark.parametrize("metric", ["cosine", "ip", "l2"])
-def test_chromas_distances_become_similarities(tmp_path: Path, metric: str) -> None:
+def test_chromas_distances_become_similarities(tmp_path: Path, metric: str, by_metadata: bool) -> None:
     """Under every metric the nearer document has the higher score, and it is the similarity computed by hand."""
-    retriever = TwoStageRetriever(vectorstore=chroma(tmp_path, metric), compressor=overlap_compressor())
+    store = chroma(tmp_path, metric, by_metadata=by_metadata)
+    retriever = TwoStageRetriever(vectorstore=store, compressor=overlap_compressor())
     scores = first_stage(retriever.invoke("question"))
     assert scores == pytest.approx(SIMILARITIES[metric], abs=1e-6)
     assert scores["near"] > scores["middle"] > scores["far"]
@@ -92,6 +95,14 @@ def test_first_stages_order_is_chromas(tmp_path: Path, metric: str) -> None:
     found = retriever.invoke("question")
     before = {document.id: document.metadata["secondpass"]["rank_before"] for document in found}
     assert before == {"near": 1, "middle": 2, "far": 3}
+
+
+def test_metric_is_read_without_building_the_collections_embedding_function(tmp_path: Path) -> None:
+    """A collection that names an embedding function which isn't here still tells its metric."""
+    store = chroma(tmp_path, "cosine")
+    store._collection._model.configuration_json["embedding_function"] = {"type": "known", "name": "gone", "config": {}}
+    retriever = TwoStageRetriever(vectorstore=store, compressor=overlap_compressor())
+    assert first_stage(retriever.invoke("question")) == pytest.approx(SIMILARITIES["cosine"], abs=1e-6)
 
 
 def test_in_memory_stores_similarities_stay() -> None:

@@ -67,6 +67,11 @@ def test_blocks_come_in_their_own_order(lengths: list[int], limits: BatchLimits,
     assert order == sorted(order)
 
 
+def test_sorting_happens_inside_each_block() -> None:
+    """With blocks of two, the longer of each two comes first."""
+    assert list(plan_batches([1, 2, 3, 4, 5], BatchLimits(100), block=2)) == [[1, 0], [3, 2], [4]]
+
+
 @given(length=st.integers(0, 10_000), step=st.integers(1, 512))
 def test_padding_rounds_up_to_the_step(length: int, step: int) -> None:
     """A padded length is the next multiple of the step."""

@@ -33,12 +33,15 @@ SILENT = Hardware(cpus=4, gpus=(Gpu(0),))
         pytest.param(GAMER, Request(), "cuda:0", "float16", id="a card without bfloat16 takes float16"),
         pytest.param(GAMER, Request(dtype="float32"), "cuda:0", "float32", id="a card computes in float32 if asked"),
         pytest.param(SERVER, Request(), "cuda:0", "bfloat16", id="a server takes its card in bfloat16"),
+        pytest.param(SERVER, Request(dtype="float16"), "cuda:0", "float16", id="float16 on a card that has bfloat16"),
         pytest.param(SERVER, Request(device="cuda"), "cuda:0", "bfloat16", id="cuda alone is the first card"),
         pytest.param(SERVER, Request(device="cpu"), "cpu", "float32", id="a server can be told to take its processor"),
         pytest.param(BUSY_FIRST, Request(), "cuda:1", "bfloat16", id="of several cards the one with most free memory"),
         pytest.param(BUSY_FIRST, Request(device="cuda:2"), "cuda:2", "bfloat16", id="a named card is taken"),
         pytest.param(TWINS, Request(), "cuda:0", "bfloat16", id="of equal cards the first"),
-        pytest.param(MIXED, Request(device="cuda:1"), "cuda:1", "float16", id="the dtype goes by the card, not the best"),
+        pytest.param(
+            MIXED, Request(device="cuda:1"), "cuda:1", "float16", id="the dtype goes by the card, not the best"
+        ),
         pytest.param(SILENT, Request(), "cuda:0", "bfloat16", id="a card of which nothing is known is taken"),
     ],
 )
@@ -46,6 +49,8 @@ def test_where_a_model_runs(hardware: Hardware, request_: Request, device: str, 
     """Device and dtype follow from what the machine has and what was asked for."""
     placement = place(request_, hardware)
     assert (placement.device, placement.dtype) == (device, dtype)
+    assert device in placement.reason
+    assert dtype in placement.reason
 
 
 @pytest.mark.parametrize(
@@ -54,13 +59,17 @@ def test_where_a_model_runs(hardware: Hardware, request_: Request, device: str, 
         pytest.param(LAPTOP, Request(device="cuda"), "sees only cpu$", id="cuda without a card"),
         pytest.param(LAPTOP, Request(device="mps"), "sees only cpu$", id="Metal without a Mac"),
         pytest.param(MAC, Request(device="cuda:0"), "sees only cpu, mps$", id="a card on a Mac"),
-        pytest.param(SERVER, Request(device="cuda:7"), "'cuda:7' .* sees only cpu, cuda:0$", id="an eighth card of one"),
+        pytest.param(
+            SERVER, Request(device="cuda:7"), "'cuda:7' .* sees only cpu, cuda:0$", id="an eighth card of one"
+        ),
         pytest.param(LAPTOP, Request(device="gpu"), "must be auto, cpu, .* got 'gpu'", id="no such device name"),
         pytest.param(LAPTOP, Request(device="cuda:"), "must be auto, cpu, .* got 'cuda:'", id="cuda without a number"),
         pytest.param(LAPTOP, Request(dtype="int4"), "dtype must be auto, .* got 'int4'", id="no such dtype"),
         pytest.param(GAMER, Request(dtype="bfloat16"), "can't compute in it", id="bfloat16 on a card without it"),
         pytest.param(MIXED, Request("cuda:1", "bfloat16"), "can't compute in it", id="bfloat16 on the card without it"),
-        pytest.param(LAPTOP, Request(batch_tokens=0), "batch_tokens must be 1 or more, got 0", id="batches of no tokens"),
+        pytest.param(
+            LAPTOP, Request(batch_tokens=0), "batch_tokens must be 1 or more, got 0", id="batches of no tokens"
+        ),
         pytest.param(LAPTOP, Request(batch_size=-1), "batch_size must be 1 or more, got -1", id="batches of no pairs"),
     ],
 )

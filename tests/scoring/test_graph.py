@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
+from tiny_models import Variant, tiny_onnx
 
 from secondpass.errors import ModelError
 from secondpass.scoring.engines.graph import GraphFacts, read_graph
-from tiny_models import Variant, tiny_onnx
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,9 @@ def test_a_sigmoid_behind_a_reshape_is_found(tmp_path: Path) -> None:
     assert read_graph(path, "scores").squashed_by == "sigmoid"
 
 
-@pytest.mark.parametrize("content", [b"not an ONNX file at all", b"\xff" * 64, b"PK\x03\x04"], ids=["text", "ff", "zip"])
+@pytest.mark.parametrize(
+    "content", [b"not an ONNX file at all", b"\xff" * 64, b"PK\x03\x04"], ids=["text", "ff", "zip"]
+)
 def test_a_file_that_is_no_graph_is_an_error(tmp_path: Path, content: bytes) -> None:
     """What protobuf can't read is a ModelError that names the file."""
     path = tmp_path / "model.onnx"

@@ -51,7 +51,9 @@ def test_huge_logits_do_not_overflow(row: list[float]) -> None:
 
 
 @pytest.mark.parametrize(
-    "row", [[math.nan, 0.0], [0.0, math.nan], [math.inf, 0.0], [0.0, math.inf], [-math.inf, 0.0]], ids=str
+    "row",
+    [[math.nan, 0.0], [0.0, math.nan], [math.inf, 0.0], [0.0, math.inf], [-math.inf, 0.0], [1.0, -math.inf]],
+    ids=str,
 )
 def test_what_is_not_finite_comes_through(row: list[float]) -> None:
     """NaN or infinity among the outputs never becomes a finite value."""
@@ -65,9 +67,10 @@ def test_what_is_not_finite_comes_through(row: list[float]) -> None:
         ({"0": "ENTAILMENT", "1": "NEUTRAL", "2": "CONTRADICTION"}, 0),
         ({0: "no", 1: "maybe", 2: "Yes"}, 2),
         ({"0": "relevant", "1": "not relevant"}, 0),
+        ({"0": "entailment", "1": "not_entailment"}, 0),
         ({"0": "LABEL_0", "1": "LABEL_1"}, 1),
     ],
-    ids=["NLI", "NLI in capitals", "yes", "relevant first", "two without names"],
+    ids=["NLI", "NLI in capitals", "yes", "relevant first", "entailment first", "two without names"],
 )
 def test_the_positive_label_is_found_by_name(names: dict[Any, str], column: int) -> None:
     """Entailment, relevant, yes and their like are found in the configuration; of two unnamed labels it is the second."""

@@ -4,7 +4,7 @@ import pytest
 
 from secondpass import Call, OverlapScorer
 from secondpass.errors import InputError
-from secondpass.scores import Pair, Score, ScaleKind, Unscored, UnscoredReason
+from secondpass.scores import Pair, ScaleKind, Score, Unscored, UnscoredReason
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """From a name to a scorer, and what is said where that can't be."""
 
+import importlib.metadata
 import importlib.util
 import shutil
 from collections.abc import Callable
@@ -112,3 +113,31 @@ def test_a_damaged_file_beside_the_weights_is_refused(tiny: Tiny, tmp_path: Path
     (tmp_path / "damaged" / file).write_text("{")
     with pytest.raises(ModelError, match=file):
         load_scorer(str(tmp_path / "damaged"))
+
+
+@pytest.mark.parametrize("name", list(registry.ENGINES))
+def test_the_install_line_names_an_extra_that_there_is(
+    tiny: Tiny, without: Callable[[str], None], name: str
+) -> None:
+    """The extra that a missing engine asks for is one that the package declares, or the package itself."""
+    without(registry.ENGINES[name].package.replace("-", "_"))
+    with pytest.raises(MissingExtra) as caught:
+        load_scorer(str(tiny(name)), engine=name)  # type: ignore[arg-type]
+    declared = importlib.metadata.metadata("secondpass").get_all("Provides-Extra") or []
+    assert {extra for extra in declared if f"secondpass[{extra}]" in str(caught.value)} or (
+        str(caught.value).endswith("pip install secondpass")
+    )
+
+
+@pytest.mark.parametrize("engine", ["onnx", "torch"])
+@pytest.mark.parametrize("max_length", [65, 7])
+def test_a_length_that_the_model_has_not_is_refused(tiny: Tiny, engine: str, max_length: int) -> None:
+    """A length beyond the model's 64 positions, or too short for any pair, is an error with the range."""
+    with pytest.raises(ModelError, match=f"max_length must be from 8 to 64 tokens, got {max_length}"):
+        load_scorer(str(tiny(engine)), max_length=max_length)
+
+
+@pytest.mark.parametrize("engine", ["onnx", "torch"])
+def test_a_shorter_length_is_kept(tiny: Tiny, engine: str) -> None:
+    """A length below the model's own truncates there, and the scorer says so."""
+    assert load_scorer(str(tiny(engine)), max_length=32).spec.max_tokens == 32

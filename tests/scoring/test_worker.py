@@ -9,7 +9,7 @@ from fake_engine import FakeEngine
 
 from secondpass import Call
 from secondpass.errors import ConfigurationError, ModelError, OutOfMemory, ScoringError
-from secondpass.scores import Pair, Score, Unscored, UnscoredReason
+from secondpass.scores import Pair, Score, Unscored
 from secondpass.scoring.cross_encoder import CrossEncoder
 from secondpass.scoring.engine import Encoded, scoring_errors
 from secondpass.scoring.worker import DEADLINE_BLOCK, Job, Worker
@@ -93,8 +93,9 @@ def test_an_engines_failure_reaches_the_caller() -> None:
 
 def test_a_librarys_exception_becomes_a_scoring_error() -> None:
     """At the engine's boundary a foreign exception becomes ours, with its name, its words and itself as the cause."""
-    with pytest.raises(ScoringError, match="torch failed while scoring: RuntimeError: cuBLAS") as caught, scoring_errors(
-        "torch", (RuntimeError,)
+    with (
+        pytest.raises(ScoringError, match="torch failed while scoring: RuntimeError: cuBLAS") as caught,
+        scoring_errors("torch", (RuntimeError,)),
     ):
         raise RuntimeError("cuBLAS")
     assert isinstance(caught.value.__cause__, RuntimeError)

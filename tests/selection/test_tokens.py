@@ -3,6 +3,7 @@
 import argparse
 import heapq
 import inspect
+import re
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
@@ -121,10 +122,14 @@ def test_any_callable_counts(function: Callable[[str], Any]) -> None:
     assert (counter.count(TEXT), counter.name, counter.exact) == (4, function.__name__, True)
 
 
-@pytest.mark.parametrize("returned", [None, 1.5, -1], ids=str)
+@pytest.mark.parametrize(
+    "returned",
+    [None, 1.5, -1, {"input_ids": [5, 6, 7], "attention_mask": [1, 1, 1]}],
+    ids=["None", "a fraction", "a negative number", "what calling a transformers tokenizer returns"],
+)
 def test_a_callable_that_returns_no_count_is_refused(returned: object) -> None:
     """What is neither a number of tokens nor the tokens is a BudgetError that shows it."""
-    with pytest.raises(BudgetError, match=f"or the tokens, got {returned}"):
+    with pytest.raises(BudgetError, match=f"or the tokens, got {re.escape(str(returned))}"):
         as_counter(lambda _text: returned).count(TEXT)
 
 
