@@ -149,14 +149,12 @@ def tiny_onnx(
     *,
     variant: Variant = "plain",
     id2label: Mapping[int, str] | None = None,
-    open_width: bool = False,
     nan: bool = False,
 ) -> Path:
     """Write a small graph, embeddings, mean over the tokens, one linear layer, with its tokeniser; return its folder.
 
     :param variant: ``"sigmoid"`` ends in one, ``"embedding"`` gives a vector for each token instead of a row for each
         pair, ``"dynamic"`` quantises its activations from each batch.
-    :param open_width: Leave the number of labels out of the graph's declared shape.
     """
     onnx = pytest.importorskip("onnx", reason="onnx isn't installed")
     folder.mkdir(parents=True, exist_ok=True)
@@ -166,7 +164,7 @@ def tiny_onnx(
         onnx.helper.make_tensor_value_info(name, integer, ["pairs", "tokens"])
         for name in ("input_ids", "attention_mask", "token_type_ids")
     ]
-    shape = ["pairs", "tokens", HIDDEN] if variant == "embedding" else ["pairs", "labels" if open_width else num_labels]
+    shape = ["pairs", "tokens", HIDDEN] if variant == "embedding" else ["pairs", num_labels]
     outputs = [onnx.helper.make_tensor_value_info("logits", real, shape)]
     initializers = [onnx.numpy_helper.from_array(value, name) for name, value in weights.items()]
     made = [onnx.helper.make_node(kind, takes, gives, **attributes) for kind, takes, gives, attributes in nodes]

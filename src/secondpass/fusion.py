@@ -8,7 +8,7 @@ one, else its ranks (scores and ranks in one list would not be on one scale). Ot
 ``signals``; a candidate without a signal has no vote in it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -35,8 +35,12 @@ class FusionInput:
 class Fusion(Protocol):
     """A rule that makes one number of several."""
 
-    def fuse(self, inputs: Sequence[FusionInput]) -> list[float]:
-        """Return one number for each input, in the order of the inputs, higher is better."""
+    def fuse(self, inputs: Sequence[FusionInput], known: Collection[str] = ()) -> list[float]:
+        """Return one number for each input, in the order of the inputs, higher is better.
+
+        :param inputs: The candidates that were scored.
+        :param known: Signals that other candidates of the same call carry, so that asking for them is no mistake.
+        """
         ...
 
 
@@ -61,9 +65,9 @@ class ReciprocalRank:
             raise ConfigurationError(f"reciprocal rank fusion's k must be above 0, got {self.k!r}")
         _check_weights(self.weights)
 
-    def fuse(self, inputs: Sequence[FusionInput]) -> list[float]:
+    def fuse(self, inputs: Sequence[FusionInput], known: Collection[str] = ()) -> list[float]:
         """Return the fused value of each input."""
-        lists = {name: _votes(name, inputs) for name in self.weights}
+        lists = {name: _votes(name, inputs, known) for name in self.weights}
         fused = [1.0 / (self.k + rank) for rank in _ranks([item.value for item in inputs], inputs)]
         for name, votes in lists.items():
             present = [position for position, vote in enumerate(votes) if vote is not None]
@@ -95,12 +99,12 @@ class WeightedSum:
             )
         _check_weights(self.weights)
 
-    def fuse(self, inputs: Sequence[FusionInput]) -> list[float]:
+    def fuse(self, inputs: Sequence[FusionInput], known: Collection[str] = ()) -> list[float]:
         """Return the fused value of each input, within 0..1."""
         total = sum(self.weights.values())
         fused = [(1 - self.alpha) * value for value in min_max([item.value for item in inputs])]
         for name, weight in self.weights.items():
-            votes = _votes(name, inputs)
+            votes = _votes(name, inputs, known)
             scaled = iter(min_max([vote for vote in votes if vote is not None]))
             for position, vote in enumerate(votes):
                 if vote is not None:
@@ -123,7 +127,7 @@ def _check_weights(weights: Mapping[str, float]) -> None:
         raise ConfigurationError(f"fusion weights must be 0 or more, and one of them above 0, got {dict(weights)!r}")
 
 
-def _votes(name: str, inputs: Sequence[FusionInput]) -> list[float | None]:
+def _votes(name: str, inputs: Sequence[FusionInput], known: Collection[str]) -> list[float | None]:
     """Return what a list says of each candidate, higher is better; None where it is silent."""
     if name == FIRST_STAGE:
         scores = [item.candidate.score for item in inputs]
@@ -131,9 +135,9 @@ def _votes(name: str, inputs: Sequence[FusionInput]) -> list[float | None]:
             return scores
         return [-float(item.rank_before) for item in inputs]
     votes = [item.candidate.signals.get(name) for item in inputs]
-    if inputs and all(vote is None for vote in votes):
-        known = sorted({signal for item in inputs for signal in item.candidate.signals})
-        raise ConfigurationError(f"fusion asks for the signal {name!r}, and no candidate has it; they have {known}")
+    if inputs and name not in known and all(vote is None for vote in votes):
+        carried = sorted({signal for item in inputs for signal in item.candidate.signals})
+        raise ConfigurationError(f"fusion asks for the signal {name!r}, and no candidate has it; they have {carried}")
     return votes
 
 

@@ -108,11 +108,12 @@ class CrossEncoderPostprocessor(DoorSettings, BaseNodePostprocessor):
         return [self._candidate(node) for node in nodes]
 
     def _candidate(self, scored: NodeWithScore) -> Candidate:
+        node = _without_entry(scored.node)
         return Candidate(
-            scored.node.get_content(metadata_mode=self.metadata_mode),
-            id=scored.node.node_id,
+            node.get_content(metadata_mode=self.metadata_mode),
+            id=node.node_id,
             score=scored.score,
-            prompt_text=scored.node.get_content(metadata_mode=MetadataMode.LLM),
+            prompt_text=node.get_content(metadata_mode=MetadataMode.LLM),
             payload=scored,
         )
 
@@ -132,8 +133,10 @@ class CrossEncoderPostprocessor(DoorSettings, BaseNodePostprocessor):
         with self.callback_manager.event(CBEventType.RERANKING, payload=start) as older:
             try:
                 yield event
+                older.on_end(
+                    payload={EventPayload.NODES: event.nodes}
+                )  # after an error the manager ends it, and says so
             finally:
-                older.on_end(payload={EventPayload.NODES: event.nodes})
                 _dispatcher.event(ReRankEndEvent(nodes=event.nodes))
 
 
@@ -165,6 +168,13 @@ def _kept_node(kept: Kept, ranking: Ranking) -> NodeWithScore:
     if kept.text != kept.candidate.reading:
         node = _cut(node, kept)
     return scored.model_copy(update={"node": node, "score": kept.probability})
+
+
+def _without_entry(node: BaseNode) -> BaseNode:
+    """Return the node as it was before an earlier pass: ``MetadataMode.ALL`` would show the model its own entry."""
+    if ENTRY not in node.metadata:
+        return node
+    return node.model_copy(update={"metadata": {name: node.metadata[name] for name in node.metadata if name != ENTRY}})
 
 
 def _with_entry(keys: list[str]) -> list[str]:

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from secondpass.candidates import Candidate, as_candidates, first_stage_ranks
@@ -118,7 +118,9 @@ class Reranker:
         started = time.perf_counter()
         try:
             _check_query(query)
-            scored = self.scorer.score_pairs([Pair(query, candidates[p].text) for p in readable], call=call)
+            scored = _believable(
+                self.scorer.score_pairs([Pair(query, candidates[p].text) for p in readable], call=call)
+            )
             _check_usable(scored, len(readable))
         except (ScoringError, InputError) as error:
             if self.on_error == "raise":
@@ -158,8 +160,9 @@ class Reranker:
         scored = {position: outcome for position, outcome in enumerate(outcomes) if isinstance(outcome, Score)}
         if self.fusion is None or not scored:
             return {}
+        known = {signal for candidate in candidates for signal in candidate.signals}
         inputs = [FusionInput(candidates[p], outcome.value, ranks[p]) for p, outcome in scored.items()]
-        return dict(zip(scored, self.fusion.fuse(inputs), strict=True))
+        return dict(zip(scored, self.fusion.fuse(inputs, known), strict=True))
 
 
 def _best_first(judged: Judged) -> tuple[bool, float, int]:
@@ -169,7 +172,18 @@ def _best_first(judged: Judged) -> tuple[bool, float, int]:
 
 def _check_query(query: str) -> None:
     if not query.strip():
-        raise InputError("the query must hold a question, and it is empty: there is nothing to read candidates for")
+        raise InputError("the query is empty, and must hold a question to read the candidates for")
+
+
+def _believable(scored: Scored) -> Scored:
+    """Take no scorer's NaN or infinity for a score, whoever let it through."""
+    outcomes = tuple(
+        Unscored(UnscoredReason.INVALID, f"the scorer gave {outcome.value}")
+        if isinstance(outcome, Score) and not math.isfinite(outcome.value)
+        else outcome
+        for outcome in scored.outcomes
+    )
+    return replace(scored, outcomes=outcomes)
 
 
 def _check_usable(scored: Scored, pairs: int) -> None:

@@ -18,6 +18,7 @@ from llama_index.core.instrumentation import get_dispatcher
 from llama_index.core.instrumentation.event_handlers import BaseEventHandler
 from llama_index.core.instrumentation.events.rerank import ReRankEndEvent, ReRankStartEvent
 from llama_index.core.llms import CustomLLM
+from llama_index.core.memory import ChatMemoryBuffer
 from llama_index.core.schema import IndexNode, MetadataMode, NodeWithScore, QueryBundle, TextNode
 from llama_index.vector_stores.chroma import ChromaVectorStore
 
@@ -336,7 +337,10 @@ def test_a_chat_engine_has_its_budget_computed_for_each_turn(index: VectorStoreI
         return budgets[-1]
 
     engine = ContextChatEngine.from_defaults(
-        retriever=index.as_retriever(similarity_top_k=4), llm=llm, node_postprocessors=[door(budget=budget)]
+        retriever=index.as_retriever(similarity_top_k=4),
+        llm=llm,
+        node_postprocessors=[door(budget=budget)],
+        memory=ChatMemoryBuffer.from_defaults(),
     )
     for _ in range(2):
         engine.chat(QUESTION)

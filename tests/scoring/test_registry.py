@@ -116,9 +116,7 @@ def test_a_damaged_file_beside_the_weights_is_refused(tiny: Tiny, tmp_path: Path
 
 
 @pytest.mark.parametrize("name", list(registry.ENGINES))
-def test_the_install_line_names_an_extra_that_there_is(
-    tiny: Tiny, without: Callable[[str], None], name: str
-) -> None:
+def test_the_install_line_names_an_extra_that_there_is(tiny: Tiny, without: Callable[[str], None], name: str) -> None:
     """The extra that a missing engine asks for is one that the package declares, or the package itself."""
     without(registry.ENGINES[name].package.replace("-", "_"))
     with pytest.raises(MissingExtra) as caught:

@@ -79,7 +79,8 @@ def _positions(config: Mapping[str, Any]) -> int | None:
     if not isinstance(positions, int) or positions <= 0:
         return None
     padded = config.get("model_type") in {"roberta", "xlm-roberta", "camembert"}
-    return positions - (config.get("pad_token_id", 1) + 1 if padded else 0)
+    padding = config.get("pad_token_id")
+    return positions - ((1 if padding is None else padding) + 1 if padded else 0)
 
 
 def _declared_activation(config: Mapping[str, Any]) -> str:

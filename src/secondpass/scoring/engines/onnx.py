@@ -46,6 +46,7 @@ class OnnxEngine:
                 f"the onnx engine needs model.onnx and tokenizer.json in {folder.path}, "
                 f"and finds {describe_contents(folder)}"
             )
+        self._folder = folder
         self._graph = folder.graph
         self._hardware = hardware()
         self._placement = place(settings.request, self._hardware)
@@ -117,11 +118,16 @@ class OnnxEngine:
         features = {"input_ids": seen.ids, "attention_mask": seen.attention_mask, "token_type_ids": seen.type_ids}
         return Encoded(len(seen.ids), len(whole.ids) - len(seen.ids), features)
 
+    def _content_hash(self) -> str:
+        """Hash what decides a score: the graph, the weights that lie beside it, and the tokeniser."""
+        beside = [file for file in self._graph.parent.glob("*") if file.suffix not in {".onnx", ".json", ".txt", ".md"}]
+        return weights_hash(self._graph, self._folder.path / "tokenizer.json", *filter(Path.is_file, beside))
+
     def _read_facts(self, settings: EngineSettings, config: Mapping[str, Any], max_length: int) -> EngineFacts:
         graph = read_graph(self._graph, self._output.name)
         dtype = _dtype(settings.request.dtype, graph, self._output)
         head = read_head(config, _label_count(self._output, config), graph.squashed_by, settings.label)
-        parts = (settings.revision or "", weights_hash(self._graph), ort.__version__, dtype, max_length, head.positive)
+        parts = (settings.revision or "", self._content_hash(), ort.__version__, dtype, max_length, head.positive)
         spec = Spec(
             settings.name,
             head.scale,

@@ -49,12 +49,12 @@ class TorchEngine:
         self._max_length = read_max_length(
             settings.max_length, self._config, self._folder.json("tokenizer_config.json")
         )
+        self._opening = threading.Lock()  # callers tokenise with the model's own code, and may find it released
         self._tokenizing = threading.Lock()  # the tokeniser is set anew by its library's every call
         self._model: Model | None = None
         model = self._open()
         self._prompt = (model.prompts or {}).get(model.default_prompt_name or "")
         self._tokenizer = model.tokenizer
-        self._preprocess = model.preprocess
         self._padding = {"input_ids": self._tokenizer.pad_token_id or 0, "token_type_ids": 0, "attention_mask": 0}
         self.facts = self._read_facts(model.num_labels)
 
@@ -64,7 +64,7 @@ class TorchEngine:
         encoded: list[Encoded] = []
         while chunk := list(islice(remaining, _CHUNK)):
             with self._tokenizing:
-                features = self._preprocess([tuple(pair) for pair in chunk], prompt=self._prompt)
+                features = self._open().preprocess([tuple(pair) for pair in chunk], prompt=self._prompt)
                 encoded += [self._encoded(features, row, pair) for row, pair in enumerate(chunk)]
         return encoded
 
@@ -102,26 +102,28 @@ class TorchEngine:
             torch.cuda.empty_cache()
 
     def _open(self) -> Model:
-        if self._model is None:
-            dtype = getattr(torch, self._placement.dtype)
-            with _quiet():
-                try:
-                    model = Model(
-                        str(self._settings.folder),
-                        device=self._placement.device,
-                        max_length=self._max_length,
-                        trust_remote_code=self._settings.trust_remote_code,
-                        model_kwargs={"dtype": dtype, "use_safetensors": True},
-                    )
-                except (*_FOREIGN, OSError, ImportError) as error:
-                    raise ModelError(
-                        f"sentence-transformers can't load {self._settings.folder}: {error!s:.500}"
-                    ) from error
-            model.eval()
-            if self._placement.device == "cpu" and dtype is torch.float32:
-                pack_linears(model)
-            self._model = model
-        return self._model
+        with self._opening:
+            if self._model is None:
+                self._model = self._load()
+            return self._model
+
+    def _load(self) -> Model:
+        dtype = getattr(torch, self._placement.dtype)
+        with _quiet():
+            try:
+                model = Model(
+                    str(self._settings.folder),
+                    device=self._placement.device,
+                    max_length=self._max_length,
+                    trust_remote_code=self._settings.trust_remote_code,
+                    model_kwargs={"dtype": dtype, "use_safetensors": True},
+                )
+            except (*_FOREIGN, OSError, ImportError) as error:
+                raise ModelError(f"sentence-transformers can't load {self._settings.folder}: {error!s:.500}") from error
+        model.eval()
+        if self._placement.device == "cpu" and dtype is torch.float32:
+            pack_linears(model)
+        return model
 
     def _read_facts(self, labels: int) -> EngineFacts:
         settings = self._settings

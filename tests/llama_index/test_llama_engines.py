@@ -1,0 +1,160 @@
+"""Whole engines, from a question to an answer: Chroma, the second pass, and an LLM that shows its prompt."""
+
+from pathlib import Path
+
+import chromadb
+import pytest
+from llama_index.core import PromptTemplate, StorageContext, VectorStoreIndex
+from llama_index.core.chat_engine import ContextChatEngine
+from llama_index.core.evaluation import RetrieverEvaluator
+from llama_index.core.memory import ChatMemoryBuffer
+from llama_index.core.query_engine import RetrieverQueryEngine
+from llama_index.core.retrievers import BaseRetriever
+from llama_index.core.schema import NodeWithScore, QueryBundle
+from llama_index.vector_stores.chroma import ChromaVectorStore
+from llama_worlds import (
+    BY_RELEVANCE,
+    QUESTION,
+    TEXTS,
+    PromptKeeper,
+    WordEmbedding,
+    ids,
+    overlap_postprocessor,
+    scored_nodes,
+    text_nodes,
+    tokens,
+)
+
+from secondpass import ContextBudget
+from secondpass.llama_index import CrossEncoderPostprocessor
+
+CONTEXT = "Answer from the context.\n<context>\n{context_str}\n</context>"
+PADDING = 500  # tokens that LlamaIndex's default synthesizer keeps free besides the answer; past it, it asks twice
+QA = PromptTemplate(CONTEXT + "\nQuestion: {query_str}")
+
+
+class FixedRetriever(BaseRetriever):
+    """Finds the same nodes for every question."""
+
+    def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        return scored_nodes()
+
+
+@pytest.fixture
+def retriever(tmp_path: Path) -> BaseRetriever:
+    """Return a retriever over a Chroma collection on disk that holds the five nodes."""
+    client = chromadb.PersistentClient(str(tmp_path))
+    collection = client.create_collection("birds", configuration={"hnsw": {"space": "cosine"}}, embedding_function=None)
+    storage = StorageContext.from_defaults(vector_store=ChromaVectorStore(chroma_collection=collection))
+    index = VectorStoreIndex(text_nodes(), storage_context=storage, embed_model=WordEmbedding())
+    return index.as_retriever(similarity_top_k=5)
+
+
+def engine(retriever: BaseRetriever, llm: PromptKeeper, door: CrossEncoderPostprocessor) -> RetrieverQueryEngine:
+    """Return the query engine from a question to an answer."""
+    return RetrieverQueryEngine.from_args(retriever, llm=llm, node_postprocessors=[door], text_qa_template=QA)
+
+
+def shown_context(prompt: str) -> str:
+    """Return the context that the LLM was really shown."""
+    return prompt.split("<context>\n")[1].split("\n</context>", maxsplit=1)[0]
+
+
+def test_query_engine_shows_the_llm_the_best_nodes_that_fit(retriever: BaseRetriever) -> None:
+    """What stands in the real prompt is the kept nodes as the LLM reads them, and takes the budget to the token."""
+    llm = PromptKeeper()
+    door = overlap_postprocessor(budget=ContextBudget(32, counter=tokens))
+    response = engine(retriever, llm, door).query(QUESTION)
+    [prompt] = llm.prompts
+    assert (str(response), ids(response.source_nodes)) == ("September.", ["answer", "rain"])
+    assert shown_context(prompt) == f"file: answer.txt\n\n{TEXTS['answer']}\n\nfile: rain.txt\n\n{TEXTS['rain']}"
+    assert len(tokens(shown_context(prompt))) == 32
+
+
+async def test_query_engine_shows_the_same_on_the_async_path(retriever: BaseRetriever) -> None:
+    """``aquery`` shows the LLM the same prompt."""
+    asked, awaited = PromptKeeper(), PromptKeeper()
+    door = overlap_postprocessor(budget=ContextBudget(32, counter=tokens))
+    engine(retriever, asked, door).query(QUESTION)
+    response = await engine(retriever, awaited, door).aquery(QUESTION)
+    assert awaited.prompts == asked.prompts
+    assert response.source_nodes[0].score == pytest.approx(0.8)
+
+
+def test_first_stages_score_is_chromas(retriever: BaseRetriever) -> None:
+    """The entry keeps what the vector store gave, and the score becomes the model's."""
+    before = {scored.node.node_id: scored.score for scored in retriever.retrieve(QUESTION)}
+    found = overlap_postprocessor().postprocess_nodes(retriever.retrieve(QUESTION), query_str=QUESTION)
+    entries = {scored.node.node_id: scored.node.metadata["secondpass"]["first_stage_score"] for scored in found}
+    assert ids(found) == BY_RELEVANCE
+    assert entries == pytest.approx(before)
+
+
+def test_llm_never_sees_the_entry(retriever: BaseRetriever) -> None:
+    """The entry stays out of the prompt, also after two passes."""
+    llm = PromptKeeper()
+    RetrieverQueryEngine.from_args(
+        retriever, llm=llm, node_postprocessors=[overlap_postprocessor(), overlap_postprocessor(top_n=3)]
+    ).query(QUESTION)
+    assert TEXTS["answer"] in llm.prompts[0]
+    assert "secondpass" not in llm.prompts[0]
+
+
+def test_chat_engines_budget_shrinks_as_the_history_grows(retriever: BaseRetriever) -> None:
+    """With a budget asked for each question, every turn is a single prompt, and later turns get fewer nodes."""
+    llm = PromptKeeper(window=690)  # 50 are for the answer
+
+    def budget(query: str) -> ContextBudget:
+        reserve = 50 + PADDING + 20  # and some for what LlamaIndex's tokeniser counts differently
+        prompt = CONTEXT.format(context_str="")
+        history = chat.chat_history
+        return ContextBudget.for_llm(
+            llm, reserve=reserve, prompt=prompt, question=query, history=history, counter=tokens
+        )
+
+    chat = ContextChatEngine.from_defaults(
+        retriever,
+        llm=llm,
+        memory=ChatMemoryBuffer.from_defaults(token_limit=4000),
+        node_postprocessors=[overlap_postprocessor(budget=budget)],
+        context_template=CONTEXT,
+        context_refine_template="Refine.\n{context_msg}\n{existing_answer}",
+    )
+    sizes = [len(chat.chat(QUESTION).source_nodes) for _ in range(4)]
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[0] == 5 > sizes[-1] > 0
+    assert len(llm.prompts) == 4
+
+
+async def test_retriever_evaluator_measures_the_second_pass() -> None:
+    """LlamaIndex's evaluator takes the postprocessor, and finds the answer at the top instead of third."""
+    plain = RetrieverEvaluator.from_metric_names(["mrr"], retriever=FixedRetriever())
+    reranked = RetrieverEvaluator.from_metric_names(
+        ["mrr"], retriever=FixedRetriever(), node_postprocessors=[overlap_postprocessor()]
+    )
+    results = [await evaluator.aevaluate(QUESTION, expected_ids=["answer"]) for evaluator in (plain, reranked)]
+    assert [result.metric_vals_dict["mrr"] for result in results] == pytest.approx([1 / 3, 1.0])
+
+
+@pytest.mark.parametrize("limit", [40, 60])
+def test_real_weights_answer_from_question_to_prompt(
+    retriever: BaseRetriever, reranker_folder: Path, limit: int
+) -> None:
+    """Chroma, real weights and LLM: the answer leads the context, which fits its budget."""
+    llm = PromptKeeper()
+    door = CrossEncoderPostprocessor(model=str(reranker_folder), budget=ContextBudget(limit, counter=tokens))
+    response = engine(retriever, llm, door).query(QUESTION)
+    context = shown_context(llm.prompts[0])
+    assert context.startswith(f"file: answer.txt\n\n{TEXTS['answer']}")
+    assert len(tokens(context)) <= limit
+    assert response.source_nodes[0].node.node_id == "answer"
+
+
+async def test_real_weights_come_back_from_written_settings(reranker_folder: Path) -> None:
+    """A postprocessor over real weights answers the same after its settings travelled, on the async path too."""
+    door = CrossEncoderPostprocessor(model=str(reranker_folder), top_n=2)
+    twin = CrossEncoderPostprocessor.from_json(door.to_json())
+    expected = door.postprocess_nodes(scored_nodes(), query_str=QUESTION)
+    found = await twin.apostprocess_nodes(scored_nodes(), query_str=QUESTION)
+    assert [scored.to_dict() for scored in found] == [scored.to_dict() for scored in expected]
+    assert ids(found)[0] == "answer"
