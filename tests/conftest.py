@@ -81,8 +81,8 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     def make(engine: str, **how: Any) -> Path:
         key = repr((engine, sorted(how.items())))
         if key not in made:
-            maker = {"onnx": tiny_onnx, "torch": tiny_torch}[engine]
-            made[key] = maker(tmp_path_factory.mktemp(f"tiny-{engine}"), **how)
+            makers: dict[str, Callable[..., Path]] = {"onnx": tiny_onnx, "torch": tiny_torch}
+            made[key] = makers[engine](tmp_path_factory.mktemp(f"tiny-{engine}"), **how)
         return made[key]
 
     return make

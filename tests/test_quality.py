@@ -13,7 +13,8 @@ QUESTIONS = 5
 
 def test_reranking_improves_ndcg(assets: Path, reranker_folder: Path, dl19: list[dict[str, Any]]) -> None:
     """On the first questions of TREC DL 2019 nDCG@10 rises by at least a tenth over BM25's order."""
-    qrels = list(ir_measures.read_trec_qrels(str(assets / "data/trec-dl/qrels.dl19-passage.txt")))
+    path = assets / "data" / "trec-dl" / "qrels.dl19-passage.txt"
+    qrels = list(ir_measures.read_trec_qrels(str(path)))  # type: ignore[no-untyped-call]
     reranker = Reranker(load_scorer(str(reranker_folder)), selection=Selection(duplicates="keep"))
     first, second = [], []
     for topic in dl19[:QUESTIONS]:

@@ -1,4 +1,4 @@
-"""Small worlds: judged candidates with chosen scores, a counter that counts words, scorers that say what they are told."""
+"""Small worlds: judged candidates with chosen scores, a counter of words, scorers that say what they are told."""
 
 from collections.abc import Mapping, Sequence
 

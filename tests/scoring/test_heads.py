@@ -73,7 +73,7 @@ def test_what_is_not_finite_comes_through(row: list[float]) -> None:
     ids=["NLI", "NLI in capitals", "yes", "relevant first", "entailment first", "two without names"],
 )
 def test_the_positive_label_is_found_by_name(names: dict[Any, str], column: int) -> None:
-    """Entailment, relevant, yes and their like are found in the configuration; of two unnamed labels it is the second."""
+    """Entailment, relevant, yes and their like are found by name; of two unnamed labels it is the second."""
     assert read_head({"id2label": names}, labels=len(names)).positive == column
 
 

@@ -135,7 +135,7 @@ def test_a_callable_that_returns_no_count_is_refused(returned: object) -> None:
 
 def test_what_can_not_count_is_refused() -> None:
     """A model's name is no counter."""
-    with pytest.raises(BudgetError, match="must be a tiktoken encoding, .* got str"):
+    with pytest.raises(BudgetError, match=r"must be a tiktoken encoding, .* got str"):
         as_counter("gpt-5")
 
 
@@ -172,11 +172,11 @@ def test_the_estimate_by_hand(text: str, tokens: int) -> None:
 
 SAMPLES = {
     "English prose": textwrap.dedent(
-        """The flea's life cycle has four stages: egg, larva, pupa and adult. A female flea lays about twenty eggs a day,
-        which fall off the animal and hatch within two weeks. Larvae avoid light; they live in carpets, in cracks of the
-        floor and in bedding, and feed on organic debris. In 2019, 43.5% of all households that were surveyed reported
-        at least one infestation. Nevertheless, responsibility for extraordinarily uncharacteristic outbreaks remains
-        controversial, according to internationally recognised epidemiologists.""",
+        """The flea's life cycle has four stages: egg, larva, pupa and adult. A female flea lays about twenty eggs
+        a day, which fall off the animal and hatch within two weeks. Larvae avoid light; they live in carpets, in
+        cracks of the floor and in bedding, and feed on organic debris. In 2019, 43.5% of all households that were
+        surveyed reported at least one infestation. Nevertheless, responsibility for extraordinarily uncharacteristic
+        outbreaks remains controversial, according to internationally recognised epidemiologists.""",
     ),
     "English with names and figures": (
         "Berlin had a population of 3,520,031 registered inhabitants in an area of 891.82 square kilometers. "
