@@ -43,9 +43,10 @@ def test_sentences_partition_the_text(text: str) -> None:
         ("One fox. Two dogs.", ["One fox. ", "Two dogs."]),
         ("Dr. Fox is 3.5 years old. True!", ["Dr. Fox is 3.5 years old. ", "True!"]),
         ("no end at all", ["no end at all"]),
+        ("Half \ud83d. Two.", ["Half \ud83d. ", "Two."]),
         ("狐狸很快。狗很懒。", ["狐狸很快。", "狗很懒。"]),
     ],
-    ids=["empty", "two", "abbreviation and decimal point", "no full stop", "Chinese"],
+    ids=["empty", "two", "abbreviation and decimal point", "no full stop", "lone surrogate", "Chinese"],
 )
 def test_sentences_by_hand(text: str, pieces: list[str]) -> None:
     """A sentence ends after its mark and the blanks that follow, not after an abbreviation."""

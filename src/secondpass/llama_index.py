@@ -133,9 +133,7 @@ class CrossEncoderPostprocessor(DoorSettings, BaseNodePostprocessor):
         with self.callback_manager.event(CBEventType.RERANKING, payload=start) as older:
             try:
                 yield event
-                older.on_end(
-                    payload={EventPayload.NODES: event.nodes}
-                )  # after an error the manager ends it, and says so
+                older.on_end(payload={EventPayload.NODES: event.nodes})  # an error is told by the manager itself
             finally:
                 _dispatcher.event(ReRankEndEvent(nodes=event.nodes))
 

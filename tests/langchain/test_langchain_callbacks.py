@@ -1,6 +1,7 @@
 """The compressor in LangChain's traces: a run of its own, under the run that called it."""
 
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from langchain_classic.retrievers.contextual_compression import ContextualCompressionRetriever
@@ -108,6 +109,15 @@ def test_synchronous_call_takes_either_kind_of_manager(manager: type[Any]) -> No
     overlap_compressor().compress_documents(documents(), QUESTION, callbacks=manager.configure([recorder]))
     [run] = recorder.named(NAME)
     assert len(run.outputs["documents"]) == len(TEXTS)
+
+
+@pytest.mark.parametrize("manager", [CallbackManager, AsyncCallbackManager], ids=["sync", "async"])
+def test_manager_of_either_kind_keeps_its_parent_run(manager: type[Any]) -> None:
+    """The run stands under the run that the manager belongs to."""
+    recorder, parent = Recorder(), uuid4()
+    callbacks = manager([recorder], parent_run_id=parent)
+    overlap_compressor().compress_documents(documents(), QUESTION, callbacks=callbacks)
+    assert [run.parent for run in recorder.named(NAME)] == [parent]
 
 
 def test_run_can_be_renamed_in_the_config() -> None:

@@ -124,6 +124,16 @@ def test_one_compressor_serves_several_event_loops() -> None:
     assert firsts == ["answer", "answer"]
 
 
+async def test_calls_share_the_compressors_threads() -> None:
+    """A compressor has one pool of threads, and doesn't start another for each call."""
+    compressor = overlap_compressor()
+    await compressor.acompress_documents(documents(), QUESTION)
+    pool = compressor._executor
+    await compressor.acompress_documents(documents(), QUESTION)
+    assert pool is not None
+    assert compressor._executor is pool
+
+
 async def test_concurrent_calls_keep_their_questions_apart() -> None:
     """Calls that run at once each get the answer to their own question."""
     compressor = overlap_compressor(top_n=1)

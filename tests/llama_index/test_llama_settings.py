@@ -135,6 +135,12 @@ def test_written_settings_are_plain_and_carry_the_class_name() -> None:
     assert (written["model"], written["top_n"], written["metadata_mode"]) == ("m", 2, "embed")
 
 
+def test_settings_are_plain_data() -> None:
+    """``settings`` gives plain strings and numbers, no members of LlamaIndex's enumerations."""
+    mode = CrossEncoderPostprocessor(model="m", metadata_mode=MetadataMode.LLM).settings()["metadata_mode"]
+    assert (type(mode), mode) == (str, "llm")
+
+
 def test_deepcopy_shares_the_live_reranker() -> None:
     """Frameworks copy their parts freely; a live reranker is shared, not copied."""
     postprocessor = overlap_postprocessor()

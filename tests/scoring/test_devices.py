@@ -17,7 +17,7 @@ MAC = Hardware(cpus=8, mps=True)
 GAMER = Hardware(cpus=8, gpus=(Gpu(0, "RTX 2080", 7 * GIB, bf16=False),))
 SERVER = Hardware(cpus=64, gpus=(Gpu(0, "H200", 139 * GIB),))
 BUSY_FIRST = Hardware(cpus=64, gpus=(Gpu(0, "A100", 1 * GIB), Gpu(1, "A100", 70 * GIB), Gpu(2, "A100", 40 * GIB)))
-TWINS = Hardware(cpus=64, gpus=(Gpu(0, "A100", 70 * GIB), Gpu(1, "A100", 70 * GIB)))
+TWINS = Hardware(cpus=64, gpus=(Gpu(1, "A100", 70 * GIB), Gpu(0, "A100", 70 * GIB)))
 MIXED = Hardware(cpus=64, gpus=(Gpu(0, "A100", 40 * GIB), Gpu(1, "T4", 15 * GIB, bf16=False)))
 SILENT = Hardware(cpus=4, gpus=(Gpu(0),))
 
@@ -38,7 +38,7 @@ SILENT = Hardware(cpus=4, gpus=(Gpu(0),))
         pytest.param(SERVER, Request(device="cpu"), "cpu", "float32", id="a server can be told to take its processor"),
         pytest.param(BUSY_FIRST, Request(), "cuda:1", "bfloat16", id="of several cards the one with most free memory"),
         pytest.param(BUSY_FIRST, Request(device="cuda:2"), "cuda:2", "bfloat16", id="a named card is taken"),
-        pytest.param(TWINS, Request(), "cuda:0", "bfloat16", id="of equal cards the first"),
+        pytest.param(TWINS, Request(), "cuda:0", "bfloat16", id="of equal cards the one with the lower number"),
         pytest.param(
             MIXED, Request(device="cuda:1"), "cuda:1", "float16", id="the dtype goes by the card, not the best"
         ),

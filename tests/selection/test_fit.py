@@ -88,6 +88,20 @@ def test_a_cut_text_is_the_start_of_the_reading_text() -> None:
     assert [item.text for item in state.fitted] == ["One two. Three four."]
 
 
+def test_a_huge_text_is_cut_at_a_sentence_end_too() -> None:
+    """Of a text too long to look at as a whole, the sentence that the look broke off is never taken for a whole one."""
+    text = "One. " + "x" * 400
+    state, _ = fit(judge(text), ContextBudget(1, counter=lambda _text: 1), "truncate", "relevance")
+    assert state.context() == "One."
+
+
+def test_a_blank_text_that_does_not_fit_has_nothing_to_cut() -> None:
+    """A prompt text of blanks alone has no sentence; it is over the budget like any other."""
+    blank = Candidate("fox", prompt_text="   ")
+    _, dropped = fit(judge(blank), ContextBudget(2, counter=len), "truncate", "relevance")
+    assert reasons(dropped) == {"fox": "over budget"}
+
+
 def test_a_text_far_too_long_is_refused_without_counting_it() -> None:
     """A text of millions of characters isn't tokenised to learn that it doesn't fit in five tokens."""
     longest = 0
