@@ -92,7 +92,7 @@ def test_a_wrong_item_is_named_by_its_position() -> None:
 
 def test_one_string_is_no_list_of_texts() -> None:
     """A single string is refused instead of being taken for a list of letters."""
-    with pytest.raises(InputError, match="got one string: 'a red fox'"):
+    with pytest.raises(InputError, match="got str: 'a red fox'"):
         as_candidates("a red fox")
 
 

@@ -119,7 +119,7 @@ def test_text_comes_out_as_it_went_in() -> None:
         (["--model", "no/such/model"], "model must be a folder or a hub id"),
         (["--model", "."], "model.onnx"),
         (["--model", ".", "--engine", "tensor"], "engine must be auto"),
-        (["--model", "overlap", "--top-k", "0"], "top_k must be 1 or more"),
+        (["--model", "overlap", "--top-k", "0"], "top_k must be a whole number from 1"),
         (["--model", "overlap", "--max-tokens", "9", "--policy", "best"], "policy must be one of"),
         (["--model", "overlap", "--policy", "fill"], "--max-tokens"),
         (["--model", "overlap", "--deadline-ms", "-1"], "deadline_ms must be 0 or more"),

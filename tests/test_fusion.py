@@ -96,10 +96,20 @@ def test_alpha_one_is_the_first_stages_order(values: list[float]) -> None:
     assert order(WeightedSum(alpha=1).fuse(inputs(*values))) == list(range(len(values)))
 
 
-@given(values=st.lists(finite, min_size=1, max_size=8), alpha=st.floats(0, 1))
+@given(values=st.lists(finite, min_size=1, max_size=8), alpha=st.floats(0, 1, exclude_min=True))
 def test_the_weighted_sum_is_bounded(values: list[float], alpha: float) -> None:
     """A weighted sum is within 0 and 1, rounding aside."""
     assert all(-1e-12 <= value <= 1 + 1e-12 for value in WeightedSum(alpha=alpha).fuse(inputs(*values)))
+
+
+def test_alpha_zero_keeps_the_models_values_as_they_are() -> None:
+    """With alpha 0 not even scaling can make a tie of what the model told apart."""
+    assert WeightedSum(alpha=0).fuse(inputs(1e-20, 2e-20, 5.0)) == [1e-20, 2e-20, 5.0]
+
+
+def test_huge_values_scale_without_overflow() -> None:
+    """The span of the largest floats is still a number."""
+    assert min_max([-1e308, 1e308, 0.0]) == [0.0, 1.0, 0.5]
 
 
 def test_equal_values_scale_to_the_middle() -> None:

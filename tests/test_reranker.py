@@ -249,7 +249,7 @@ def test_one_candidate_is_scored_too() -> None:
     ("query", "found", "said"),
     [
         (None, ["fox"], "the query must be a string, got NoneType"),
-        ("who?", "fox", "got one string: 'fox'"),
+        ("who?", "fox", "got str: 'fox'"),
         ("who?", ["fox", None], "got NoneType at position 1"),
     ],
     ids=["query", "one string", "candidate"],

@@ -46,11 +46,12 @@ class MissingExtra(ConfigurationError, ImportError):
 
     :param needed_for: What wants it, as the subject of a sentence.
     :param package: The distribution that is missing.
-    :param extra: The extra of secondpass that brings it.
+    :param extra: The extra of secondpass that brings it; empty where the base install does.
     """
 
     def __init__(self, needed_for: str, package: str, extra: str) -> None:
-        super().__init__(f'{needed_for} needs {package}, which is not installed: pip install "secondpass[{extra}]"')
+        wanted = f'"secondpass[{extra}]"' if extra else "secondpass"
+        super().__init__(f"{needed_for} needs {package}, which is not installed: pip install {wanted}")
         self.package = package
         self.extra = extra
 

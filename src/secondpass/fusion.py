@@ -100,7 +100,9 @@ class WeightedSum:
         _check_weights(self.weights)
 
     def fuse(self, inputs: Sequence[FusionInput], known: Collection[str] = ()) -> list[float]:
-        """Return the fused value of each input, within 0..1."""
+        """Return the fused value of each input, within 0..1; with an alpha of 0 the model's own values."""
+        if self.alpha == 0:
+            return [item.value for item in inputs]  # scaling could make a tie of what the model told apart
         total = sum(self.weights.values())
         fused = [(1 - self.alpha) * value for value in min_max([item.value for item in inputs])]
         for name, weight in self.weights.items():
@@ -116,10 +118,10 @@ def min_max(values: Sequence[float]) -> list[float]:
     """Scale values to 0..1 by their minimum and maximum; equal values all become 0.5."""
     if not values:
         return []
-    low, high = min(values), max(values)
+    low, high = min(values) / 2, max(values) / 2  # halved, so that the span of huge values is still a number
     if high == low:
         return [0.5] * len(values)
-    return [(value - low) / (high - low) for value in values]
+    return [(value / 2 - low) / (high - low) for value in values]
 
 
 def _check_weights(weights: Mapping[str, float]) -> None:

@@ -115,23 +115,29 @@ class Reranker:
             outcomes[position] = Unscored(UnscoredReason.FAILED)
         if not readable:
             return _Scoring(outcomes, None, (), None)
+        if not query.strip():
+            return self._without_query(outcomes)
         started = time.perf_counter()
         try:
-            _check_query(query)
             scored = _believable(
                 self.scorer.score_pairs([Pair(query, candidates[p].text) for p in readable], call=call)
             )
             _check_usable(scored, len(readable))
-        except (ScoringError, InputError) as error:
+        except ScoringError as error:
             if self.on_error == "raise":
                 raise
-            cause = Cause.EMPTY_QUERY if isinstance(error, InputError) else Cause.SCORER_FAILED
             stage = Stage("score", time.perf_counter() - started, {"error": str(error)})
-            return _Scoring(outcomes, None, (stage,), Degraded(cause, str(error)))
+            return _Scoring(outcomes, None, (stage,), Degraded(Cause.SCORER_FAILED, str(error)))
         for position, outcome in zip(readable, scored.outcomes, strict=True):
             outcomes[position] = outcome
         stages = scored.stages or (Stage("score", time.perf_counter() - started, {"pairs": len(readable)}),)
         return _Scoring(outcomes, scored, stages, _incomplete(scored.outcomes))
+
+    def _without_query(self, outcomes: Sequence[Score | Unscored]) -> _Scoring:
+        why = "the query is empty, and must hold a question to read the candidates for"
+        if self.on_error == "raise":
+            raise InputError(why)
+        return _Scoring(outcomes, None, (), Degraded(Cause.EMPTY_QUERY, why))
 
     def _judge(self, candidates: Sequence[Candidate], scoring: _Scoring) -> tuple[list[Judged], tuple[Stage, ...]]:
         """Put candidates in order: by fused or raw value, ties by first-stage rank, the unscored after the scored."""
@@ -168,11 +174,6 @@ class Reranker:
 def _best_first(judged: Judged) -> tuple[bool, float, int]:
     value = judged.fused if judged.fused is not None else judged.score
     return value is None, -(value or 0.0), judged.rank_before
-
-
-def _check_query(query: str) -> None:
-    if not query.strip():
-        raise InputError("the query is empty, and must hold a question to read the candidates for")
 
 
 def _believable(scored: Scored) -> Scored:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
+from secondpass.errors import ConfigurationError
+
 
 class Pair(NamedTuple):
     """A question and one text to read with it."""
@@ -81,6 +83,11 @@ class Scale:
     high: float = 1.0
     declared: str = ""
 
+    def __post_init__(self) -> None:
+        """Check that a bounded scale has a width."""
+        if self.kind is ScaleKind.BOUNDED and not self.low < self.high:
+            raise ConfigurationError(f"a bounded scale's low must be below its high, got {self.low} and {self.high}")
+
     def probability(self, value: float) -> float:
         """Return the value as a number from 0 to 1.
 
@@ -146,6 +153,8 @@ class Call:
     __slots__ = ("_cancelled", "deadline")
 
     def __init__(self, deadline_ms: float | None = None) -> None:
+        if deadline_ms is not None and math.isnan(deadline_ms):
+            raise ConfigurationError("deadline_ms must be a number of milliseconds, or None for no limit, got NaN")
         self.deadline = None if deadline_ms is None else time.monotonic() + deadline_ms / 1000
         self._cancelled = threading.Event()
 

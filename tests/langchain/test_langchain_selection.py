@@ -138,5 +138,5 @@ def test_top_n_of_one_call_takes_the_place_of_the_compressors() -> None:
     compressor = overlap_compressor(top_n=4)
     sizes = [len(compressor.rank(documents(), QUESTION, top_n=n)) for n in (1, None)]
     assert sizes == [1, 4]
-    with pytest.raises(ConfigurationError, match="top_k must be 1 or more"):
+    with pytest.raises(ConfigurationError, match=r"top_k must be .*got 0"):
         compressor.rank(documents(), QUESTION, top_n=0)

@@ -74,7 +74,7 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         ({"model": "m", "reranker": Reranker(OverlapScorer())}, "and not both"),
         ({"model": "m", "top_k": 3}, "top_k"),
         ({"model": "m", "top_n": 0}, "top_n"),
-        ({"model": "m", "budget": -1}, "max_tokens must be 0 or more, got -1"),
+        ({"model": "m", "budget": -1}, "max_tokens must be .*got -1"),
         ({"model": "m", "metadata_mode": "some"}, "metadata_mode"),
         ({"reranker": Reranker(OverlapScorer()), "device": "cpu"}, "device can't change a reranker"),
     ],

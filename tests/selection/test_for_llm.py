@@ -1,6 +1,7 @@
 """The budget that an LLM leaves: window - output - prompt - question - history."""
 
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -96,7 +97,7 @@ def test_an_unknown_length_of_answers_is_an_error(llm: object) -> None:
 
 def test_a_negative_reserve_is_an_error() -> None:
     """Nobody can keep less than nothing free."""
-    with pytest.raises(BudgetError, match="reserve must be 0 or more tokens, got -1"):
+    with pytest.raises(BudgetError, match="reserve must be a whole number of tokens from 0, got -1"):
         ContextBudget.for_llm(Llm(), reserve=-1)
 
 
@@ -182,3 +183,26 @@ def test_a_real_llama_index_llm_that_does_not_state_its_answers() -> None:
     llms = pytest.importorskip("llama_index.core.llms", reason="the extra llama-index isn't installed")
     with pytest.raises(BudgetError, match=r"MockLLM doesn't state how long its answers may get \(got -1\)"):
         ContextBudget.for_llm(llms.MockLLM())
+
+
+def test_tool_calls_in_the_history_count() -> None:
+    """A message that only calls a tool takes room as well."""
+    from langchain_core.messages import AIMessage
+
+    call = {"name": "search", "args": {"words": "many words " * 50}, "id": "1"}
+    plain, calling = (
+        ContextBudget.for_llm(
+            SimpleNamespace(profile={"max_input_tokens": 1000}), reserve=100, history=[message], counter=count_words
+        )
+        for message in (AIMessage(""), AIMessage("", tool_calls=[call]))
+    )
+    assert plain.max_tokens - calling.max_tokens >= 100
+
+
+def test_an_image_in_the_history_is_no_guess() -> None:
+    """A block whose tokens nobody can count is an error that says what to do."""
+    from langchain_core.messages import HumanMessage
+
+    message = HumanMessage(content=[{"type": "image_url", "image_url": {"url": "data:..."}}])
+    with pytest.raises(BudgetError, match="image_url"):
+        ContextBudget.for_llm(SimpleNamespace(profile={"max_input_tokens": 1000}), reserve=100, history=[message])

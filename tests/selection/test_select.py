@@ -146,10 +146,10 @@ def test_a_cut_text_tells_its_span() -> None:
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"top_k": 0}, "top_k must be 1 or more"),
+        ({"top_k": 0}, "top_k must be a whole number from 1"),
         ({"min_probability": 1.5}, "min_probability must be within 0 and 1"),
         ({"min_probability": float("nan")}, "min_probability must be within 0 and 1"),
-        ({"min_keep": -1}, "min_keep must be 0 or more"),
+        ({"min_keep": -1}, "min_keep must be a whole number from 0"),
         ({"budget": 1500}, "budget must be a ContextBudget or None, got 1500"),
         ({"policy": "squeeze"}, "policy must be one of fill, prefix, truncate; got 'squeeze'"),
         ({"duplicates": "some"}, "duplicates must be one of exact, keep; got 'some'"),

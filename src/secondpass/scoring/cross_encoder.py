@@ -13,6 +13,8 @@ from secondpass.text import well_formed
 
 HEAD_CHARACTERS = 100_000
 """What is tokenised of a very long text: far more than a model reads; the rest is only counted, by extrapolation."""
+QUERY_HEAD_CHARACTERS = 10_000
+"""The same for a question, which is tokenised with every candidate."""
 
 
 class CrossEncoder(BaseScorer):
@@ -69,9 +71,9 @@ class CrossEncoder(BaseScorer):
         self._worker.run(self._engine.release).result()
 
     def _encode(self, pairs: Sequence[Pair]) -> list[Encoded]:
-        heads = [Pair(well_formed(pair.query), well_formed(pair.text[:HEAD_CHARACTERS])) for pair in pairs]
+        heads = [Pair(_head(pair.query, QUERY_HEAD_CHARACTERS), _head(pair.text, HEAD_CHARACTERS)) for pair in pairs]
         encoded = self._engine.encode(heads)
-        return [_with_unread(item, len(pair.text)) for item, pair in zip(encoded, pairs, strict=True)]
+        return [_with_unread(*both) for both in zip(encoded, heads, pairs, strict=True)]
 
     def _outcome(self, row: list[float] | UnscoredReason, encoded: Encoded) -> Score | Unscored:
         if isinstance(row, UnscoredReason):
@@ -101,9 +103,14 @@ class CrossEncoder(BaseScorer):
         }
 
 
-def _with_unread(encoded: Encoded, characters: int) -> Encoded:
-    """Add the tokens of a very long text's tail, taken to be as dense as its head."""
-    if characters <= HEAD_CHARACTERS:
+def _head(text: str, characters: int) -> str:
+    return well_formed(text[:characters])
+
+
+def _with_unread(encoded: Encoded, head: Pair, pair: Pair) -> Encoded:
+    """Add the tokens of what was cut off before tokenising, taken to be as dense as what was not."""
+    read, whole = (len(both.query) + len(both.text) for both in (head, pair))
+    if read == whole:
         return encoded
-    density = (encoded.length + encoded.truncated) / HEAD_CHARACTERS
-    return replace(encoded, truncated=encoded.truncated + round(density * (characters - HEAD_CHARACTERS)))
+    density = (encoded.length + encoded.truncated) / read
+    return replace(encoded, truncated=encoded.truncated + round(density * (whole - read)))

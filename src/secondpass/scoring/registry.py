@@ -21,7 +21,7 @@ class EngineEntry:
     :param module: The engine's own file.
     :param factory: The class in it.
     :param package: The package without which it can't be imported.
-    :param extra: The extra of secondpass that brings the package.
+    :param extra: The extra of secondpass that brings the package; empty where the base install does.
     """
 
     module: str
@@ -36,7 +36,7 @@ class EngineEntry:
 
 
 ENGINES = {
-    "onnx": EngineEntry("secondpass.scoring.engines.onnx", "OnnxEngine", "onnxruntime", "onnx"),
+    "onnx": EngineEntry("secondpass.scoring.engines.onnx", "OnnxEngine", "onnxruntime", ""),
     "torch": EngineEntry("secondpass.scoring.engines.torch", "TorchEngine", "sentence-transformers", "torch"),
 }
 

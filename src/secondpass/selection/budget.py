@@ -38,6 +38,8 @@ class ContextBudget:
         if self.max_tokens < 0:
             origin = f" ({self.origin})" if self.origin else ""
             raise BudgetError(f"max_tokens must be 0 or more, got {self.max_tokens}{origin}")
+        if not isinstance(self.separator, str):
+            raise BudgetError(f"the separator must be a string, got {self.separator!r:.80}")
         object.__setattr__(self, "counter", as_counter(self.counter))
         _check_template(self.template)
 
@@ -106,8 +108,9 @@ def _check_template(template: object) -> None:
     except ValueError:
         parts = []
     fields = {name for _, name, _, _ in parts if name is not None}
-    if "text" not in fields or not fields <= {"text", "index", "id", "source"}:
+    formatted = any(spec or conversion for _, _, spec, conversion in parts)  # a format could cut the text unseen
+    if "text" not in fields or formatted or not fields <= {"text", "index", "id", "source"}:
         raise BudgetError(
-            "the template must be a format string with {text}, and may use {index}, {id} and {source}; "
+            "the template must be a format string with {text}, and may use {index}, {id} and {source}, all bare; "
             f"got {template!r}"
         )

@@ -10,6 +10,8 @@ from secondpass.selection.tokens import TokenCounter
 MESSAGE_OVERHEAD = 4
 """Tokens that a chat format adds to each message for its role and its marks (OpenAI's chat format takes 3 to 4)."""
 
+_UNCOUNTABLE = ("image", "audio", "video", "file", "input_audio", "document")
+
 
 class Window(NamedTuple):
     """An LLM's context window and what of it the answer will take, in tokens."""
@@ -72,8 +74,8 @@ def room_of(llm: object, reserve: int | None) -> Window:
             f"{type(llm).__name__} doesn't state how long its answers may get (got {stated!r}): "
             "give reserve=..., the tokens to keep free for the answer"
         )
-    if reserve is not None and reserve < 0:
-        raise BudgetError(f"reserve must be 0 or more tokens, got {reserve}")
+    if reserve is not None and not (isinstance(reserve, int) and reserve >= 0):
+        raise BudgetError(f"reserve must be a whole number of tokens from 0, got {reserve!r}")
     return Window(int(size), int(stated if reserve is None else reserve))
 
 
@@ -87,10 +89,23 @@ def _messages(history: Any) -> Iterable[Any]:
 
 
 def _message_text(message: Any) -> str:
-    """Return the text of a string or of either framework's message, whose content may be a list of blocks."""
+    """Return what a message says: a string, or either framework's message, with its blocks and its tool calls.
+
+    :raises BudgetError: If a block is an image or the like, whose tokens nobody can tell from here.
+    """
     content = getattr(message, "content", message)
-    if content is None:
-        return ""
-    if isinstance(content, list | tuple):
-        return "\n".join(_message_text(part.get("text", "") if isinstance(part, dict) else part) for part in content)
-    return content if isinstance(content, str) else str(content)
+    calls = getattr(message, "tool_calls", None)
+    parts = content if isinstance(content, list | tuple) else [content]
+    return "\n".join([*map(_block_text, parts), *([str(calls)] if calls else [])])
+
+
+def _block_text(block: Any) -> str:
+    if block is None or isinstance(block, str):
+        return block or ""
+    kind = str(block.get("type", "")) if isinstance(block, dict) else ""
+    if kind.startswith(_UNCOUNTABLE):
+        raise BudgetError(
+            f"the history holds a block of type {kind!r}, whose tokens can't be counted: leave it out, "
+            "and raise reserve=... by what it takes"
+        )
+    return str(block.get("text") or block) if isinstance(block, dict) else str(getattr(block, "text", block))

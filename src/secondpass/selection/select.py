@@ -42,12 +42,12 @@ class Selection:
 
     def __post_init__(self) -> None:
         """Check the settings."""
-        if self.top_k is not None and self.top_k < 1:
-            raise ConfigurationError(f"top_k must be 1 or more, or None for no limit, got {self.top_k!r}")
+        if self.top_k is not None and not (isinstance(self.top_k, int) and self.top_k >= 1):
+            raise ConfigurationError(f"top_k must be a whole number from 1, or None for no limit, got {self.top_k!r}")
         if self.min_probability is not None and not 0 <= self.min_probability <= 1:
             raise ConfigurationError(f"min_probability must be within 0 and 1, got {self.min_probability!r}")
-        if self.min_keep < 0:
-            raise ConfigurationError(f"min_keep must be 0 or more, got {self.min_keep!r}")
+        if not (isinstance(self.min_keep, int) and self.min_keep >= 0):
+            raise ConfigurationError(f"min_keep must be a whole number from 0, got {self.min_keep!r}")
         if self.budget is not None and not isinstance(self.budget, ContextBudget):
             raise ConfigurationError(f"budget must be a ContextBudget or None, got {self.budget!r:.80}")
         for name, value, allowed in (
@@ -78,8 +78,8 @@ def select(judged: Sequence[Judged], selection: Selection) -> Selected:
         stay, gone = split(stay)
         dropped += gone
     selected = _unlimited(stay, selection) if selection.budget is None else _budgeted(stay, selection, selection.budget)
-    best_first = {id(item.candidate): position for position, item in enumerate(judged)}
-    everything = sorted([*dropped, *selected.dropped], key=lambda item: best_first[id(item.candidate)])
+    best_first = {item.rank_before: position for position, item in enumerate(judged)}
+    everything = sorted([*dropped, *selected.dropped], key=lambda item: best_first[item.rank_before])
     return Selected(selected.kept, tuple(everything), selected.context, selected.tokens, selected.facts)
 
 

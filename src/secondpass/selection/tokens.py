@@ -1,10 +1,11 @@
 """Counting the reader's tokens: with its own tokeniser where one is given, else with a stated safe estimate."""
 
 import math
+import operator
 import re
-from collections.abc import Callable, Sized
+from collections.abc import Callable, Mapping, Sized
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, SupportsIndex
 
 from secondpass.errors import BudgetError
 from secondpass.text import well_formed
@@ -96,10 +97,10 @@ def as_counter(counter: object) -> TokenCounter:
 def _length_of(function: Callable[[str], Any]) -> Callable[[str], int]:
     def count(text: str) -> int:
         tokens = function(text)
-        if isinstance(tokens, Sized):
+        if isinstance(tokens, Sized) and not isinstance(tokens, Mapping | str):  # a mapping's length counts its keys
             return len(tokens)
-        if isinstance(tokens, int) and tokens >= 0:
-            return tokens
+        if isinstance(tokens, SupportsIndex) and not isinstance(tokens, str) and operator.index(tokens) >= 0:
+            return operator.index(tokens)
         raise BudgetError(f"a token counter must return a number of tokens, or the tokens, got {tokens!r:.80}")
 
     return count
