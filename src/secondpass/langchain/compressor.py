@@ -98,14 +98,15 @@ class CrossEncoderCompressor(
         """Do what ``compress_documents`` does, as a step of a chain.
 
         :param input: ``{"query": str, "documents": [Document, ...]}``.
-        :raises InputError: If one of the two is missing.
+        :param kwargs: ``top_n``, in place of the compressor's own; nothing else.
+        :raises InputError: If one of the two is missing, or there is another keyword.
         """
         documents, query = _from_chain(input)
         config = ensure_config(config)
         run = get_callback_manager_for_config(config).on_chain_start(
             None, input, name=config.get("run_name") or type(self).__name__, run_id=config.pop("run_id", None)
         )
-        return kept_documents(self._traced(run, documents, query, None, kwargs.get("top_n")))
+        return kept_documents(self._traced(run, documents, query, None, _only_top_n(kwargs)))
 
     async def ainvoke(
         self, input: dict[str, Any], config: RunnableConfig | None = None, **kwargs: Any
@@ -116,7 +117,7 @@ class CrossEncoderCompressor(
         run = await get_async_callback_manager_for_config(config).on_chain_start(
             None, input, name=config.get("run_name") or type(self).__name__, run_id=config.pop("run_id", None)
         )
-        return kept_documents(await self._atraced(run, documents, query, None, kwargs.get("top_n")))
+        return kept_documents(await self._atraced(run, documents, query, None, _only_top_n(kwargs)))
 
     @classmethod
     def is_lc_serializable(cls) -> bool:
@@ -220,3 +221,10 @@ def _from_chain(given: dict[str, Any]) -> tuple[Sequence[Document], str]:
         came = sorted(given) if isinstance(given, dict) else type(given).__name__
         raise InputError(f'a chain must hand over {{"query": str, "documents": [Document, ...]}}, got {came}')
     return given["documents"], given["query"]
+
+
+def _only_top_n(kwargs: dict[str, Any]) -> int | None:
+    unknown = sorted(kwargs.keys() - {"top_n"})
+    if unknown:
+        raise InputError(f"a call takes top_n and no other keyword, got {', '.join(unknown)}: set it on the compressor")
+    return kwargs.get("top_n")
