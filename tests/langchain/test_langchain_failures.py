@@ -140,3 +140,11 @@ async def test_concurrent_calls_keep_their_questions_apart() -> None:
     questions = ["salt", "september swallows fast", "warm wall", "rains"] * 4
     found = await asyncio.gather(*(compressor.acompress_documents(documents(), question) for question in questions))
     assert [documents_found[0].id for documents_found in found] == ["bread", "fast", "wall", "rain"] * 4
+
+
+def test_a_keyword_that_would_be_ignored_is_refused() -> None:
+    """A call in a chain takes ``top_n``; a setting that it can't change is an error and not a silence."""
+    compressor = overlap_compressor()
+    with pytest.raises(InputError, match="top_k"):
+        compressor.invoke({"query": QUESTION, "documents": documents()}, top_k=1)
+    assert len(compressor.invoke({"query": QUESTION, "documents": documents()}, top_n=1)) == 1
