@@ -93,7 +93,7 @@ class DoorSettings(BaseModel):
 
     @field_serializer("budget")
     def _budget_as_data(self, budget: Any) -> Any:
-        """Return plain data; ``_check_plain`` has refused what can't be."""
+        """Return plain data; ``settings`` refuses the budgets that can't be."""
         if not isinstance(budget, ContextBudget):
             return budget
         names = ("max_tokens", "separator", "template", "origin")

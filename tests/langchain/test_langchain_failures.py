@@ -5,6 +5,7 @@ import threading
 from collections.abc import Sequence
 
 import pytest
+from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.documents import Document
 from langchain_worlds import QUESTION, TEXTS, BrokenScorer, documents, ids, overlap_compressor
 
@@ -142,9 +143,19 @@ async def test_concurrent_calls_keep_their_questions_apart() -> None:
     assert [documents_found[0].id for documents_found in found] == ["bread", "fast", "wall", "rain"] * 4
 
 
+class StartedRuns(BaseCallbackHandler):
+    """Counts the runs that were begun."""
+
+    started = 0
+
+    def on_chain_start(self, *args: object, **kwargs: object) -> None:
+        self.started += 1
+
+
 def test_a_keyword_that_would_be_ignored_is_refused() -> None:
-    """A call in a chain takes ``top_n``; a setting that it can't change is an error and not a silence."""
-    compressor = overlap_compressor()
+    """A call in a chain takes ``top_n``; another setting is an error, raised before a trace shows a run begun."""
+    compressor, runs = overlap_compressor(), StartedRuns()
     with pytest.raises(InputError, match="top_k"):
-        compressor.invoke({"query": QUESTION, "documents": documents()}, top_k=1)
+        compressor.invoke({"query": QUESTION, "documents": documents()}, {"callbacks": [runs]}, top_k=1)
+    assert runs.started == 0
     assert len(compressor.invoke({"query": QUESTION, "documents": documents()}, top_n=1)) == 1

@@ -102,22 +102,24 @@ class CrossEncoderCompressor(
         :raises InputError: If one of the two is missing, or there is another keyword.
         """
         documents, query = _from_chain(input)
+        top_n = _only_top_n(kwargs)
         config = ensure_config(config)
         run = get_callback_manager_for_config(config).on_chain_start(
             None, input, name=config.get("run_name") or type(self).__name__, run_id=config.pop("run_id", None)
         )
-        return kept_documents(self._traced(run, documents, query, None, _only_top_n(kwargs)))
+        return kept_documents(self._traced(run, documents, query, None, top_n))
 
     async def ainvoke(
         self, input: dict[str, Any], config: RunnableConfig | None = None, **kwargs: Any
     ) -> Sequence[Document]:
         """Do what ``invoke`` does, on threads of the compressor's own."""
         documents, query = _from_chain(input)
+        top_n = _only_top_n(kwargs)
         config = ensure_config(config)
         run = await get_async_callback_manager_for_config(config).on_chain_start(
             None, input, name=config.get("run_name") or type(self).__name__, run_id=config.pop("run_id", None)
         )
-        return kept_documents(await self._atraced(run, documents, query, None, _only_top_n(kwargs)))
+        return kept_documents(await self._atraced(run, documents, query, None, top_n))
 
     @classmethod
     def is_lc_serializable(cls) -> bool:
