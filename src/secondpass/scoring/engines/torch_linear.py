@@ -1,9 +1,9 @@
 """Faster float32 linear layers on a processor: oneDNN over weights that were laid out for it once.
 
-torch's own float32 linear goes to a BLAS library, which on some processors reaches less than half of what oneDNN
-does with packed weights (211 against 485 GFLOP/s for 1024 rows of 384 on two cores of an AVX-512 processor by AMD;
-`benchmarks/linear_layers.py` measures it). The operators are those that torch's own compiler uses for frozen models. They aren't part of
-torch's public interface, so they are tried out before they are trusted.
+torch's own float32 linear goes to a BLAS library, which on some processors reaches less than half of what oneDNN does
+with packed weights (211 against 485 GFLOP/s for 1024 rows of 384 on two cores of an AVX-512 processor by AMD;
+`benchmarks/linear_layers.py` measures it). The operators are those that torch's own compiler uses for frozen models.
+They aren't part of torch's public interface, so they are tried out before they are trusted.
 """
 
 import torch
