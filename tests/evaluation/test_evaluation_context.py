@@ -1,0 +1,127 @@
+"""Answer in context: what counts as holding it, and what each way of filling the context keeps."""
+
+from dataclasses import replace
+
+import pytest
+from evaluation_worlds import CORPUS, QUICK, world
+from hypothesis import given
+from hypothesis import strategies as st
+from worlds import Scripted, count_words
+
+from secondpass import Reranker, Selection
+from secondpass.evaluation import Collection
+from secondpass.evaluation.answers import holds_any, normalise
+from secondpass.evaluation.context import Contexts
+from secondpass.evaluation.systems import as_systems, run_pass
+
+WORDS = replace(QUICK, counter=count_words, separator=" ")
+WORSE = {"q1": ["dog", "moon", "fox"], "q2": ["dog", "bee", "whale"], "q3": ["dog", "moon"]}
+"""A first stage that always begins with the dog."""
+KNOWING = Scripted({CORPUS["fox"]: 9.0, CORPUS["whale"]: 8.0, CORPUS["moon"]: 7.0})
+
+
+@pytest.mark.parametrize(
+    ("answer", "text", "held"),
+    [
+        ("the Red Fox", "A red, fox!", True),
+        ("5", "There were 15 of them.", False),
+        ("5", "There were 5.", True),
+        ("Paris", "a comparison", False),
+        ("U.S.", "in the us army", True),
+        ("six and a half", "Six and\n  half", True),
+        ("北京", "他住在北京市", True),
+        ("the", "over the hill", True),
+        ("%", "ten percent", False),
+        ("%", "10 %", True),
+        ("308", "just 308 points", True),
+        ("", "anything", False),
+    ],
+)
+def test_answers_match_as_squad_has_it(answer: str, text: str, held: bool) -> None:
+    """Case, blanks, punctuation and articles don't count; an answer must stand as a whole."""
+    assert holds_any([answer])(text) is held
+
+
+def test_any_answer_will_do() -> None:
+    """Several answers are alternatives, and none at all is never held."""
+    assert holds_any(["zebra", "fox"])("red fox")
+    assert not holds_any([])("red fox")
+
+
+@given(st.text(), st.text(), st.text())
+def test_text_made_around_an_answer_holds_it(before: str, answer: str, after: str) -> None:
+    """Whatever the answer, a text in which it stands between blanks holds it, unless it is blank."""
+    assert holds_any([answer])(f"{before} {answer} {after}") is bool(answer.strip())
+
+
+@given(st.text())
+def test_normalising_twice_changes_nothing_more(text: str) -> None:
+    """A normalised text has single blanks and no article, and stays as it is."""
+    once = normalise(text)
+    assert once == " ".join(once.split())
+    assert normalise(once) == once
+
+
+def contexts(collection: Collection) -> Contexts:
+    return Contexts(collection, WORDS)
+
+
+def test_plain_top_k_stops_at_the_first_that_does_not_fit() -> None:
+    """The first stage's context is its head, as long as it fits, and no later text jumps in."""
+    filled = contexts(world()).plainly(5)
+    assert filled.tokens == (5, 0, 5)  # "the lazy dog can eat"; the whale has 8 words; "the red fox is quick"
+    assert filled.hits == (0.0, 0.0, 0.0)
+    assert contexts(world()).plainly(8).hits == (0.0, 1.0, 0.0)
+
+
+def test_rules_without_scores_skip_what_does_not_fit() -> None:
+    """The second pass's own rules over the first stage's order: fill goes on, and drops duplicates."""
+    filled = contexts(world()).by_rules(5, Selection())
+    assert filled.tokens == (5, 5, 5)
+    assert contexts(world()).by_rules(12, Selection(top_k=1)).tokens == (5, 8, 5)
+
+
+def test_second_pass_fills_by_its_scores() -> None:
+    """What the model ranks first is in the context, scored once however many budgets are asked."""
+    collection = world(run=WORSE)
+    scorer = Scripted(KNOWING.script)
+    (system,) = as_systems(scorer)
+    passes = [run_pass(system, q, text, collection.run[q]) for q, text in collection.queries.items()]
+    scored = len(scorer.asked)
+    filled = [contexts(collection).second(tokens, system, passes) for tokens in (4, 6, 8, 100)]
+    assert [found.hits for found in filled] == [(0.0, 1.0, 0.0), (1.0, 0.0, 1.0), (1.0, 1.0, 1.0), (1.0, 1.0, 1.0)]
+    assert len(scorer.asked) == scored
+
+
+def test_no_context_is_over_its_budget() -> None:
+    """All three ways keep to the budget, by the same counter and separator."""
+    collection = world()
+    (system,) = as_systems(Reranker(KNOWING, selection=Selection(policy="truncate")))
+    passes = [run_pass(system, q, text, collection.run[q]) for q, text in collection.queries.items()]
+    for tokens in range(1, 20):
+        room = contexts(collection)
+        ways = (room.plainly(tokens), room.by_rules(tokens, system.fills), room.second(tokens, system, passes))
+        assert max(max(filled.tokens) for filled in ways) <= tokens
+
+
+def test_answers_are_looked_for_where_there_are_any() -> None:
+    """With answers, the queries that have one count, and a relevant item without the answer is no hit."""
+    collection = world(answers={"q1": ["lazy dog"], "q2": ["zebra"]})
+    room = contexts(collection)
+    assert len(room) == 2
+    assert room.plainly(5).hits == (1.0, 0.0)
+    assert room.plainly(100).hits == (1.0, 0.0)
+
+
+def test_grade_decides_what_is_relevant() -> None:
+    """``relevant_from`` leaves out lower grades."""
+    collection = world()
+    assert Contexts(collection, replace(WORDS, relevant_from=2)).plainly(100).hits == (1.0, 0.0, 1.0)
+
+
+def test_threshold_and_top_k_of_a_reranker_hold_in_the_context() -> None:
+    """A reranker fills by its own rules; only its budget is set anew."""
+    collection = world(run=WORSE)
+    (system,) = as_systems(Reranker(KNOWING, selection=Selection(top_k=1)))
+    passes = [run_pass(system, q, text, collection.run[q]) for q, text in collection.queries.items()]
+    assert contexts(collection).second(100, system, passes).tokens == (5, 8, 6)
