@@ -61,3 +61,16 @@ def test_the_llama_index_block_runs_in_a_query_engine(
     )
     exec(block("llama_index", reranker_folder), {"index": index})
     assert "two to three months" in capsys.readouterr().out
+
+
+def test_the_evaluation_block_measures_a_store(reranker_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The evaluation block asks a vector store, and prints measures without and with the second pass."""
+    from langchain_core.embeddings import DeterministicFakeEmbedding
+    from langchain_core.vectorstores import InMemoryVectorStore
+
+    store = InMemoryVectorStore(DeterministicFakeEmbedding(size=16))
+    store.add_texts(TEXTS, ids=[f"flea-{number}" for number in range(len(TEXTS))])
+    exec(block("evaluation", reranker_folder), {"vectorstore": store})
+    printed = capsys.readouterr().out
+    assert "nDCG@10" in printed
+    assert reranker_folder.name in printed

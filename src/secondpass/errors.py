@@ -5,7 +5,8 @@
     SecondpassError
     ├── ConfigurationError (ValueError)     always raised, never turned into a degraded ranking
     │   ├── ModelError                      weights, labels or output shape that can't be used
-    │   │   └── ModelNotFound               no such folder, no such hub id, or a hub that can't be reached
+    │   │   ├── ModelNotFound               no such folder, no such hub id, or a hub that can't be reached
+    │   │   └── LossTooHigh                 an optimised model whose scores are too far from the original's
     │   ├── DeviceError                     a device or dtype that this machine doesn't have
     │   ├── BudgetError                     a context budget that can't be computed, or is negative
     │   └── MissingExtra (ImportError)      an optional dependency that isn't installed
@@ -31,6 +32,18 @@ class ModelError(ConfigurationError):
 
 class ModelNotFound(ModelError):
     """No model was found under the name that was given."""
+
+
+class LossTooHigh(ModelError):
+    """An optimised model's scores are too far from those of the model that it was made from.
+
+    :param message: What was lost.
+    :param figures: All that was measured, a ``secondpass.optimize.FormReport``.
+    """
+
+    def __init__(self, message: str, figures: object) -> None:
+        super().__init__(message)
+        self.figures = figures
 
 
 class DeviceError(ConfigurationError):

@@ -14,7 +14,8 @@ from google.protobuf.message import DecodeError
 from secondpass.errors import ModelError
 
 _DYNAMIC = {"DynamicQuantizeLinear", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM"}
-_QUANTISED = _DYNAMIC | {"MatMulInteger", "QLinearMatMul", "QGemm", "QAttention", "DequantizeLinear", "MatMulNBits"}
+_INTEGER = {"MatMulInteger", "MatMulIntegerToFloat", "QLinearMatMul", "QGemm", "QAttention", "MatMulNBits"}
+_QUANTISED = _DYNAMIC | _INTEGER | {"DequantizeLinear"}
 _SQUASHES = {"Sigmoid": "sigmoid", "Softmax": "softmax"}
 _RESHAPES = {"Squeeze", "Unsqueeze", "Identity", "Flatten", "Reshape", "Cast"}
 

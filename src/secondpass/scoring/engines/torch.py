@@ -109,7 +109,7 @@ class TorchEngine:
 
     def _load(self) -> Model:
         dtype = getattr(torch, self._placement.dtype)
-        with _quiet():
+        with quiet():
             try:
                 model = Model(
                     str(self._settings.folder),
@@ -177,7 +177,7 @@ def _gpu(index: int) -> Gpu:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep transformers' loading bar out of other people's logs."""
     shown = transformers.utils.logging.is_progress_bar_enabled()
     transformers.utils.logging.disable_progress_bar()

@@ -1,0 +1,125 @@
+"""How a student is made, and how it is taught."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from secondpass.errors import ConfigurationError
+from secondpass.optimize import DEFAULT_SETTINGS, OptimizeSettings
+
+Objective = Literal["mse", "margin-mse"]
+Precision = Literal["auto", "float32", "bfloat16"]
+
+
+@dataclass(frozen=True, slots=True)
+class Student:
+    """What the student starts from.
+
+    :param base: The model whose weights it takes: a folder or a hub id; None takes the teacher's.
+    :param layers: The base's layers that it keeps, in order, counted from 0; None keeps all.
+    :param match: For each of its layers the teacher's layer whose output it learns to give; None spreads them
+        evenly over the teacher, the last on the last. Only read where hidden states are matched.
+    :param freeze_word_embeddings: Leave the word embeddings as they are: most of a small model's weights, and the
+        ones that little data can only spoil.
+    :param revision: A branch, tag or commit, where the base is a hub id.
+    """
+
+    base: str | None = None
+    layers: tuple[int, ...] | None = None
+    match: tuple[int, ...] | None = None
+    freeze_word_embeddings: bool = True
+    revision: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check the lists of layers."""
+        for name, layers in (("layers", self.layers), ("match", self.match)):
+            if layers is not None and (not layers or any(layer < 0 for layer in layers)):
+                raise ConfigurationError(f"{name} must be the numbers of layers, counted from 0, got {layers!r}")
+        if self.layers is not None and list(self.layers) != sorted(set(self.layers)):
+            raise ConfigurationError(f"layers must rise, each named once, got {self.layers!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class DistillSettings:
+    """How the student is taught.
+
+    :param objective: ``"mse"`` on the raw scores (Hofstätter et al. 2020 call it pointwise), or ``"margin-mse"`` on
+        the differences of scores within one question (https://arxiv.org/abs/2010.02666).
+    :param hidden_weight: The weight of the matched hidden states: the squared distance to the teacher's, relative to
+        their own squared length (after TinyBERT, https://arxiv.org/abs/1909.10351). 0 leaves them out, and then any
+        scorer can teach.
+    :param score_weight: The weight of the objective on the scores.
+    :param epochs: How often the data is seen; fractions are allowed.
+    :param learning_rate: The peak; it rises over ``warmup`` and falls linearly to 0.
+    :param warmup: The share of the steps over which the learning rate rises.
+    :param weight_decay: AdamW's weight decay.
+    :param batch_tokens: The ceiling of a batch in padded tokens, on each device.
+    :param group_size: How many texts of one question stay together in a batch.
+    :param evaluate_every: Steps between two evaluations; each leaves a checkpoint, so a kill costs no more than this.
+    :param max_length: The longest pair in tokens; None takes the model's own.
+    :param truncate: Whether longer pairs are cut off; they are an error where this is False.
+    :param seed: Of the order and everything else that is drawn.
+    :param precision: What the arithmetic runs in; ``"auto"`` takes bfloat16 where the hardware multiplies it natively.
+    :param export: What the int8 form may lose against the student. A student whose int8 form loses more is kept
+        without one, and the report says so.
+    :param progress: Whether progress bars are shown.
+    """
+
+    objective: Objective = "mse"
+    hidden_weight: float = 1.0
+    score_weight: float = 0.05
+    epochs: float = 1.0
+    learning_rate: float = 2e-4
+    warmup: float = 0.05
+    weight_decay: float = 0.01
+    batch_tokens: int = 2048
+    group_size: int = 4
+    evaluate_every: int = 500
+    max_length: int | None = None
+    truncate: bool = False
+    seed: int = 13
+    precision: Precision = "auto"
+    export: OptimizeSettings = DEFAULT_SETTINGS
+    progress: bool = True
+
+    def __post_init__(self) -> None:
+        """Check that the numbers can work."""
+        rules = {
+            "objective must be mse or margin-mse": self.objective in {"mse", "margin-mse"},
+            "hidden_weight and score_weight must be 0 or more, and not both 0": min(
+                self.hidden_weight, self.score_weight
+            )
+            >= 0
+            and self.hidden_weight + self.score_weight > 0,
+            "epochs must be above 0": self.epochs > 0,
+            "learning_rate must be above 0": self.learning_rate > 0,
+            "warmup must be a share from 0 to 1": 0 <= self.warmup <= 1,
+            "weight_decay must be 0 or more": self.weight_decay >= 0,
+            "batch_tokens must be at least 1": self.batch_tokens >= 1,
+            "group_size must be at least 1": self.group_size >= 1,
+            "group_size must be at least 2 for margin-mse": self.objective == "mse" or self.group_size >= 2,
+            "evaluate_every must be at least 1": self.evaluate_every >= 1,
+            "precision must be auto, float32 or bfloat16": self.precision in {"auto", "float32", "bfloat16"},
+        }
+        broken = [rule for rule, holds in rules.items() if not holds]
+        if broken:
+            raise ConfigurationError(f"{'; '.join(broken)}; got {self}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what decides the student's weights, as plain data."""
+        told = asdict(self)
+        del told["export"], told["progress"]
+        return told
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What the model card says beside the figures.
+
+    :param name: The student's name; None takes the folder's.
+    :param license: Its licence, as the hub writes it (``apache-2.0``); ``other`` until somebody has decided.
+    :param notes: Markdown for the card: where the data comes from, what the model is for and what not.
+    """
+
+    name: str | None = None
+    license: str = "other"
+    notes: str = ""

@@ -1,0 +1,87 @@
+"""Teacher scores on disk, so that a second run starts at once."""
+
+import hashlib
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from itertools import islice
+from pathlib import Path
+
+from secondpass.errors import ConfigurationError, ScoringError
+from secondpass.scores import Pair, Score
+from secondpass.scoring.protocol import Scorer
+
+_CHUNK = 512  # pairs between two writes: what a kill can cost
+
+
+class ScoreStore:
+    """A SQLite file of raw scores, each under its scorer's fingerprint, question and text.
+
+    Written in transactions of a few hundred scores: a kill loses the last of them, and never the file.
+
+    :param path: The file; it is made where there is none.
+    :raises ConfigurationError: If it can't be opened, or isn't such a file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with self._open() as connection:
+            connection.execute("CREATE TABLE IF NOT EXISTS scores (key BLOB PRIMARY KEY, value REAL) WITHOUT ROWID")
+
+    def score(self, scorer: Scorer, pairs: Sequence[Pair]) -> Iterator[list[float]]:
+        """Yield raw scores for the pairs, in order and a chunk at a time; only unknown pairs are scored.
+
+        :raises ScoringError: If the scorer left a pair without a score.
+        """
+        fingerprint = scorer.spec.fingerprint
+        remaining = iter(pairs)
+        while chunk := list(islice(remaining, _CHUNK)):
+            keys = [_key(fingerprint, pair) for pair in chunk]
+            known = self._known(keys)
+            missing = list({key: pair for key, pair in zip(keys, chunk, strict=True) if key not in known}.items())
+            if missing:
+                found = dict(zip((key for key, _ in missing), _scores(scorer, [p for _, p in missing]), strict=True))
+                self._add(found)
+                known |= found
+            yield [known[key] for key in keys]
+
+    def _known(self, keys: Sequence[bytes]) -> dict[bytes, float]:
+        with self._open() as connection:
+            marks = ",".join("?" * len(keys))
+            query = f"SELECT key, value FROM scores WHERE key IN ({marks})"  # noqa: S608  marks alone are put in
+            return dict(connection.execute(query, keys).fetchall())
+
+    def _add(self, scores: dict[bytes, float]) -> None:
+        with self._open() as connection:
+            connection.executemany("INSERT OR REPLACE INTO scores VALUES (?, ?)", scores.items())
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        try:
+            with closing(sqlite3.connect(self._path, timeout=60)) as connection, connection:
+                yield connection
+        except sqlite3.Error as error:
+            raise ConfigurationError(
+                f"{self._path} must be a writable SQLite file of scores: {error}; move it away to start anew"
+            ) from error
+
+
+def _scores(scorer: Scorer, pairs: Sequence[Pair]) -> list[float]:
+    outcomes = scorer.score_pairs(pairs).outcomes
+    for pair, outcome in zip(pairs, outcomes, strict=True):
+        if not isinstance(outcome, Score):
+            raise ScoringError(
+                f"the teacher must score every pair, and left out query {pair.query!r:.60}, text {pair.text!r:.60}: "
+                f"{outcome.reason} {outcome.detail}".rstrip()
+            )
+    return [outcome.value for outcome in outcomes if isinstance(outcome, Score)]
+
+
+def _key(fingerprint: str, pair: Pair) -> bytes:
+    """Hash the three parts, each behind its length, so that no two keys can meet by concatenation."""
+    digest = hashlib.sha256()
+    for part in (fingerprint, pair.query, pair.text):
+        content = part.encode("utf-8", "surrogatepass")
+        digest.update(len(content).to_bytes(8, "little") + content)
+    return digest.digest()

@@ -1,0 +1,103 @@
+"""Whole weights, measured ranges and lowered attention, each by itself."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("onnxscript", reason="the extra optimize isn't installed")
+
+import onnx
+import onnxruntime
+from hypothesis import given
+from hypothesis import strategies as st
+from onnx import TensorProto, helper
+
+from secondpass.errors import ModelError
+from secondpass.optimize.activations import Channels
+from secondpass.optimize.attention import lower_attention
+from secondpass.optimize.graphs import Graph
+from secondpass.optimize.linear import quantise_weight
+from secondpass.optimize.verify import agreement
+from secondpass.scores import Pair
+
+Array = np.ndarray[Any, Any]
+
+
+@given(rows=st.integers(1, 9), columns=st.integers(1, 5), seed=st.integers(0, 2**32 - 1))
+def test_whole_weights_never_saturate_sixteen_bits(rows: int, columns: int, seed: int) -> None:
+    """Two neighbouring weights times 255 fit in 16 bits, and each weight is within half a step of the real one."""
+    weight = np.random.default_rng(seed).standard_t(3, size=(rows, columns)).astype(np.float32)
+    whole, scale = quantise_weight(weight)
+    even = np.vstack([whole, np.zeros_like(whole[: rows % 2])]).astype(int)
+    assert np.abs(255 * (even[::2] + even[1::2])).max() < 2**15
+    assert np.abs(whole * scale - weight).max() <= 0.501 * scale.max()
+
+
+def test_a_column_of_zeros_stays_zero() -> None:
+    """A weight that is nothing has no scale of its own, and makes no NaN."""
+    whole, scale = quantise_weight(np.zeros((4, 2), dtype=np.float32))
+    assert not whole.any()
+    assert np.isfinite(scale).all()
+
+
+def test_channels_know_their_range_and_mean() -> None:
+    """Ranges include 0, means are over all tokens."""
+    channels = Channels(np.zeros(2), np.zeros(2), np.zeros(2))
+    channels.see(np.array([[[1.0, -2.0], [3.0, -4.0]]]))
+    channels.see(np.array([[[5.0, 0.0]]]))
+    assert channels.high.tolist() == [5.0, 0.0]
+    assert channels.low.tolist() == [0.0, -4.0]
+    assert channels.mean.tolist() == [3.0, -2.0]
+
+
+def test_agreement_is_the_share_of_texts_in_the_same_order() -> None:
+    """Only texts of one question are compared, and those that the float model ties are left out."""
+    pairs = [Pair("a", "1"), Pair("a", "2"), Pair("a", "3"), Pair("b", "1"), Pair("b", "2")]
+    wanted = [3.0, 2.0, 1.0, 5.0, 5.0]
+    assert agreement(pairs, wanted, wanted) == 1.0
+    assert agreement(pairs, [3.0, 1.0, 2.0, 0.0, 9.0], wanted) == pytest.approx(2 / 3)
+    assert np.isnan(agreement(pairs[3:], wanted[3:], wanted[3:]))
+
+
+def attention_model(queries: int | str, mask: int, **how: Any) -> onnx.ModelProto:
+    """Return a graph of one Attention node over four heads of width 8."""
+    shapes = {"q": ["pairs", 4, queries, 8], "k": ["pairs", 4, "tokens", 8], "v": ["pairs", 4, "tokens", 8]}
+    inputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items()]
+    inputs.append(helper.make_tensor_value_info("mask", mask, ["pairs", 1, queries, "tokens"]))
+    output = helper.make_tensor_value_info("out", TensorProto.FLOAT, shapes["q"])
+    node = helper.make_node("Attention", [*shapes, "mask"], ["out"], **how)
+    opsets = [helper.make_opsetid("", 23), helper.make_opsetid("com.microsoft", 1)]
+    return helper.make_model(helper.make_graph([node], "one", inputs, [output]), opset_imports=opsets, ir_version=10)
+
+
+def softmax_attention(query: Array, key: Array, value: Array, bias: Array) -> Array:
+    """Return what attention is, in numpy."""
+    scores = query @ key.swapaxes(2, 3) * 8**-0.5 + bias
+    shares = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    result: Array = (shares / shares.sum(axis=-1, keepdims=True)) @ value
+    return result
+
+
+@pytest.mark.parametrize("mask", [TensorProto.BOOL, TensorProto.FLOAT], ids=["boolean", "added"])
+@pytest.mark.parametrize("queries", [1, "tokens"], ids=["first token", "all tokens"])
+def test_lowered_attention_computes_the_same(queries: int | str, mask: int) -> None:
+    """ONNX Runtime's own operator gives what attention is, whichever kind of mask hides the padding."""
+    random = np.random.default_rng(7)
+    asked = 5 if queries == "tokens" else 1
+    query, key, value = (random.normal(size=(3, 4, size, 8)).astype(np.float32) for size in (asked, 5, 5))
+    seen = np.ones((3, 1, asked, 5), dtype=bool)
+    seen[1, ..., 3:] = seen[2, ..., 1:] = False
+    bias = np.where(seen, 0, -1e9).astype(np.float32)
+    graph = Graph(attention_model(queries, mask))
+    lower_attention(graph)
+    session = onnxruntime.InferenceSession(graph.model.SerializeToString(), providers=["CPUExecutionProvider"])
+    feeds = {"q": query, "k": key, "v": value, "mask": seen if mask == TensorProto.BOOL else bias}
+    assert session.run(None, feeds)[0] == pytest.approx(softmax_attention(query, key, value, bias), abs=1e-5)
+
+
+@pytest.mark.parametrize("how", [{"is_causal": 1}, {"softcap": 2.0}])
+def test_attention_of_another_kind_is_refused(how: dict[str, Any]) -> None:
+    """What ONNX Runtime's operator would compute differently is never handed to it."""
+    with pytest.raises(ModelError, match="only attention to every token"):
+        lower_attention(Graph(attention_model("tokens", TensorProto.BOOL, **how)))

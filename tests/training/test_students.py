@@ -1,0 +1,127 @@
+"""Students: layers taken from a model, and which of the teacher's layers each learns from."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from sentence_transformers import CrossEncoder as Model
+from transformers import RobertaConfig, RobertaForSequenceClassification
+
+from secondpass.errors import ConfigurationError, ModelError, ModelNotFound
+from secondpass.training.settings import DistillSettings, Student
+from secondpass.training.students import layers_of, make_student, matched_layers, open_model
+
+
+def test_a_student_keeps_the_layers_that_it_is_told_to(tiny_torch_folder: Path) -> None:
+    """Their weights are the base's, its depth is told in its configuration, and the embeddings don't learn."""
+    base, student = open_model(str(tiny_torch_folder)), make_student(Student(layers=(1,)), str(tiny_torch_folder), None)
+    (layer,) = layers_of(student)
+    for name, weight in layers_of(base)[1].state_dict().items():
+        torch.testing.assert_close(layer.state_dict()[name], weight)
+    assert student.config.num_hidden_layers == 1
+    assert not student.model.get_input_embeddings().weight.requires_grad
+    assert all(parameter.requires_grad for parameter in layer.parameters())
+
+
+def test_a_student_has_no_dropout(tiny_torch_folder: Path) -> None:
+    """Two forward passes in training mode give the same scores: noise would only hide what the teacher says."""
+    student = make_student(Student(), str(tiny_torch_folder), None).train()
+    features = student.preprocess([("cat", "the quick brown fox")])
+    first, second = (student(dict(features))["scores"] for _ in range(2))
+    assert torch.equal(first, second)
+
+
+def test_a_saved_student_opens_with_as_many_layers(tiny_torch_folder: Path, tmp_path: Path) -> None:
+    """What is dropped stays dropped."""
+    make_student(Student(layers=(0,)), str(tiny_torch_folder), None).save_pretrained(str(tmp_path))
+    assert len(layers_of(Model(str(tmp_path)))) == 1
+
+
+@pytest.mark.parametrize(
+    ("match", "expected"), [(None, (0, 1)), ((1, 1), (1, 1)), ((0, 1), (0, 1))], ids=["default", "same", "given"]
+)
+def test_layers_are_matched_evenly_unless_told(
+    tiny_torch_folder: Path, match: tuple[int, ...] | None, expected: tuple[int, ...]
+) -> None:
+    """Without a list the last layer learns from the last, and the others are spread over the teacher."""
+    teacher = open_model(str(tiny_torch_folder))
+    assert matched_layers(teacher, make_student(Student(), str(tiny_torch_folder), None), match) == expected
+    alone = make_student(Student(layers=(0,)), str(tiny_torch_folder), None)
+    assert matched_layers(teacher, alone, None) == (1,)
+
+
+@pytest.mark.parametrize("match", [(0,), (0, 2), (0, 1, 1)], ids=["too few", "not there", "too many"])
+def test_a_match_that_does_not_fit_is_refused(tiny_torch_folder: Path, match: tuple[int, ...]) -> None:
+    """It must name one of the teacher's layers for each of the student's."""
+    teacher = open_model(str(tiny_torch_folder))
+    with pytest.raises(ConfigurationError, match="one of the teacher's 2 layers for each of the student's 2"):
+        matched_layers(teacher, open_model(str(tiny_torch_folder)), match)
+
+
+def test_widths_and_vocabularies_must_be_the_same_to_match(tiny_torch_folder: Path) -> None:
+    """Where they aren't, the error says that scores alone can teach."""
+    teacher, student = open_model(str(tiny_torch_folder)), open_model(str(tiny_torch_folder))
+    student.tokenizer.add_tokens(["new"])
+    with pytest.raises(ConfigurationError, match=r"share a vocabulary.*hidden_weight=0"):
+        matched_layers(teacher, student, None)
+    student.model.config.hidden_size = 16
+    with pytest.raises(ConfigurationError, match="same width, got 32 and 16"):
+        matched_layers(teacher, student, None)
+
+
+def test_layers_that_the_base_lacks_are_refused(tiny_torch_folder: Path) -> None:
+    """The error says how many there are."""
+    with pytest.raises(ConfigurationError, match=r"base's 2 \(0 to 1\), got \(0, 2\)"):
+        make_student(Student(layers=(0, 2)), str(tiny_torch_folder), None)
+
+
+def test_other_families_lose_layers_the_same_way(tmp_path: Path, tiny_torch_folder: Path) -> None:
+    """The stack of layers is found by its length, not by a family's name for it."""
+    config = RobertaConfig(
+        vocab_size=100, hidden_size=32, num_hidden_layers=3, num_attention_heads=4, intermediate_size=64,
+        max_position_embeddings=66, num_labels=1,
+    )  # fmt: skip
+    RobertaForSequenceClassification(config).save_pretrained(tmp_path)
+    Model(str(tiny_torch_folder)).tokenizer.save_pretrained(tmp_path)
+    assert len(layers_of(make_student(Student(layers=(0, 2)), str(tmp_path), None))) == 2
+
+
+def test_models_that_cannot_teach_or_learn_are_named(tmp_path: Path, tiny: Callable[..., Path]) -> None:
+    """No weights, no such model, or more than one score for a pair."""
+    with pytest.raises(ModelNotFound):
+        open_model(str(tmp_path / "none"))
+    with pytest.raises(ModelError, match="safetensors weights"):
+        open_model(str(tmp_path))
+    with pytest.raises(ModelError, match=r"one score for each pair, and .* gives 2"):
+        open_model(str(tiny("torch", num_labels=2)))
+
+
+@pytest.mark.parametrize("layers", [(), (1, 0), (0, 0), (-1,)])
+def test_layers_must_rise(layers: tuple[int, ...]) -> None:
+    """A student's layers are some of the base's, in their order."""
+    with pytest.raises(ConfigurationError):
+        Student(layers=layers)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"objective": "mae"},
+        {"hidden_weight": 0, "score_weight": 0},
+        {"hidden_weight": -1},
+        {"epochs": 0},
+        {"learning_rate": 0},
+        {"warmup": 2},
+        {"batch_tokens": 0},
+        {"group_size": 0},
+        {"group_size": 1, "objective": "margin-mse"},
+        {"evaluate_every": 0},
+        {"precision": "float8"},
+    ],
+    ids=str,
+)
+def test_settings_that_cannot_work_are_refused_at_once(wrong: dict[str, object]) -> None:
+    """The error says what must hold."""
+    with pytest.raises(ConfigurationError, match=next(iter(wrong))):
+        DistillSettings(**wrong)  # type: ignore[arg-type]
