@@ -214,5 +214,7 @@ def test_two_processes_share_the_work(data: TrainingData, tiny_torch_folder: Pat
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     manifest = json.loads((tmp_path / "student" / "manifest.json").read_text())
+    assert manifest["training"]["processes"] == 2
     assert manifest["training"]["epochs"] == pytest.approx(LONGER.epochs)
+    assert done.stderr.count("teacher: validation: 100%") <= 1
     assert manifest["measures"]["student"]["agreement"] > 0

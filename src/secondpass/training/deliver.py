@@ -16,6 +16,7 @@ from secondpass.errors import LossTooHigh
 from secondpass.optimize import optimize
 from secondpass.scores import Pair
 from secondpass.training.groups import Group
+from secondpass.training.processes import processes
 from secondpass.training.report import DistillReport, card
 from secondpass.training.run_folder import MANIFEST, RunFolder, files_hash
 from secondpass.training.settings import About, DistillSettings
@@ -109,6 +110,7 @@ def _training(finished: Finished) -> dict[str, Any]:
         "steps": state.global_step,
         "best_step": int(best.rpartition("-")[2]) if best else state.global_step,
         "epochs": state.epoch,
+        "processes": processes().num_processes,
         "seconds": round(finished.seconds),
         "history": [entry for entry in state.log_history if any(key.startswith("eval_") for key in entry)],
     }

@@ -7,7 +7,6 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from accelerate import PartialState
 from sentence_transformers import CrossEncoder as Model
 from tqdm.auto import tqdm
 
@@ -18,6 +17,7 @@ from secondpass.scoring.registry import load_scorer
 from secondpass.training.deliver import Finished, deliver, read_report
 from secondpass.training.groups import Group, check_split, groups_hash
 from secondpass.training.losses import Guide
+from secondpass.training.processes import processes
 from secondpass.training.report import DistillReport
 from secondpass.training.rows import make_rows
 from secondpass.training.run_folder import RunFolder
@@ -80,7 +80,7 @@ def distill(
     rows = make_rows(data.train, settings, model.tokenizer, model.max_seq_length)
     folder = RunFolder(Path(out))
     plan = _plan(scorer, data, student, settings) | {"base": describe(model, base, student.revision)}
-    with PartialState().main_process_first():
+    with processes().main_process_first():
         checkpoint = folder.begin(plan, _bytes(model))
         store = ScoreStore(Path(scores) if scores else folder.checkpoints / "teacher-scores.sqlite")
         targets = _scores(store, scorer, data.validation, "validation", settings)
@@ -88,10 +88,10 @@ def distill(
     validation = Validation(data.validation, targets)
     trainer = make_trainer(model, Lesson(data.train, rows, taught, guide), validation, settings, folder.checkpoints)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    if PartialState().is_main_process:
+    if processes().is_main_process:
         finished = Finished(model, trainer.state, validation, settings, time.monotonic() - started)
         deliver(finished, data.train, folder, plan, about)
-    PartialState().wait_for_everyone()
+    processes().wait_for_everyone()
     return read_report(folder)
 
 

@@ -126,6 +126,7 @@ def _arguments(settings: DistillSettings, dtype: torch.dtype, folder: Path) -> C
         logging_steps=max(1, settings.evaluate_every // 10),
         report_to="none",
         disable_tqdm=not settings.progress,
+        dataloader_drop_last=True,  # asked for by distributed training; the sampler's batches are whole
         dataloader_pin_memory=torch.cuda.is_available(),
         accelerator_config={"even_batches": False},  # the sampler sees to it
     )

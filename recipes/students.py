@@ -1,0 +1,78 @@
+"""The bundled models: mini, six layers of the teacher, and nano, three of mini.
+
+usage: python -m recipes.students --corpus FOLDER --teacher FOLDER_OR_HUB_ID --out FOLDER [--only NAME]
+
+Each is left in a folder of its own under ``--out``, with its card and manifest. A run that was killed goes on from its
+last evaluation when the same command is given again. On two cores they were made by two processes:
+``torchrun --nproc-per-node 2 -m recipes.students ...`` with ``OMP_NUM_THREADS=1``.
+"""
+
+import argparse
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from secondpass.training import About, DistillSettings, Student, TrainingData, distill, read_groups
+
+_NOTES = """\
+Made for reranking what a retriever found, in English. It learned from the teacher's scores and hidden states on free
+text alone: abstracts, encyclopedia paragraphs, documentation and dictionaries, with questions made from them. No
+question or passage of the collections that judge it was among them.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How one of the bundled models is made.
+
+    :param student: What it starts from; a base that is another recipe's name means what that one left.
+    :param settings: How it is taught.
+    """
+
+    student: Student
+    settings: DistillSettings
+
+
+_SETTINGS = DistillSettings(
+    learning_rate=3e-4, batch_tokens=1024, evaluate_every=1000, max_length=256, truncate=True
+)  # for two processes: 2,048 tokens a step
+RECIPES = {
+    "mini": Recipe(Student(layers=(1, 3, 5, 7, 9, 11)), replace(_SETTINGS, epochs=0.2)),
+    "nano": Recipe(Student(base="mini", layers=(1, 3, 5), match=(3, 7, 11)), replace(_SETTINGS, epochs=0.3)),
+}
+_JUDGES = 6  # every sixth validation group: the order of the sources is kept, and an evaluation stays short
+
+
+def main() -> None:
+    """Read the command line, and make the models."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--corpus", type=Path, required=True, help="what recipes.corpus left")
+    parser.add_argument("--teacher", default="cross-encoder/ms-marco-MiniLM-L12-v2")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--only", choices=list(RECIPES))
+    arguments = parser.parse_args()
+    validation = read_groups(arguments.corpus / "validation.jsonl")[::_JUDGES]
+    data = TrainingData(read_groups(arguments.corpus / "train.jsonl"), validation)
+    for name in [arguments.only] if arguments.only else RECIPES:
+        make(name, data, arguments)
+
+
+def make(name: str, data: TrainingData, arguments: argparse.Namespace) -> None:
+    """Make one model, and print its measures."""
+    recipe = RECIPES[name]
+    base = recipe.student.base
+    student = replace(recipe.student, base=str(arguments.out / base)) if base in RECIPES else recipe.student
+    report = distill(
+        arguments.teacher,
+        data,
+        arguments.out / name,
+        student=student,
+        settings=recipe.settings,
+        about=About(name=name, license="apache-2.0", notes=_NOTES),
+        scores=arguments.out / "teacher-scores.sqlite",
+    )
+    print(name, json.dumps(report.measures), report.refused or "")
+
+
+if __name__ == "__main__":
+    main()
