@@ -1,13 +1,15 @@
 # make demo   the whole road on real data: Chroma, a real cross-encoder, an LLM's context budget
 # make test   every test          make check   lint, types, import rules
+# make evaluate TEACHER=FOLDER   quality, cost and speed of the bundled models; needs SECONDPASS_ASSETS
+# make models   the bundled models anew, from the texts on; needs SECONDPASS_ASSETS, apt-get and hours
 # Needs Python 3.11 to 3.13 and make; everything else goes into .venv.
 
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(shell command -v $(name))))
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
-export Q
+export Q TEACHER
 
-.PHONY: demo test check fix clean
+.PHONY: demo test check fix evaluate models clean
 
 demo: .venv/.demo
 	@$(BIN)/secondpass demo $${Q:+"$$Q"}
@@ -24,6 +26,14 @@ check: .venv/.all
 fix: .venv/.all
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+evaluate: .venv/.all
+	$(BIN)/python benchmarks/evaluation.py --assets "$${SECONDPASS_ASSETS:?names the folder of the collections}" --teacher "$${TEACHER:?names the folder of the int8 teacher}"
+	$(BIN)/python benchmarks/evaluation_page.py
+
+models: .venv/.all
+	$(BIN)/python -m recipes.corpus --assets "$${SECONDPASS_ASSETS:?names the folder of the collections}" --out build/corpus
+	$(BIN)/python -m recipes.students --corpus build/corpus --out build/models $${TEACHER:+--teacher "$$TEACHER"}
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v < (3, 14) else "secondpass needs Python 3.11 to 3.13, and $(PYTHON) is %d.%d: make PYTHON=python3.12" % v)'

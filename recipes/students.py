@@ -34,11 +34,11 @@ class Recipe:
 
 
 _SETTINGS = DistillSettings(
-    learning_rate=3e-4, batch_tokens=1024, evaluate_every=1000, max_length=256, truncate=True
+    learning_rate=3e-4, batch_tokens=1024, evaluate_every=500, max_length=256, truncate=True
 )  # for two processes: 2,048 tokens a step
 RECIPES = {
-    "mini": Recipe(Student(layers=(1, 3, 5, 7, 9, 11)), replace(_SETTINGS, epochs=0.2)),
-    "nano": Recipe(Student(base="mini", layers=(1, 3, 5), match=(3, 7, 11)), replace(_SETTINGS, epochs=0.3)),
+    "mini": Recipe(Student(layers=(1, 3, 5, 7, 9, 11)), replace(_SETTINGS, epochs=0.16)),
+    "nano": Recipe(Student(base="mini", layers=(1, 3, 5), match=(3, 7, 11)), replace(_SETTINGS, epochs=0.16)),
 }
 _JUDGES = 6  # every sixth validation group: the order of the sources is kept, and an evaluation stays short
 
