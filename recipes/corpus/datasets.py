@@ -134,7 +134,8 @@ def judges(assets: Path) -> Judges:
         folder = assets / "data" / name
         tested = set(_qrels(folder / "qrels" / "test.tsv"))
         queries += [row["text"] for row in _rows(folder / "queries.jsonl") if row["_id"] in tested]
-    for path in sorted((assets / "data" / "trec-dl").glob("*dl19.json")):
+    runs = assets / "data" / "trec-dl"
+    for path in sorted(runs.glob("*dl19.json")) or [runs / "bm25_top100_dl19.json"]:
         for topic in _json(path):
             queries.append(topic["query"])
             passages += [hit["content"] for hit in topic["hits"]]

@@ -20,6 +20,7 @@ def write(
 ) -> None:
     """Write NAME.jsonl for each part, and manifest.json last: a folder without it is incomplete."""
     out.mkdir(parents=True, exist_ok=True)
+    (out / "manifest.json").unlink(missing_ok=True)  # an earlier run's must not vouch for these files
     for name, rows in written.items():
         lines = (json.dumps(row.as_json(), ensure_ascii=False) for row in rows)
         (out / f"{name}.jsonl").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")

@@ -23,7 +23,10 @@ def kept(cache: Path, key: object, make: Callable[[], Iterable[Passage]]) -> lis
         return [_read(line) for line in path.read_text(encoding="utf-8").splitlines()]
     passages = list(make())
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(f"{json.dumps({**asdict(p), 'kind': p.kind.value})}\n" for p in passages), encoding="utf-8")
+    lines = "".join(f"{json.dumps({**asdict(p), 'kind': p.kind.value})}\n" for p in passages)
+    partial = path.with_suffix(".part")  # a run that is killed must not leave half of a source behind
+    partial.write_text(lines, encoding="utf-8")
+    partial.replace(path)
     return passages
 
 

@@ -18,7 +18,7 @@ def typed(query: str, rng: random.Random) -> str:
         text = re.sub(r"\b(?:the|an?) (?=\w)", "", text)
     if rng.random() < _SLIP:
         text = _slip(text, rng)
-    text = text.rstrip("?")
+    text = text.rstrip("? ")
     asks = re.match(r"(?:what|who|when|where|why|how|is|are|does|do|did|can)\b", text, re.IGNORECASE)
     return f"{text}?" if asks and rng.random() < _QUESTION_MARK else text
 

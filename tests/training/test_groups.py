@@ -14,9 +14,12 @@ from secondpass.training.groups import Group, check_split, groups_hash, read_gro
 def test_groups_are_read_from_json_lines(tmp_path: Path) -> None:
     """Each line is a question with its texts; labels may be there or not, other keys are ignored."""
     path = tmp_path / "train.jsonl"
-    lines = [{"query": "q", "texts": ["a", "b"], "labels": [1, 0], "source": "x"}, {"query": "p", "texts": ["ü"]}]
-    path.write_text("\n\n".join(map(json.dumps, lines)), encoding="utf-8")
-    assert read_groups(path) == [Group("q", ("a", "b"), (1, 0)), Group("p", ("ü",))]
+    lines = [
+        {"query": "q", "texts": ["a", "b"], "labels": [1, 0], "source": "x"},
+        {"query": "p", "texts": ["ü and a line\u2028separator"]},
+    ]
+    path.write_text("\n\n".join(json.dumps(line, ensure_ascii=False) for line in lines), encoding="utf-8")
+    assert read_groups(path) == [Group("q", ("a", "b"), (1, 0)), Group("p", ("ü and a line\u2028separator",))]
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def read_groups(path: Path) -> list[Group]:
     :raises InputError: If the file is missing or empty, or a line isn't such an object; it names the line.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").split("\n")  # and at nothing else: JSON may hold U+2028 as it is
     except OSError as error:
         raise InputError(f"groups must come from a readable JSON Lines file, and {path} isn't: {error}") from error
     groups = [_parse(path, number, line) for number, line in enumerate(lines, start=1) if line.strip()]
