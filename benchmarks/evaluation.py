@@ -1,14 +1,16 @@
 """The bundled models and their teacher on judged collections: quality, cost, depth, answers in the context, speed.
 
-usage: python benchmarks/evaluation.py --assets FOLDER --teacher FOLDER [--models NAME=FOLDER ...]
+usage: python benchmarks/evaluation.py --assets FOLDER [--teacher FOLDER_OR_HUB_ID] [--models NAME=FOLDER ...]
            [--students NAME=FOLDER ...] [--only PART ...]
 
 Each part (dl19, scifact, nfcorpus, xquad, speed, students) writes docs/benchmarks/evaluation/PART.json as soon as it
-is done; benchmarks/evaluation_page.py makes the page of them.
+is done; benchmarks/evaluation_page.py makes the page of them. The teacher is measured in the form that the students
+have, int8 with fixed scales, which the optimiser makes once under build/.
 """
 
 import argparse
 import json
+import re
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -20,10 +22,12 @@ from rich.progress import Progress
 
 from secondpass import load_scorer
 from secondpass.evaluation import Collection, Settings, evaluate, read_beir, read_squad, read_trec_json
+from secondpass.optimize import optimize
 from secondpass.scores import Pair
 from secondpass.scoring.cross_encoder import CrossEncoder
 
 OUT = Path(__file__).parents[1] / "docs" / "benchmarks" / "evaluation"
+BUILD = Path(__file__).parents[1] / "build" / "evaluation"
 XQUAD = Path(__file__).parents[1] / "recipes" / "xquad_articles.json"
 MEASURES = ("nDCG@10", "RR@10", "R@100", "AP", "P@10")
 DL_MEASURES = ("nDCG@10", "RR(rel=2)@10", "R(rel=2)@100", "AP(rel=2)", "P(rel=2)@10")
@@ -39,16 +43,26 @@ def main() -> None:
     parser.add_argument(
         "--models", nargs="*", default=["nano", "mini"], help="a name that load_scorer knows, or NAME=FOLDER"
     )
-    parser.add_argument("--teacher", type=Path, required=True, help="the teacher's folder, in the same form")
+    parser.add_argument("--teacher", default="cross-encoder/ms-marco-MiniLM-L12-v2", help="a torch checkpoint")
     parser.add_argument("--students", nargs="*", default=[], help="more students for the curve alone, NAME=FOLDER")
     parser.add_argument("--only", nargs="*", choices=list(PARTS), default=list(PARTS))
     options = parser.parse_args()
-    models = load([*options.models, f"teacher={options.teacher}"])
+    models = load([*options.models, f"teacher={int8(options.teacher, options.assets / 'data')}"])
     students = load(options.students) if "students" in options.only else {}
     OUT.mkdir(parents=True, exist_ok=True)
     for part in options.only:
         found = PARTS[part](options.assets / "data", {**models, **students} if part == "students" else models)
         (OUT / f"{part}.json").write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", "utf-8")
+
+
+def int8(teacher: str, data: Path) -> Path:
+    """Return the folder of the teacher's int8 form, calibrated on queries that judge nothing here."""
+    folder = BUILD / re.sub(r"\W+", "-", teacher).strip("-")
+    if not folder.exists():
+        found = read_trec_json(data / "trec-dl" / "bm25_top100_dl21.json", data / "trec-dl" / "qrels.dl21-passage.txt")
+        pairs = [Pair(found.queries[key], item.text) for key, items in found.run.items() for item in items[::20]]
+        optimize(teacher, folder, calibration=pairs)
+    return folder
 
 
 def load(names: Sequence[str]) -> dict[str, CrossEncoder]:

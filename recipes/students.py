@@ -1,6 +1,6 @@
 """The bundled models: mini, six layers of the teacher, and nano, three of mini.
 
-usage: python -m recipes.students --corpus FOLDER --teacher FOLDER_OR_HUB_ID --out FOLDER [--only NAME]
+usage: python -m recipes.students --corpus FOLDER ... --teacher FOLDER_OR_HUB_ID --out FOLDER [--only NAME] [--epochs N]
 
 Each is left in a folder of its own under ``--out``, with its card and manifest. A run that was killed goes on from its
 last evaluation when the same command is given again. On two cores they were made by two processes:
@@ -46,13 +46,16 @@ _JUDGES = 6  # every sixth validation group: the order of the sources is kept, a
 def main() -> None:
     """Read the command line, and make the models."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--corpus", type=Path, required=True, help="what recipes.corpus left")
+    more = "what recipes.corpus left; further ones are learned from as well, and the first judges"
+    parser.add_argument("--corpus", type=Path, nargs="+", required=True, help=more)
     parser.add_argument("--teacher", default="cross-encoder/ms-marco-MiniLM-L12-v2")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--only", choices=list(RECIPES))
+    parser.add_argument("--epochs", type=float, help="train for longer or shorter than the recipe does")
     arguments = parser.parse_args()
-    validation = read_groups(arguments.corpus / "validation.jsonl")[::_JUDGES]
-    data = TrainingData(read_groups(arguments.corpus / "train.jsonl"), validation)
+    validation = read_groups(arguments.corpus[0] / "validation.jsonl")[::_JUDGES]
+    train = [group for folder in arguments.corpus for group in read_groups(folder / "train.jsonl")]
+    data = TrainingData(train, validation)
     for name in [arguments.only] if arguments.only else RECIPES:
         make(name, data, arguments)
 
@@ -62,12 +65,13 @@ def make(name: str, data: TrainingData, arguments: argparse.Namespace) -> None:
     recipe = RECIPES[name]
     base = recipe.student.base
     student = replace(recipe.student, base=str(arguments.out / base)) if base in RECIPES else recipe.student
+    settings = replace(recipe.settings, epochs=arguments.epochs) if arguments.epochs else recipe.settings
     report = distill(
         arguments.teacher,
         data,
         arguments.out / name,
         student=student,
-        settings=recipe.settings,
+        settings=settings,
         about=About(name=name, license="apache-2.0", notes=_NOTES),
         scores=arguments.out / "teacher-scores.sqlite",
     )

@@ -103,9 +103,15 @@ def tiny_tokenizer() -> Tokenizer:
 
 
 def tiny_torch(
-    folder: Path, num_labels: int = 1, *, id2label: Mapping[int, str] | None = None, seed: int = 7, nan: bool = False
+    folder: Path,
+    num_labels: int = 1,
+    *,
+    id2label: Mapping[int, str] | None = None,
+    seed: int = 7,
+    nan: bool = False,
+    layers: int = 2,
 ) -> Path:
-    """Save a random BERT of 2 layers as safetensors with its tokeniser, and return its folder."""
+    """Save a random BERT as safetensors with its tokeniser, and return its folder."""
     pytest.importorskip("sentence_transformers", reason="the extra torch isn't installed")
     import torch
     from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
@@ -115,7 +121,7 @@ def tiny_torch(
     config = BertConfig(
         vocab_size=len(VOCABULARY),
         hidden_size=HIDDEN,
-        num_hidden_layers=2,
+        num_hidden_layers=layers,
         num_attention_heads=4,
         intermediate_size=64,
         max_position_embeddings=POSITIONS,
