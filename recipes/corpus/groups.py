@@ -25,7 +25,7 @@ def groups(
 
     :param prefix: What the groups' ids begin with.
     :param found: Ranked positions in the pool for every query, one table for each way of looking.
-    :param size: How many texts a group has.
+    :param size: How many texts a group has; all of them, where the pool has fewer.
     """
     made = []
     for number, position in enumerate(positions):
@@ -49,7 +49,7 @@ def _chosen(query: Query, count: int, found: Sequence[list[int]], size: int, see
             break
         if place not in chosen:
             chosen.append(place)
-    while len(chosen) < size:
+    while len(chosen) < min(size, count):
         if (place := rng.randrange(count)) not in chosen:
             chosen.append(place)
     rng.shuffle(chosen)

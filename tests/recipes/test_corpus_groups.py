@@ -33,6 +33,13 @@ def test_group_holds_its_answer_among_as_many_texts_as_wanted(size: int) -> None
         assert (group.query, group.source) == (query.text, query.source)
 
 
+def test_a_pool_smaller_than_a_group_is_taken_whole() -> None:
+    """Where there are fewer passages than wanted, a group has all of them, once each."""
+    found = [np.array([[0, 1, 2]]), np.array([[2, 1, 0]])]
+    (group,) = groups("t", [0], QUERIES[:1], POOL[:3], found, size=16, seed=1)
+    assert sorted(group.texts) == sorted(TEXTS[:3])
+
+
 def test_labels_mark_the_answers_of_judged_queries_only() -> None:
     """A label stands with each text where a person judged, and is 1 just for the answers; made queries have none."""
     for group, query in zip(grouped(), QUERIES, strict=True):
