@@ -29,7 +29,7 @@ def candidates(ids: Sequence[str], corpus: Mapping[str, str] = CORPUS) -> tuple[
 def world(**changes: Any) -> Collection:
     """Return the small collection; ``run`` is given as ids."""
     parts: dict[str, Any] = {"queries": QUERIES, "corpus": CORPUS, "qrels": QRELS, "run": RUN} | changes
-    parts["run"] = {query: candidates(found) for query, found in parts["run"].items()}
+    parts["run"] = {query: candidates(found, parts["corpus"]) for query, found in parts["run"].items()}
     return Collection("animals", **parts)
 
 

@@ -1,6 +1,9 @@
 """The command ``evaluate``: which collection it reads, what it writes, and which exit code says what."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +93,22 @@ def test_json_run_and_squad_are_evaluated(tmp_path: Path) -> None:
     assert "## Answer in context at N tokens: overlap" in result.stdout
 
 
+def test_texts_that_no_encoding_takes_lose_no_result(tmp_path: Path) -> None:
+    """A lone surrogate, and a terminal that knows neither it nor the arrows, cost a character each, not the results."""
+    hits = [HIT | {"content": "a stone"}, HIT | {"docid": 8, "rank": 2, "content": "red fox \ud800"}]
+    (tmp_path / "run.json").write_text(json.dumps([{"query": "red fox", "hits": hits}]))
+    source = ["--run", tmp_path / "run.json", "--qrels", write_lines(tmp_path / "qrels", ["1 0 8 1\n"])]
+    command = [sys.executable, "-m", "secondpass", "evaluate", "--model", "overlap", *QUICK, *map(str, source)]
+    done = subprocess.run(
+        command, capture_output=True, env=os.environ | {"PYTHONIOENCODING": "cp1252"}, check=False, timeout=300
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"red fox ?" in done.stdout
+    assert run(*source, "--json", tmp_path / "out.json", "--markdown", tmp_path / "out.md").exit_code == 0
+    assert json.loads((tmp_path / "out.json").read_text("utf-8"))["systems"][0]["won"]
+    assert "red fox ?" in (tmp_path / "out.md").read_text("utf-8")
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -104,6 +123,7 @@ def test_json_run_and_squad_are_evaluated(tmp_path: Path) -> None:
         (["--beir", "animals", "--measure", "nDGC@10"], "a measure must be one of ir_measures'"),
         (["--beir", "animals", "--model", ".", "--engine", "tensor"], "engine must be auto"),
         (["--beir", "animals", "--limit", "0"], "at least 1 query"),
+        (["--beir", "animals", "--relevant-from", "0"], "relevant_from must be 1 or more"),
         (["--beir", "animals", "--candidates", "0"], "depth must be 1 or more"),
     ],
 )

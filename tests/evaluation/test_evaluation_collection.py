@@ -25,9 +25,18 @@ def test_judged_queries_without_a_text_are_told() -> None:
     assert collection.notes == ("1 of 4 judged queries have no text and are left out",)
 
 
+def test_ids_that_never_meet_are_told_once() -> None:
+    """Where no relevant text was found for any query, the notes say what may be wrong, also of a part of the run."""
+    collection = world(qrels={"q1": {"another-store's-id": 1}, "q2": {"bee": 0}})
+    told = ("the first stage found no relevant text for any query: check that both use the same ids",)
+    assert collection.notes == told
+    assert collection.cut(10).notes == (*told, "at most 10 candidates a query")
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
+        ({"answers": {"q1": "yes"}}, "the answers of animals must be a list of strings for each query, and query 'q1'"),
         ({"qrels": {"other": {"fox": 1}}}, "at least one query of animals must have a judgement"),
         ({"qrels": {"q1": {}}}, "at least one query of animals must have a judgement"),
         ({"queries": {}, "run": {}}, "at least one query"),

@@ -35,6 +35,12 @@ KNOWING = Scripted({CORPUS["fox"]: 9.0, CORPUS["whale"]: 8.0, CORPUS["moon"]: 7.
         ("%", "10 %", True),
         ("308", "just 308 points", True),
         ("", "anything", False),
+        ("Charles Darwin", "Charles Darwin's voyage", True),
+        ("layer model", "a seven-layer model", True),
+        ("seven-layer", "a seven-layer model", True),
+        ("500", "a crowd of 3,500", False),
+        ("1.5", "1.5 times", True),
+        ("5", "1.5 times", False),
     ],
 )
 def test_answers_match_as_squad_has_it(answer: str, text: str, held: bool) -> None:
@@ -117,6 +123,15 @@ def test_grade_decides_what_is_relevant() -> None:
     """``relevant_from`` leaves out lower grades."""
     collection = world()
     assert Contexts(collection, replace(WORDS, relevant_from=2)).plainly(100).hits == (1.0, 0.0, 1.0)
+
+
+def test_duplicate_of_a_relevant_text_is_as_good() -> None:
+    """Where the rules drop the judged one of two equal texts, its words are in the context all the same."""
+    collection = world(
+        corpus=CORPUS | {"copy": CORPUS["fox"]}, qrels={"q1": {"copy": 1}}, run={"q1": ["fox", "copy", "dog"]}
+    )
+    room = contexts(collection)
+    assert room.plainly(5).hits == room.by_rules(100, Selection()).hits == (1.0,)
 
 
 def test_threshold_and_top_k_of_a_reranker_hold_in_the_context() -> None:

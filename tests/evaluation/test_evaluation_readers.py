@@ -165,6 +165,7 @@ def test_json_run_is_read_by_rank(tmp_path: Path) -> None:
         (json.dumps({"a": 1}), "item 0: must be .*KeyError"),
         (json.dumps([3]), "item 0: must be"),
         (json.dumps([{"query": "q", "hits": [{"rank": 1}]}]), "item 0: must be"),
+        (json.dumps([{"query": "q", "hits": [HIT | {"rank": "first"}]}]), "item 0: must be .*ValueError"),
         (json.dumps(TOPICS * 2), "must name each query once, and '1' comes twice"),
     ],
 )
@@ -230,6 +231,13 @@ def test_bm25_depth_is_checked() -> None:
     """No candidate at all can't be asked for."""
     with pytest.raises(ConfigurationError, match="depth must be 1 or more, got 0"):
         bm25_run(QUERIES, CORPUS, depth=0)
+
+
+@pytest.mark.parametrize("corpus", [{}, {"a": "the", "b": "of"}])
+def test_bm25_needs_words(corpus: dict[str, str]) -> None:
+    """Without a text, or with stop words alone, there is nothing to find."""
+    with pytest.raises(InputError, match=f"and {len(corpus)} texts have none"):
+        bm25_run(QUERIES, corpus)
 
 
 @pytest.mark.parametrize("module", ["bm25s", "Stemmer"])

@@ -50,6 +50,7 @@ def test_ranks_that_came_decide_the_order() -> None:
         (QUESTIONS, lambda query, k: "fox", "candidates must be a list"),
         ([Question("a", id="2"), Question("b")], everything, "one comes twice"),
         ([Question("a", relevant="fox")], everything, "relevant must be a list of ids"),
+        ([Question("a", answers="two years")], everything, "answers must be a list of strings, got one string"),
         ([Question("a")], everything, "at least one query"),
     ],
 )

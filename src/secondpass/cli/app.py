@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Annotated, cast
+from typing import Annotated, TextIO, cast
 
 import typer
 from rich.console import Console
@@ -52,10 +52,19 @@ def one_line_errors() -> Iterator[None]:
 
 def console(*, stderr: bool = False) -> Console:
     """Return a console of the terminal's width, or of a fixed one where nobody's terminal sets it."""
-    stream = sys.stderr if stderr else sys.stdout
+    stream = _forgiving(sys.stderr if stderr else sys.stdout)
+    return Console(file=stream, width=None if stream.isatty() else PLAIN_WIDTH)
+
+
+def say(text: str) -> None:
+    """Print to stdout, whatever its encoding."""
+    typer.echo(text, file=_forgiving(sys.stdout))
+
+
+def _forgiving(stream: TextIO) -> TextIO:
     if isinstance(stream, io.TextIOWrapper):
         stream.reconfigure(errors="replace")  # a terminal without the arrows shows ? instead of failing
-    return Console(file=stream, width=None if stream.isatty() else PLAIN_WIDTH)
+    return stream
 
 
 def open_scorer(model: str, engine: str, device: str) -> Scorer:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from secondpass.cli.app import app, bars, one_line_errors, open_scorer
+from secondpass.cli.app import app, bars, one_line_errors, open_scorer, say
 
 
 @app.command(short_help="Measure what a second pass gains, and what it costs.")
@@ -57,4 +57,4 @@ def evaluate(
             if not system.passes.whole:
                 typer.echo(f"secondpass: {system.name}: {system.passes.trouble()}", err=True)
         if markdown is None:
-            typer.echo(found.to_markdown())
+            say(found.to_markdown())

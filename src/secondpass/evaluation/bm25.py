@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from secondpass.candidates import Candidate
-from secondpass.errors import ConfigurationError
+from secondpass.errors import ConfigurationError, InputError
 from secondpass.evaluation.extras import require
 
 K1, B = 0.9, 0.4
@@ -19,6 +19,7 @@ def bm25_run(
     document frequency, English stop words and the English Snowball stemmer. Texts that share no word with the query
     (score 0) were not found, and are left out.
 
+    :raises InputError: If there is nothing to index.
     :raises ConfigurationError: If the depth isn't from 1.
     :raises MissingExtra: If bm25s or PyStemmer isn't installed.
     """
@@ -31,7 +32,10 @@ def bm25_run(
     stemmer = Stemmer.Stemmer("english")
     how = {"stopwords": "en", "stemmer": stemmer, "show_progress": False}
     index = bm25s.BM25(k1=K1, b=B, backend="numpy")
-    index.index(bm25s.tokenize(list(corpus.values()), **how), show_progress=False)
+    words = bm25s.tokenize(list(corpus.values()), **how)
+    if not words.vocab:
+        raise InputError(f"BM25 needs texts with words other than stop words, and {len(corpus)} texts have none")
+    index.index(words, show_progress=False)
     asked = bm25s.tokenize(list(queries.values()), **how)
     positions, scores = index.retrieve(asked, k=min(depth, len(corpus)), show_progress=False)
     ids = list(corpus)

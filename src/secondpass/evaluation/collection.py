@@ -49,8 +49,9 @@ class Collection:
         _check_known(self.name, "the run", "query", self.run, self.queries)
         for query, candidates in self.run.items():
             _check_candidates(f"the run of {self.name} for query {query!r}", candidates, self.corpus)
+        _check_answers(self.name, self.answers)
         set_ = object.__setattr__
-        set_(self, "notes", (*self.notes, *self._left_out()))
+        set_(self, "notes", tuple(dict.fromkeys((*self.notes, *self._left_out()))))  # a cut asks again
         set_(self, "queries", {query: self.queries[query] for query in known})
         set_(self, "qrels", {query: dict(self.qrels[query]) for query in known if self.qrels.get(query)})
         set_(self, "run", {query: tuple(self.run.get(query, ())) for query in known})
@@ -88,9 +89,15 @@ class Collection:
         return replace(self, run=run, queries=queries, qrels=qrels, answers=answers, notes=notes)
 
     def _left_out(self) -> list[str]:
-        """Say how many judged queries have no text here; they can't be asked, and are in no mean."""
+        """Say how many judged queries have no text here (they are in no mean), and where no relevant text was found."""
         unasked = len([query for query in self.qrels if query not in self.queries])
-        return [f"{unasked} of {len(self.qrels)} judged queries have no text and are left out"] if unasked else []
+        notes = [f"{unasked} of {len(self.qrels)} judged queries have no text and are left out"] if unasked else []
+        if self.qrels and not any(self._finds(query, grades) for query, grades in self.qrels.items()):
+            notes.append("the first stage found no relevant text for any query: check that both use the same ids")
+        return notes
+
+    def _finds(self, query: str, grades: Mapping[str, int]) -> bool:
+        return any(grades.get(str(candidate.id), 0) > 0 for candidate in self.run.get(query, ()))
 
 
 def unique(what: str, items: Iterable[tuple[str, str]]) -> dict[str, str]:
@@ -114,6 +121,15 @@ def _check_known(name: str, part: str, kind: str, ids: Iterable[str], known: Map
             f"{part} of {name} must name a {kind} that is there: {len(unknown)} ids are unknown, such as "
             f"{_some(unknown)}, while there are {len(known)} such as {_some(known)}"
         )
+
+
+def _check_answers(name: str, answers: Mapping[str, Sequence[str]]) -> None:
+    for query, strings in answers.items():
+        if isinstance(strings, str):
+            raise InputError(
+                f"the answers of {name} must be a list of strings for each query, and query {query!r} has one string: "
+                f"{strings!r:.80}"
+            )
 
 
 def _check_candidates(where: str, candidates: Sequence[Candidate], corpus: Mapping[str, str]) -> None:

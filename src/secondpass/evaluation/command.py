@@ -10,6 +10,7 @@ from secondpass.evaluation.collection import Collection
 from secondpass.evaluation.results import Evaluation
 from secondpass.evaluation.squad import read_squad
 from secondpass.evaluation.trec import read_trec, read_trec_json
+from secondpass.text import well_formed
 
 _FORMS = "--beir FOLDER, --squad FILE, --run FILE.json --qrels FILE, or --run, --qrels, --queries and --texts"
 
@@ -85,9 +86,10 @@ class Targets:
     def write(self, evaluation: Evaluation) -> None:
         """Write what was asked for."""
         if self.json:
-            self.json.write_text(json.dumps(evaluation.to_dict(), indent=1, ensure_ascii=False) + "\n", "utf-8")
+            data = json.dumps(evaluation.to_dict(), indent=1, ensure_ascii=False) + "\n"
+            self.json.write_text(well_formed(data), "utf-8")
         if self.markdown:
-            self.markdown.write_text(evaluation.to_markdown(), "utf-8")
+            self.markdown.write_text(well_formed(evaluation.to_markdown()), "utf-8")
 
 
 def whole_numbers(option: str, given: str) -> tuple[int, ...]:

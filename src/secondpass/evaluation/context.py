@@ -84,7 +84,13 @@ def _test(collection: Collection, query: str, relevant_from: int) -> Callable[[K
         holds = holds_any(collection.answers[query])
         return lambda kept: holds(kept.text)
     grades = collection.qrels[query]
-    return lambda kept: grades.get(str(kept.candidate.id), 0) >= relevant_from
+    relevant = {_read(item) for item in collection.run[query] if grades.get(str(item.id), 0) >= relevant_from}
+    return lambda kept: _read(kept.candidate) in relevant
+
+
+def _read(candidate: Candidate) -> str:
+    """Return what stands for an item: a duplicate under another id tells the reader just as much."""
+    return candidate.reading.strip()
 
 
 def _in_first_order(candidates: Sequence[Candidate]) -> list[Judged]:

@@ -32,6 +32,15 @@ class Question:
     answers: Sequence[str] = field(default=())
     id: str | None = None
 
+    def strings(self) -> tuple[str, ...]:
+        """Return the answers.
+
+        :raises InputError: If a string stands where a list of them must.
+        """
+        if isinstance(self.answers, str):
+            raise InputError(f"answers must be a list of strings, got one string: {self.answers!r:.80}")
+        return tuple(self.answers)
+
     def grades(self) -> dict[str, int]:
         """Return the relevant texts with their grades, 1 where none were given."""
         if isinstance(self.relevant, Mapping):
@@ -62,7 +71,7 @@ def ask(questions: Iterable[Question], retrieve: Retrieve, *, depth: int = 100, 
         found,
         {key: question.grades() for key, question in asked},
         run,
-        {key: tuple(question.answers) for key, question in asked},
+        {key: question.strings() for key, question in asked},
     )
 
 

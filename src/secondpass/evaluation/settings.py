@@ -20,7 +20,7 @@ class Settings:
     :param budgets: Context budgets in tokens, rising; an empty tuple leaves out that curve.
     :param counter: Counts the reader's tokens, as ``ContextBudget`` takes it; None takes the stated estimate.
     :param separator: What stands between two items in the prompt.
-    :param relevant_from: The lowest grade of a relevant item, where a collection has no answers (2 on TREC DL).
+    :param relevant_from: The lowest grade of a relevant item, from 1, where a collection has no answers (2 on TREC DL).
     :param shown: How many queries won, and how many lost, are told with their candidates.
     :param moved: How many moved candidates are told for each of those.
     :param sampling: How intervals and tests are drawn.
@@ -43,6 +43,8 @@ class Settings:
         for name, numbers in (("depths", self.depths), ("budgets", self.budgets)):
             if any(number < 1 for number in numbers) or any(low >= high for low, high in pairwise(numbers)):
                 raise ConfigurationError(f"{name} must be whole numbers from 1, each once and rising, got {numbers!r}")
+        if self.relevant_from < 1:
+            raise ConfigurationError(f"relevant_from must be 1 or more: 0 is not relevant, got {self.relevant_from!r}")
         for name, number in (("timed", self.timed), ("shown", self.shown), ("moved", self.moved)):
             if number < 0:
                 raise ConfigurationError(f"{name} must be 0 or more, got {number!r}")

@@ -75,7 +75,7 @@ def _topic(where: str, topic: Any) -> tuple[tuple[str, str], tuple[Candidate, ..
         found = tuple(Candidate(hit["content"], id=str(hit["docid"]), score=hit["score"]) for hit in hits)
         key = str(hits[0]["qid"]) if hits else ""
         return (key, str(topic["query"])), found
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         form = '{"query", "hits": [{"qid", "docid", "rank", "score", "content"}]}'
         raise InputError(f"{where}: must be {form}; {type(error).__name__}: {error}") from error
 
