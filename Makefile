@@ -35,7 +35,7 @@ evaluate: .venv/.all
 
 models: .venv/.all
 	$(BIN)/python -m recipes.corpus --assets "$${SECONDPASS_ASSETS:?names the folder of the collections}" --out build/corpus
-	$(BIN)/python -m recipes.students --corpus build/corpus --out build/models $${TEACHER:+--teacher "$$TEACHER"}
+	OMP_NUM_THREADS=1 $(BIN)/torchrun --standalone --nproc-per-node 2 -m recipes.students --corpus build/corpus --out build/models $${TEACHER:+--teacher "$$TEACHER"}
 
 bundle: .venv/.all
 	$(BIN)/python -m recipes.bundle --models build/models --corpus build/corpus
@@ -52,5 +52,5 @@ bundle: .venv/.all
 	$(PIP) --editable ".[all,dev]"
 	@touch $@ .venv/.demo
 
-clean:
-	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+clean:  # not build/: the models in it took hours
+	rm -rf .venv dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from secondpass.training import About, DistillSettings, Student, TrainingData, distill, read_groups
+from secondpass.training.run_folder import MANIFEST
 
 _NOTES = """\
 Made for reranking what a retriever found, in English. It learned from the teacher's scores and hidden states on free
@@ -57,7 +58,10 @@ def main() -> None:
     train = [group for folder in arguments.corpus for group in read_groups(folder / "train.jsonl")]
     data = TrainingData(train, validation)
     for name in [arguments.only] if arguments.only else RECIPES:
-        make(name, data, arguments)
+        if (arguments.out / name / MANIFEST).exists():
+            print(name, "is there already")
+        else:
+            make(name, data, arguments)
 
 
 def make(name: str, data: TrainingData, arguments: argparse.Namespace) -> None:

@@ -5,20 +5,20 @@ import random
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from itertools import chain
 from typing import Any
 
 from sentence_transformers import CrossEncoder as Model
 from transformers import TrainerState
 
-from secondpass.errors import LossTooHigh
+from secondpass.errors import ConfigurationError
 from secondpass.optimize import optimize
 from secondpass.scores import Pair
 from secondpass.training.groups import Group
 from secondpass.training.processes import processes
 from secondpass.training.report import DistillReport, card
-from secondpass.training.run_folder import MANIFEST, RunFolder, files_hash
+from secondpass.training.run_folder import MANIFEST, RunFolder
 from secondpass.training.settings import About, DistillSettings
 from secondpass.training.trainer import arithmetic
 from secondpass.training.validation import Validation, measure, score_pairs
@@ -63,8 +63,8 @@ def deliver(
         "training": _training(finished),
         "measures": _measures(finished),
         "int8": _export(finished, train, folder),
-        "packages": {name: version(name) for name in _PACKAGES},
-        "files": files_hash(folder.path, "*.safetensors", "*.onnx", "tokenizer.json"),
+        "packages": {name: _version(name) for name in _PACKAGES},
+        "files": folder.hashes("*.safetensors", "*.onnx", "tokenizer.json"),
     }
     (folder.path / "README.md").write_text(card(manifest), encoding="utf-8")
     (folder.path / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False), encoding="utf-8")
@@ -80,11 +80,19 @@ def _export(finished: Finished, train: Sequence[Group], folder: RunFolder) -> di
     fit, check = _sample(train, seed), _sample(finished.validation.groups, seed)
     try:
         (form,) = optimize(folder.path, out, calibration=fit, held_out=check, settings=settings).forms
-    except LossTooHigh as refusal:
+    except ConfigurationError as refusal:  # it loses too much, can't be exported, or there are too few pairs
         return {"accepted": False, "reason": str(refusal)}
     figures = asdict(form)
     del figures["folder"]
     return {"accepted": True, **figures, "calibrated_on": len(fit), "verified_on": len(check)}
+
+
+def _version(package: str) -> str | None:
+    """Return a package's version, or None where it goes by another name (onnxruntime-gpu) or isn't installed as one."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def read_report(folder: RunFolder) -> DistillReport:

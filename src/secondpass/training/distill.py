@@ -12,6 +12,7 @@ from tqdm.auto import tqdm
 
 from secondpass.errors import ConfigurationError
 from secondpass.scores import Pair
+from secondpass.scoring.model_files import HubAccess, find_model
 from secondpass.scoring.protocol import Scorer
 from secondpass.scoring.registry import load_scorer
 from secondpass.training.deliver import Finished, deliver, read_report
@@ -23,7 +24,7 @@ from secondpass.training.rows import make_rows
 from secondpass.training.run_folder import RunFolder
 from secondpass.training.settings import About, DistillSettings, Student
 from secondpass.training.store import ScoreStore
-from secondpass.training.students import describe, make_student, matched_layers, open_model
+from secondpass.training.students import describe, first_token_layer, make_student, matched_layers, open_model
 from secondpass.training.trainer import Lesson, make_trainer
 from secondpass.training.validation import Validation
 
@@ -72,12 +73,13 @@ def distill(
     :raises ModelError: If a model can't be opened, or the last checkpoint is damaged.
     """
     started = time.monotonic()
-    check_split(data.train, data.validation)
-    scorer = load_scorer(teacher) if isinstance(teacher, str) else teacher
+    check_split(data.train, data.validation, within_questions=settings.objective == "margin-mse")
+    scorer = _open_teacher(teacher, settings) if isinstance(teacher, str) else teacher
     base = _base(teacher, student)
     model = make_student(student, base, settings.max_length)
     guide = _guide(teacher, model, student, settings)
     rows = make_rows(data.train, settings, model.tokenizer, model.max_seq_length)
+    make_rows(data.validation, settings, model.tokenizer, model.max_seq_length)  # for its check of the lengths
     folder = RunFolder(Path(out))
     plan = _plan(scorer, data, student, settings) | {"base": describe(model, base, student.revision)}
     with processes().main_process_first():
@@ -93,6 +95,12 @@ def distill(
         deliver(finished, data.train, folder, plan, about)
     processes().wait_for_everyone()
     return read_report(folder)
+
+
+def _open_teacher(name: str, settings: DistillSettings) -> Scorer:
+    """Open the teacher from its own weights where it has them: what judges must be what teaches, not its int8 form."""
+    whole = find_model(name, "torch", HubAccess()).has_checkpoint
+    return load_scorer(name, engine="torch" if whole else "auto", max_length=settings.max_length)
 
 
 def _base(teacher: str | Scorer, student: Student) -> str:
@@ -112,7 +120,7 @@ def _guide(teacher: str | Scorer, model: Model, student: Student, settings: Dist
             "set hidden_weight=0"
         )
     guide = open_model(teacher, max_length=model.max_seq_length)
-    return Guide(guide, matched_layers(guide, model, student.match))
+    return Guide(guide, matched_layers(guide, model, student.match), first_token_layer(guide))
 
 
 def _plan(scorer: Scorer, data: TrainingData, student: Student, settings: DistillSettings) -> dict[str, Any]:
@@ -121,6 +129,7 @@ def _plan(scorer: Scorer, data: TrainingData, student: Student, settings: Distil
         "teacher": {"name": scorer.spec.name, "fingerprint": scorer.spec.fingerprint},
         "student": asdict(student),
         "settings": settings.to_dict(),
+        "processes": processes().num_processes,  # they share the batches, so another number makes other steps
         "data": {
             "train": {"groups": len(data.train), "pairs": _pairs(data.train), "sha256": groups_hash(data.train)},
             "validation": {

@@ -60,16 +60,21 @@ def read_groups(path: Path) -> list[Group]:
     return groups
 
 
-def check_split(train: Sequence[Group], validation: Sequence[Group]) -> None:
+def check_split(train: Sequence[Group], validation: Sequence[Group], *, within_questions: bool = False) -> None:
     """Check that there is something to learn from and something to judge by, and that no question is in both.
 
     Questions are compared without case, punctuation and spacing.
 
-    :raises InputError: If either is empty, or questions leak from one into the other.
+    :param within_questions: Whether what is learned are differences of texts of one question.
+    :raises InputError: If either is empty or has no two texts to tell apart, or questions leak from one into the other.
     """
     for name, groups in (("train", train), ("validation", validation)):
         if not groups:
             raise InputError(f"the {name} data must hold at least one group, and it is empty")
+        if (name == "validation" or within_questions) and all(len(group.texts) == 1 for group in groups):
+            raise InputError(
+                f"the {name} data must hold a question with two texts to tell apart, and all {len(groups)} have one"
+            )
     known = {_normalised(group.query) for group in train}
     leaking = [group.query for group in validation if _normalised(group.query) in known]
     if leaking:

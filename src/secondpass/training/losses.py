@@ -19,10 +19,13 @@ class Guide:
 
     :param model: The teacher.
     :param match: For each of the student's layers, the teacher's layer, counted from 0.
+    :param first_token_layer: The teacher's layer of which nothing but the first token is read, if there is one: its
+        last, where the head is that of BERT. What it says of other tokens means nothing, and isn't matched.
     """
 
     model: Model
     match: tuple[int, ...]
+    first_token_layer: int | None = None
 
 
 class DistillationLoss(nn.Module):
@@ -77,9 +80,10 @@ class DistillationLoss(nn.Module):
 
     def _hidden(self, outputs: Mapping[str, Any], guided: Mapping[str, Any], mask: Tensor) -> Tensor:
         own, theirs = outputs["all_layer_embeddings"], guided["all_layer_embeddings"]
-        errors = [
-            relative_error(own[index + 1], theirs[layer + 1], mask) for index, layer in enumerate(self._guide[0].match)
-        ]
+        errors = []
+        for index, layer in enumerate(self._guide[0].match):
+            read = 1 if layer == self._guide[0].first_token_layer else mask.shape[1]
+            errors.append(relative_error(own[index + 1][:, :read], theirs[layer + 1][:, :read], mask[:, :read]))
         return torch.stack(errors).mean()
 
 

@@ -1,7 +1,11 @@
 """The processes that share a run, one a device, as ``torchrun`` starts them."""
 
+from datetime import timedelta
+
 import torch
 from accelerate import PartialState
+
+_PATIENCE = timedelta(days=7)  # while one of them asks the teacher for every score, the others wait
 
 
 def processes() -> PartialState:
@@ -10,4 +14,4 @@ def processes() -> PartialState:
     accelerate joins the processes of a machine without an accelerator only where it is told so: otherwise none of them
     would wait for another.
     """
-    return PartialState(cpu=not torch.accelerator.is_available())
+    return PartialState(cpu=not torch.accelerator.is_available(), timeout=_PATIENCE)

@@ -49,6 +49,10 @@ class RunFolder:
         (self.checkpoints / _PLAN).write_text(json.dumps(_jsonable(plan), indent=1), encoding="utf-8")
         return self._last_checkpoint()
 
+    def hashes(self, *patterns: str) -> dict[str, str]:
+        """Return the SHA-256 of the files that match and stay when the run is finished."""
+        return {name: digest for name, digest in files_hash(self.path, *patterns).items() if not _passing(name)}
+
     def finish(self) -> None:
         """Drop the checkpoints: the student is there."""
         shutil.rmtree(self.checkpoints)
@@ -92,6 +96,10 @@ def files_hash(folder: Path, *patterns: str) -> dict[str, str]:
     """Return the SHA-256 of the files that match, by their names relative to the folder."""
     files = sorted(file for pattern in patterns for file in folder.rglob(pattern))
     return {str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+
+
+def _passing(name: str) -> bool:
+    return Path(name).parts[0] == _CHECKPOINTS
 
 
 def _damaged(checkpoint: Path) -> str:

@@ -1,8 +1,10 @@
 """From a model and a list of layers to a student; and which of its layers learns from which."""
 
 from collections.abc import Sequence
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import torch
 from sentence_transformers import CrossEncoder as Model
 from torch import nn
@@ -57,10 +59,31 @@ def make_student(student: Student, base: str, max_length: int | None) -> Model:
                 f"layers must be among the base's {len(layers)} (0 to {len(layers) - 1}), got {student.layers}"
             )
         keep_layers(model, student.layers)
+        _check_reopens(model, base)
     _switch_off_dropout(model)
     if student.freeze_word_embeddings:
         model.model.get_input_embeddings().requires_grad_(requires_grad=False)
     return model
+
+
+def _check_reopens(model: Model, base: str) -> None:
+    """Check that what is saved is what is trained: architectures differ in what a layer's place decides.
+
+    :raises ModelError: If the kept layers can't be saved, or score otherwise when they are opened again.
+    """
+    pairs = [("a question", "a text"), ("another", "one more text, longer than the first")]
+    with TemporaryDirectory() as folder:
+        try:
+            with quiet():
+                model.save_pretrained(folder, create_model_card=False, safe_serialization=True)
+            before, after = (item.predict(pairs, show_progress_bar=False) for item in (model, open_model(folder)))
+        except _FOREIGN as error:
+            raise ModelError(f"{base} can't be cut to these layers: {error!s:.500}") from error
+    if not np.allclose(before, after, atol=1e-4):
+        raise ModelError(
+            f"{base} can't be cut to these layers: opened again, they score otherwise. Keep those whose kind and place "
+            "the architecture repeats (often the first, and whole periods), or take another base"
+        )
 
 
 def _switch_off_dropout(model: Model) -> None:
@@ -105,9 +128,42 @@ def keep_layers(model: Model, keep: Sequence[int]) -> None:
     """Drop all layers but those, in place, and say so in the configuration."""
     stack = layers_of(model)
     kept = [stack[index] for index in keep]
+    types = getattr(model.config, "layer_types", None)
+    if isinstance(types, list) and len(types) == len(stack):
+        model.config.layer_types = [types[index] for index in keep]
     del stack[:]
     stack.extend(kept)
     model.config.num_hidden_layers = len(kept)
+
+
+@torch.no_grad()
+def first_token_layer(model: Model) -> int | None:
+    """Return the last layer's number if the head reads nothing of it but the first token, or None.
+
+    It is tried out: every other token's state is taken away, and the score must stay what it was. Where the tokeniser
+    pads on the left, the first token isn't at the same place in every pair, and the answer is None.
+    """
+    if model.tokenizer.padding_side != "right":
+        return None
+    last = layers_of(model)[-1]
+
+    def only_first(_module: nn.Module, _inputs: Any, output: Any) -> Any:
+        states = (output[0] if isinstance(output, tuple) else output).clone()
+        states[:, 1:] = 0
+        return (states, *output[1:]) if isinstance(output, tuple) else states
+
+    training = model.training
+    model.eval()
+    features = model.preprocess([("a question", "a text of some words")])
+    features = {name: value.to(model.device) for name, value in features.items() if torch.is_tensor(value)}
+    whole = model(dict(features))["scores"].float()
+    hook = last.register_forward_hook(only_first)
+    try:
+        alone = model(dict(features))["scores"].float()
+    finally:
+        hook.remove()
+        model.train(training)
+    return len(layers_of(model)) - 1 if torch.allclose(whole, alone, atol=1e-5) else None
 
 
 def matched_layers(teacher: Model, student: Model, match: Sequence[int] | None) -> tuple[int, ...]:
