@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from test_store import Counting
 from tiny_models import WORDS
 
@@ -21,6 +22,8 @@ from secondpass.optimize.records import Bounds
 from secondpass.scores import Score
 from secondpass.training import About, DistillSettings, Group, Student, TrainingData, distill
 from secondpass.training.groups import read_groups
+from secondpass.training.students import make_student
+from secondpass.training.validation import measure, score_pairs
 
 LOOSE = OptimizeSettings(int8=Bounds(mean_difference=0.2, agreement=0.8, batch_effect=0.02))  # 32 wide: int8 is coarse
 QUICK = DistillSettings(
@@ -64,7 +67,13 @@ def test_a_student_learns_the_teachers_view_and_can_be_loaded(
     )  # fmt: skip
     history = [entry["eval_agreement"] for entry in report.manifest["training"]["history"]]
     assert report.measures["agreement"] == pytest.approx(max(history), abs=0.02)
-    assert report.measures["agreement"] > history[0] or report.best_step == 20
+    untaught = make_student(Student(layers=(1,)), str(tiny_torch_folder), None)
+    pairs = [pair for group in data.validation for pair in group.pairs]
+    before = iter(score_pairs(untaught, pairs, 256, torch.float32))
+    teacher = [values(tiny_torch_folder, group.query, group.texts) for group in data.validation]
+    start = measure(data.validation, [[next(before) for _ in group.texts] for group in data.validation], teacher)
+    assert report.measures["agreement"] > start["agreement"] + 0.05
+    assert report.measures["error"] < start["error"]
     assert report.teacher_measures["agreement"] == pytest.approx(1)
     group = data.validation[0]
     floats, whole = (values(report.folder, group.query, group.texts, engine) for engine in ("torch", "onnx"))
@@ -93,7 +102,10 @@ def test_the_manifest_tells_what_the_student_came_from(
     assert manifest["settings"]["seed"] == QUICK.seed
     assert {"torch", "sentence-transformers", "secondpass"} <= set(manifest["packages"])
     assert set(manifest["measures"]["student"]) == {"agreement", "error", "nDCG@10", "RR@10"}
-    assert {"model.safetensors", "onnx/model.onnx", "tokenizer.json"} <= set(manifest["files"])
+    left = {str(path.relative_to(report.folder)) for path in report.folder.rglob("*") if path.is_file()}
+    assert set(manifest["files"]) == {"model.safetensors", "onnx/model.onnx", "tokenizer.json", "onnx/tokenizer.json"}
+    assert set(manifest["files"]) < left
+    assert manifest["processes"] == 1
     assert str(tmp_path) not in json.dumps(manifest)
 
 
@@ -109,6 +121,28 @@ def test_a_student_whose_int8_form_loses_too_much_is_kept_without_it(
     assert report.refused in (report.folder / "README.md").read_text(encoding="utf-8")
     assert not (report.folder / "onnx").exists()
     assert values(report.folder, "what", ("cat",), "torch")
+
+
+def test_what_can_not_be_exported_costs_no_training(
+    data: TrainingData, tiny_torch_folder: Path, tmp_path: Path
+) -> None:
+    """Too few pairs to verify an int8 form on are a reason to leave it out, not to lose the student."""
+    few = TrainingData(data.train, [Group("how long", ("a cat", "a cat"))])
+    settings = replace(QUICK, epochs=0.1)
+    report = distill(str(tiny_torch_folder), few, tmp_path / "out", student=Student(layers=(0,)), settings=settings)
+    assert report.refused
+    assert values(report.folder, "what", ("cat",), "torch")
+
+
+def test_a_teacher_with_an_int8_form_beside_its_weights_teaches_by_its_weights(
+    data: TrainingData, tiny_torch_folder: Path, tmp_path: Path
+) -> None:
+    """A student can teach the next one: what judges that is the weights, not the int8 form that a CPU would load."""
+    short = replace(QUICK, epochs=0.1)
+    first = distill(str(tiny_torch_folder), data, tmp_path / "first", student=Student(layers=(0, 1)), settings=short)
+    assert load_scorer(str(first.folder)).spec.fingerprint.startswith("onnx|")
+    second = distill(str(first.folder), data, tmp_path / "second", student=Student(layers=(0,)), settings=short)
+    assert second.manifest["teacher"]["fingerprint"].startswith("torch|")
 
 
 @pytest.mark.parametrize("objective", ["mse", "margin-mse"])
@@ -144,7 +178,10 @@ def test_hidden_states_need_a_teacher_with_weights(data: TrainingData, tiny_torc
 def test_bad_data_stops_a_run_before_it_leaves_anything(tiny_torch_folder: Path, tmp_path: Path) -> None:
     """Empty data, leaks and texts longer than the model are found before the folder is made."""
     group, long = Group("what is it", ("a cat", "a dog")), Group("how long", ("cat " * 100,))
-    for train, validation in (([], [group]), ([group], []), ([group], [group]), ([long], [group])):
+    other, wordy = Group("how old", ("a cat", "a dog")), Group("how far", ("a cat", "cat " * 100))
+    for train, validation in (
+        ([], [group]), ([group], []), ([group], [group]), ([long], [group]), ([other], [long]), ([group], [wordy])
+    ):  # fmt: skip
         with pytest.raises(InputError):
             distill(str(tiny_torch_folder), TrainingData(train, validation), tmp_path / "out", settings=QUICK)
     assert not (tmp_path / "out").exists()

@@ -63,6 +63,16 @@ def test_both_sides_of_a_split_must_hold_something(name: str) -> None:
         check_split(**sides)
 
 
+def test_there_must_be_two_texts_to_tell_apart() -> None:
+    """Validation is by order within a question; so is what margin-mse learns."""
+    alone, two = [Group("what is it", ("a cat",))] * 2, [Group("how is it", ("a dog", "a fish"))]
+    with pytest.raises(InputError, match=r"the validation data must hold a question with two texts .* all 2 have one"):
+        check_split(two, alone)
+    check_split(alone, two)
+    with pytest.raises(InputError, match="the train data must hold a question with two texts"):
+        check_split(alone, two, within_questions=True)
+
+
 def test_a_question_in_train_and_validation_is_a_leak() -> None:
     """It is found whatever its case, punctuation and spacing, and the error names it."""
     train, validation = [Group("What is a flea?", ("x",))], [Group("what is  a FLEA", ("y",)), Group("other", ("y",))]

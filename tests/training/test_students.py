@@ -6,11 +6,16 @@ from pathlib import Path
 import pytest
 import torch
 from sentence_transformers import CrossEncoder as Model
-from transformers import RobertaConfig, RobertaForSequenceClassification
+from transformers import (
+    ModernBertConfig,
+    ModernBertForSequenceClassification,
+    RobertaConfig,
+    RobertaForSequenceClassification,
+)
 
 from secondpass.errors import ConfigurationError, ModelError, ModelNotFound
 from secondpass.training.settings import DistillSettings, Student
-from secondpass.training.students import layers_of, make_student, matched_layers, open_model
+from secondpass.training.students import first_token_layer, layers_of, make_student, matched_layers, open_model
 
 
 def test_a_student_keeps_the_layers_that_it_is_told_to(tiny_torch_folder: Path) -> None:
@@ -85,6 +90,41 @@ def test_other_families_lose_layers_the_same_way(tmp_path: Path, tiny_torch_fold
     RobertaForSequenceClassification(config).save_pretrained(tmp_path)
     Model(str(tiny_torch_folder)).tokenizer.save_pretrained(tmp_path)
     assert len(layers_of(make_student(Student(layers=(0, 2)), str(tmp_path), None))) == 2
+
+
+def modern_bert(folder: Path, tiny_torch_folder: Path) -> Path:
+    config = ModernBertConfig(
+        vocab_size=128, hidden_size=32, num_hidden_layers=6, num_attention_heads=4, intermediate_size=64,
+        max_position_embeddings=64, num_labels=1, global_attn_every_n_layers=3, classifier_pooling="mean",
+        pad_token_id=0, bos_token_id=2, cls_token_id=2, eos_token_id=3, sep_token_id=3,
+    )  # fmt: skip
+    torch.manual_seed(3)
+    model = ModernBertForSequenceClassification(config)
+    model.save_pretrained(folder)
+    for file in ("tokenizer.json", "tokenizer_config.json"):
+        (folder / file).write_bytes((tiny_torch_folder / file).read_bytes())
+    return folder
+
+
+def test_layers_whose_place_decides_their_kind_are_cut_with_it(tmp_path: Path, tiny_torch_folder: Path) -> None:
+    """ModernBERT's layers attend near or far: what is kept keeps its kind, and opens to the same scores."""
+    base = modern_bert(tmp_path, tiny_torch_folder)
+    student = make_student(Student(layers=(0, 2, 3)), str(base), None)
+    kinds = open_model(str(base)).config.layer_types
+    assert student.config.layer_types == [kinds[index] for index in (0, 2, 3)]
+
+
+def test_a_cut_that_would_open_as_another_model_is_refused(tmp_path: Path, tiny_torch_folder: Path) -> None:
+    """ModernBERT's first layer has one norm less than the others: without it, what is saved isn't what was trained."""
+    base = modern_bert(tmp_path, tiny_torch_folder)
+    with pytest.raises(ModelError, match="can't be cut to these layers"):
+        make_student(Student(layers=(1, 3, 5)), str(base), None)
+
+
+def test_a_head_that_reads_the_first_token_alone_is_recognised(tmp_path: Path, tiny_torch_folder: Path) -> None:
+    """BERT's head looks at nothing else of the last layer; one that takes a mean looks at everything."""
+    assert first_token_layer(open_model(str(tiny_torch_folder))) == 1
+    assert first_token_layer(open_model(str(modern_bert(tmp_path, tiny_torch_folder)))) is None
 
 
 def test_models_that_cannot_teach_or_learn_are_named(tmp_path: Path, tiny: Callable[..., Path]) -> None:

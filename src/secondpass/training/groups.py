@@ -71,10 +71,6 @@ def check_split(train: Sequence[Group], validation: Sequence[Group], *, within_q
     for name, groups in (("train", train), ("validation", validation)):
         if not groups:
             raise InputError(f"the {name} data must hold at least one group, and it is empty")
-        if (name == "validation" or within_questions) and all(len(group.texts) == 1 for group in groups):
-            raise InputError(
-                f"the {name} data must hold a question with two texts to tell apart, and all {len(groups)} have one"
-            )
     known = {_normalised(group.query) for group in train}
     leaking = [group.query for group in validation if _normalised(group.query) in known]
     if leaking:
@@ -82,6 +78,11 @@ def check_split(train: Sequence[Group], validation: Sequence[Group], *, within_q
             f"no question may be in both train and validation, and {len(leaking)} are, such as "
             f"{', '.join(repr(query) for query in leaking[:_NAMED])}: take them out of one"
         )
+    for name, groups in (("train", train if within_questions else ()), ("validation", validation)):
+        if groups and all(len(group.texts) == 1 for group in groups):
+            raise InputError(
+                f"the {name} data must hold a question with two texts to tell apart, and all {len(groups)} have one"
+            )
 
 
 def groups_hash(groups: Iterable[Group]) -> str:
