@@ -2,14 +2,14 @@
 # make test   every test          make check   lint, types, import rules
 # make evaluate   quality, cost and speed of the bundled models and their teacher; needs SECONDPASS_ASSETS
 # make models     the bundled models anew, from the texts on; needs SECONDPASS_ASSETS, apt-get and hours
-# make bundle     puts what make models left into the package
+# make bundle     puts what make models left into the package; RESTORED=1 if recipes.teacher made the teacher
 # TEACHER=FOLDER_OR_HUB_ID for either; without a hub, recipes.teacher makes one of a published wheel.
 # Needs Python 3.11 to 3.13 and make; everything else goes into .venv.
 
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(shell command -v $(name))))
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
-export Q TEACHER STUDENTS
+export Q TEACHER STUDENTS RESTORED
 
 .PHONY: demo test check fix evaluate models bundle clean
 
@@ -38,7 +38,7 @@ models: .venv/.all
 	OMP_NUM_THREADS=1 $(BIN)/torchrun --standalone --nproc-per-node 2 -m recipes.students --corpus build/corpus --out build/models $${TEACHER:+--teacher "$$TEACHER"}
 
 bundle: .venv/.all
-	$(BIN)/python -m recipes.bundle --models build/models --corpus build/corpus
+	$(BIN)/python -m recipes.bundle --models build/models --corpus build/corpus $${RESTORED:+--restored}
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v < (3, 14) else "secondpass needs Python 3.11 to 3.13, and $(PYTHON) is %d.%d: make PYTHON=python3.12" % v)'

@@ -1,6 +1,6 @@
 """Puts the students that recipes.students left into the package: what runs, the card, and where it comes from.
 
-usage: python -m recipes.bundle --models FOLDER --corpus FOLDER [--into FOLDER]
+usage: python -m recipes.bundle --models FOLDER --corpus FOLDER [--into FOLDER] [--restored]
 
 Of each student its int8 form alone is taken; the float32 weights stay where they are.
 """
@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from secondpass.errors import ModelError
-from secondpass.scoring.bundled import BUNDLED_MODELS
 from secondpass.training.report import card
 
+NAMES = ("mini", "nano")
 PACKAGE = Path(__file__).parents[1] / "src" / "secondpass" / "models"
 WEIGHTS = ("model.onnx", "tokenizer.json", "config.json", "tokenizer_config.json")
 TEACHER = "cross-encoder/ms-marco-MiniLM-L12-v2"
@@ -30,20 +30,23 @@ def main() -> None:
     parser.add_argument("--models", type=Path, required=True, help="what recipes.students left")
     parser.add_argument("--corpus", type=Path, required=True, help="what recipes.corpus left")
     parser.add_argument("--into", type=Path, default=PACKAGE)
+    parser.add_argument("--restored", action="store_true", help="the teacher was a folder that recipes.teacher made")
     arguments = parser.parse_args()
     corpus = json.loads((arguments.corpus / "manifest.json").read_text(encoding="utf-8"))
-    for name in BUNDLED_MODELS:
-        bundle(arguments.models / name, corpus, arguments.into / name)
+    for name in NAMES:
+        bundle(arguments.models / name, corpus, arguments.into / name, restored=arguments.restored)
     _write_json(arguments.into / "corpus.json", corpus)
 
 
-def bundle(student: Path, corpus: Mapping[str, Any], out: Path) -> None:
+def bundle(student: Path, corpus: Mapping[str, Any], out: Path, *, restored: bool = False) -> None:
     """Copy one student's int8 form, and write its card and manifest anew: names instead of folders, and the files here.
 
     :param student: The folder that a distillation left.
     :param corpus: The manifest of the corpus that it learned from.
     :param out: The model's folder in the package; what lies there is replaced.
-    :raises ModelError: If the int8 form was refused, or a file isn't the one that the run left.
+    :param restored: Whether the teacher was a folder that recipes.teacher made.
+    :raises ModelError: If the int8 form was refused, a file isn't the one that the run left, or the manifest doesn't
+        tell what the teacher was.
     """
     manifest = json.loads((student / "manifest.json").read_text(encoding="utf-8"))
     if not manifest["int8"]["accepted"]:
@@ -51,12 +54,13 @@ def bundle(student: Path, corpus: Mapping[str, Any], out: Path) -> None:
     graph = student / "onnx" / "model.onnx"
     if manifest["files"]["onnx/model.onnx"] != _hash(graph):
         raise ModelError(f"{graph} isn't the file that its manifest records: make the student anew")
+    named = _named(manifest, restored=restored)
     if out.exists():
         shutil.rmtree(out)
     out.mkdir(parents=True)
     for file in WEIGHTS:
         shutil.copyfile(student / "onnx" / file, out / file)
-    named = _named(manifest) | {"files": {file: _hash(out / file) for file in WEIGHTS}}
+    named |= {"files": {file: _hash(out / file) for file in WEIGHTS}}
     told = card(named).replace("`onnx/model.onnx`", "`model.onnx`")
     (out / "README.md").write_text(told + "\n" + texts(corpus["sources"]), encoding="utf-8")
     _write_json(out / "manifest.json", named)
@@ -73,11 +77,15 @@ def texts(sources: Iterable[Mapping[str, Any]]) -> str:
     return "\n".join(("## Texts", "", *lines, ""))
 
 
-def _named(manifest: Mapping[str, Any]) -> dict[str, Any]:
+def _named(manifest: Mapping[str, Any], *, restored: bool) -> dict[str, Any]:
     """Return the manifest with the teacher's published name where a folder stood."""
     teacher, base = dict(manifest["teacher"]), dict(manifest["base"])
-    restored = "/" not in teacher["name"]
-    if restored:
+    if "/" not in teacher["name"]:
+        if not restored:
+            raise ModelError(
+                f"a card must name the teacher as it was published, and the run's was the folder {teacher['name']!r}: "
+                "give --restored if recipes.teacher made it, or make the students with a hub id"
+            )
         if base["name"] == teacher["name"]:
             base["name"] = TEACHER
         teacher |= {"name": TEACHER, "weights": RESTORED}

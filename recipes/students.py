@@ -17,8 +17,9 @@ from secondpass.training.run_folder import MANIFEST
 
 _NOTES = """\
 Made for reranking what a retriever found, in English. It learned from the teacher's scores and hidden states on free
-text alone: abstracts, encyclopedia paragraphs, documentation and dictionaries, with questions made from them. No
-question of the collections that judge it was among them, and no passage of TREC DL; SciFact's abstracts were.
+text alone: abstracts, encyclopedia paragraphs, documentation and dictionaries, with questions made from them and
+people's own (SciFact's training claims, and questions on 24 of XQuAD's articles). No question of the collections that
+judge it was among them, and no passage of TREC DL; SciFact's abstracts were.
 """
 
 

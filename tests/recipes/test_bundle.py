@@ -65,7 +65,7 @@ def manifest(folder: Path) -> dict[str, Any]:
 
 def test_the_bundled_folder_scores_as_the_students_int8_form(student: Path, tmp_path: Path) -> None:
     """What lies in the package is the int8 form itself, with card and manifest and nothing else."""
-    bundle(student, CORPUS, tmp_path / "out")
+    bundle(student, CORPUS, tmp_path / "out", restored=True)
     assert {path.name for path in (tmp_path / "out").iterdir()} == {*WEIGHTS, "README.md", "manifest.json"}
     before, after = (load_scorer(str(folder)) for folder in (student / "onnx", tmp_path / "out"))
     assert after.score(WORDS[0], WORDS) == before.score(WORDS[0], WORDS)
@@ -73,7 +73,7 @@ def test_the_bundled_folder_scores_as_the_students_int8_form(student: Path, tmp_
 
 def test_the_manifest_records_the_files_that_are_there(student: Path, tmp_path: Path) -> None:
     """Each file's checksum is that of the file beside the manifest; what the run recorded otherwise stays."""
-    bundle(student, CORPUS, tmp_path / "out")
+    bundle(student, CORPUS, tmp_path / "out", restored=True)
     told = manifest(tmp_path / "out")
     assert told["files"] == {
         file: hashlib.sha256((tmp_path / "out" / file).read_bytes()).hexdigest() for file in WEIGHTS
@@ -86,7 +86,7 @@ def test_the_manifest_records_the_files_that_are_there(student: Path, tmp_path: 
 def test_a_teacher_in_a_folder_gets_its_published_name(student: Path, tmp_path: Path) -> None:
     """Card and manifest name the teacher as the hub does, and say how its weights were obtained."""
     folder = manifest(student)["teacher"]["name"]
-    bundle(student, CORPUS, tmp_path / "out")
+    bundle(student, CORPUS, tmp_path / "out", restored=True)
     told = manifest(tmp_path / "out")
     assert (told["teacher"]["name"], told["teacher"]["weights"], told["base"]["name"]) == (TEACHER, RESTORED, TEACHER)
     assert folder not in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
@@ -101,19 +101,26 @@ def test_a_teacher_from_the_hub_keeps_its_name(student: Path, tmp_path: Path) ->
     assert manifest(tmp_path / "out")["teacher"] == told["teacher"]
 
 
+def test_a_folder_that_nobody_can_name_is_not_bundled(student: Path, tmp_path: Path) -> None:
+    """Unless it is said that the folder was restored from the published graph, the card would have to guess."""
+    with pytest.raises(ModelError, match="must name the teacher as it was published"):
+        bundle(student, CORPUS, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_no_folder_of_the_makers_machine_is_told(student: Path, tmp_path: Path) -> None:
     """A student made from another one names that one, not where it lay."""
     told = manifest(student)
     told["student"]["base"] = str(tmp_path / "models" / "mini")
     (student / "manifest.json").write_text(json.dumps(told), encoding="utf-8")
-    bundle(student, CORPUS, tmp_path / "out")
+    bundle(student, CORPUS, tmp_path / "out", restored=True)
     assert manifest(tmp_path / "out")["student"]["base"] == "mini"
     assert str(tmp_path) not in (tmp_path / "out" / "manifest.json").read_text(encoding="utf-8")
 
 
 def test_the_card_names_every_text_under_its_licence(student: Path, tmp_path: Path) -> None:
     """Each source stands once in the card, with its version where it has one."""
-    bundle(student, CORPUS, tmp_path / "out")
+    bundle(student, CORPUS, tmp_path / "out", restored=True)
     card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
     assert card.endswith(texts(CORPUS["sources"]))
     assert "- CC BY 4.0: SciFact, training claims\n- GPL-2: git-doc 1:2.39, harden-doc 3.19\n" in card
@@ -124,7 +131,7 @@ def test_what_was_bundled_before_is_replaced(student: Path, tmp_path: Path) -> N
     """Nothing of an older model stays behind."""
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "old.bin").write_bytes(b"old")
-    bundle(student, CORPUS, tmp_path / "out")
+    bundle(student, CORPUS, tmp_path / "out", restored=True)
     assert not (tmp_path / "out" / "old.bin").exists()
 
 
@@ -133,12 +140,12 @@ def test_a_student_whose_int8_form_was_refused_is_not_bundled(student: Path, tmp
     told = manifest(student) | {"int8": {"accepted": False, "reason": "it lost 0.9 logit"}}
     (student / "manifest.json").write_text(json.dumps(told), encoding="utf-8")
     with pytest.raises(ModelError, match=r"no int8 form to bundle: it lost 0\.9 logit"):
-        bundle(student, CORPUS, tmp_path / "out")
+        bundle(student, CORPUS, tmp_path / "out", restored=True)
 
 
 def test_a_graph_that_the_run_did_not_leave_is_not_bundled(student: Path, tmp_path: Path) -> None:
     """A file that was changed since is found before anything is replaced."""
     (student / "onnx" / "model.onnx").write_bytes(b"other")
     with pytest.raises(ModelError, match="isn't the file that its manifest records"):
-        bundle(student, CORPUS, tmp_path / "out")
+        bundle(student, CORPUS, tmp_path / "out", restored=True)
     assert not (tmp_path / "out").exists()

@@ -12,7 +12,6 @@ from tiny_models import WORDS, tiny_torch
 
 from recipes import students
 from secondpass import load_scorer
-from secondpass.scoring.bundled import BUNDLED_MODELS
 
 LAYERS = {"mini": 6, "nano": 3}
 
@@ -64,10 +63,16 @@ def test_both_are_made_each_from_the_one_before(
     assert manifest(tmp_path / "models" / "nano")["base"]["name"] == "mini"
 
 
-def test_one_alone_can_be_made(arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """``--only`` makes that one, and leaves the others for later."""
+def test_what_is_made_stays_and_the_rest_is_made(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``--only`` makes that one; the whole command goes on from there, also after a kill between the two."""
     run(monkeypatch, *arguments, "--only", "mini")
     assert [path.name for path in (tmp_path / "models").iterdir() if path.is_dir()] == ["mini"]
+    made = manifest(tmp_path / "models" / "mini")
+    run(monkeypatch, *arguments)
+    assert manifest(tmp_path / "models" / "mini") == made
+    assert manifest(tmp_path / "models" / "nano")["base"]["name"] == "mini"
 
 
 def test_a_second_corpus_is_learned_from_and_the_first_judges(
@@ -82,8 +87,3 @@ def test_a_second_corpus_is_learned_from_and_the_first_judges(
     told = manifest(tmp_path / "models" / "mini")
     assert (told["data"]["train"]["groups"], told["data"]["validation"]["groups"]) == (34, 2)
     assert told["settings"]["epochs"] == 0.25
-
-
-def test_every_bundled_model_has_a_recipe() -> None:
-    """What the package brings can be made anew by the repository."""
-    assert set(students.RECIPES) == set(BUNDLED_MODELS)
