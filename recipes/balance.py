@@ -17,11 +17,8 @@ from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 
-from tqdm.auto import tqdm
-
 from recipes.corpus.manifest import file_record
 from secondpass import load_scorer
-from secondpass.scoring.protocol import Scorer
 from secondpass.training import Group, read_groups
 from secondpass.training.store import ScoreStore
 
@@ -44,20 +41,9 @@ def main() -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
     groups = drawn(read_groups(arguments.corpus / "train.jsonl"), arguments.groups)
     scorer = load_scorer(arguments.teacher, max_length=arguments.max_length)
-    scores = scored(groups, scorer, ScoreStore(arguments.out / "teacher-scores.sqlite"))
+    store = ScoreStore(arguments.out / "teacher-scores.sqlite")
+    scores = store.score_groups(scorer, groups, "train", progress=True)
     write(arguments.corpus, balanced(groups, scores, arguments.share), scores, arguments.out)
-
-
-def scored(groups: Sequence[Group], scorer: Scorer, store: ScoreStore) -> list[list[float]]:
-    """Return the teacher's raw scores, a list for each group, asking it only for what the store doesn't hold."""
-    pairs = [pair for group in groups for pair in group.pairs]
-    flat: list[float] = []
-    with tqdm(total=len(pairs), desc="teacher", unit="pair") as bar:
-        for chunk in store.score(scorer, pairs):
-            flat += chunk
-            bar.update(len(chunk))
-    values = iter(flat)
-    return [[next(values) for _ in group.texts] for group in groups]
 
 
 def write(corpus: Path, kept: Sequence[Group], scores: Sequence[Sequence[float]], out: Path) -> None:

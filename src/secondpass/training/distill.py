@@ -3,15 +3,12 @@
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from sentence_transformers import CrossEncoder as Model
-from tqdm.auto import tqdm
 
 from secondpass.errors import ConfigurationError
-from secondpass.scores import Pair
 from secondpass.scoring.model_files import HubAccess, find_model
 from secondpass.scoring.protocol import Scorer
 from secondpass.scoring.registry import load_scorer
@@ -20,7 +17,7 @@ from secondpass.training.groups import Group, check_split, groups_hash
 from secondpass.training.losses import Guide
 from secondpass.training.processes import processes
 from secondpass.training.report import DistillReport
-from secondpass.training.rows import make_rows
+from secondpass.training.rows import checked_lengths, make_rows
 from secondpass.training.run_folder import RunFolder
 from secondpass.training.settings import About, DistillSettings, Student
 from secondpass.training.store import ScoreStore
@@ -79,14 +76,14 @@ def distill(
     model = make_student(student, base, settings.max_length)
     guide = _guide(teacher, model, student, settings)
     rows = make_rows(data.train, settings, model.tokenizer, model.max_seq_length)
-    make_rows(data.validation, settings, model.tokenizer, model.max_seq_length)  # for its check of the lengths
+    checked_lengths(data.validation, settings, model.tokenizer, model.max_seq_length)
     folder = RunFolder(Path(out))
     plan = _plan(scorer, data, student, settings) | {"base": describe(model, base, student.revision)}
     with processes().main_process_first():
         checkpoint = folder.begin(plan, _bytes(model))
         store = ScoreStore(Path(scores) if scores else folder.checkpoints / "teacher-scores.sqlite")
-        targets = _scores(store, scorer, data.validation, "validation", settings)
-        taught = None if guide else _scores(store, scorer, data.train, "train", settings)
+        targets = store.score_groups(scorer, data.validation, "validation", progress=settings.progress)
+        taught = None if guide else store.score_groups(scorer, data.train, "train", progress=settings.progress)
     validation = Validation(data.validation, targets)
     trainer = make_trainer(model, Lesson(data.train, rows, taught, guide), validation, settings, folder.checkpoints)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -152,16 +149,3 @@ def _bytes(model: Model) -> int:
     learning = sum(count for count, learns in weights if learns)
     needed: int = _BYTES_PER_WEIGHT * (every + _CHECKPOINTS * (every + 2 * learning))
     return needed
-
-
-def _scores(
-    store: ScoreStore, scorer: Scorer, groups: Sequence[Group], name: str, settings: DistillSettings
-) -> list[list[float]]:
-    pairs: list[Pair] = list(chain.from_iterable(group.pairs for group in groups))
-    flat: list[float] = []
-    with tqdm(total=len(pairs), desc=f"teacher: {name}", unit="pair", disable=not settings.progress) as bar:
-        for chunk in store.score(scorer, pairs):
-            flat += chunk
-            bar.update(len(chunk))
-    values = iter(flat)
-    return [[next(values) for _ in group.texts] for group in groups]

@@ -31,13 +31,7 @@ def make_rows(groups: Sequence[Group], settings: DistillSettings, tokenizer: Any
 
     :raises InputError: If pairs are longer than the model, and truncation isn't allowed.
     """
-    lengths = pair_lengths(groups, tokenizer)
-    longer = sum(length > max_length for own in lengths for length in own)
-    if longer and not settings.truncate:
-        raise InputError(
-            f"pairs must be at most {max_length} tokens, and {longer} are longer, up to "
-            f"{max(max(own) for own in lengths)}: cut their texts, or set truncate=True"
-        )
+    lengths = checked_lengths(groups, settings, tokenizer, max_length)
     rows = []
     for number, own in enumerate(lengths):
         order = random.Random(f"{settings.seed} {number}").sample(range(len(own)), len(own))
@@ -46,6 +40,23 @@ def make_rows(groups: Sequence[Group], settings: DistillSettings, tokenizer: Any
             longest = max(own[position] for position in positions)
             rows.append(Row(number, positions, min(longest, max_length)))
     return rows
+
+
+def checked_lengths(
+    groups: Sequence[Group], settings: DistillSettings, tokenizer: Any, max_length: int
+) -> list[list[int]]:
+    """Return each pair's length in tokens.
+
+    :raises InputError: If pairs are longer than the model, and truncation isn't allowed.
+    """
+    lengths = pair_lengths(groups, tokenizer)
+    longer = sum(length > max_length for own in lengths for length in own)
+    if longer and not settings.truncate:
+        raise InputError(
+            f"pairs must be at most {max_length} tokens, and {longer} are longer, up to "
+            f"{max(max(own) for own in lengths)}: cut their texts, or set truncate=True"
+        )
+    return lengths
 
 
 def pair_lengths(groups: Sequence[Group], tokenizer: Any) -> list[list[int]]:

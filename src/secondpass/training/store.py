@@ -7,9 +7,12 @@ from contextlib import closing, contextmanager
 from itertools import islice
 from pathlib import Path
 
+from tqdm.auto import tqdm
+
 from secondpass.errors import ConfigurationError, ScoringError
 from secondpass.scores import Pair, Score
 from secondpass.scoring.protocol import Scorer
+from secondpass.training.groups import Group
 
 _CHUNK = 512  # pairs between two writes: what a kill can cost
 
@@ -45,6 +48,17 @@ class ScoreStore:
                 self._add(found)
                 known |= found
             yield [known[key] for key in keys]
+
+    def score_groups(self, scorer: Scorer, groups: Sequence[Group], name: str, *, progress: bool) -> list[list[float]]:
+        """Return the scores of groups, a list for each, with a progress bar of that name."""
+        pairs = [pair for group in groups for pair in group.pairs]
+        flat: list[float] = []
+        with tqdm(total=len(pairs), desc=f"teacher: {name}", unit="pair", disable=not progress) as bar:
+            for chunk in self.score(scorer, pairs):
+                flat += chunk
+                bar.update(len(chunk))
+        values = iter(flat)
+        return [[next(values) for _ in group.texts] for group in groups]
 
     def _known(self, keys: Sequence[bytes]) -> dict[bytes, float]:
         with self._open() as connection:
