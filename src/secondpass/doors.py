@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_serializer
 
 from secondpass.candidates import Candidate
 from secondpass.errors import ConfigurationError
+from secondpass.models import DEFAULT_MODEL
 from secondpass.ranking import Judged, Ranking
 from secondpass.reranker import OnError, Reranker
 from secondpass.scores import Call
@@ -32,9 +33,10 @@ _LOCK = threading.Lock()  # held while a door loads its model, so that two first
 
 
 class DoorSettings(BaseModel):
-    """The settings of a door: either a ``model`` and what goes with it, or a ``reranker`` that is there already.
+    """The settings of a door: a ``model`` and what goes with it, or a ``reranker`` that is there already.
 
-    :param model: A folder or a hub id; it is loaded on the first call, or by ``warmup()``.
+    :param model: A bundled model, a folder or a hub id; None takes ``small``. It is loaded on the first call, or by
+        ``warmup()``.
     :param reranker: A live ``Reranker``, to share one model and one set of settings between doors.
     :param top_n: Keep at most so many; None keeps all that the other settings leave.
     :param budget: The context budget: tokens, a ``ContextBudget``, or a callable of the query, asked for each call.
@@ -78,10 +80,8 @@ class DoorSettings(BaseModel):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if (self.model is None) == (self.reranker is None):
-            raise ConfigurationError(
-                "give either model=... (a folder or a hub id) or reranker=... (a Reranker), and not both"
-            )
+        if self.model is not None and self.reranker is not None:
+            raise ConfigurationError("give model=... or reranker=... (a Reranker), and not both")
         idle = sorted(self.model_fields_set & {*_LOADING, *_RERANKING}) if self.reranker else []
         if idle:
             raise ConfigurationError(f"{', '.join(idle)} can't change a reranker that is there already: set it there")
@@ -178,7 +178,7 @@ class DoorSettings(BaseModel):
     def _load(self) -> Reranker:
         options = LoadOptions(batch_size=self.batch_size, trust_remote_code=self.trust_remote_code)
         scorer = load_scorer(
-            self.model or "",
+            self.model or DEFAULT_MODEL,
             engine=self.engine,
             device=self.device,
             dtype=self.dtype,

@@ -20,6 +20,7 @@ from pydantic import ConfigDict
 
 from secondpass.candidates import Candidate
 from secondpass.doors import ENTRY, DoorSettings, metadata_entry
+from secondpass.models import DEFAULT_MODEL
 from secondpass.ranking import Kept, Ranking
 from secondpass.scores import Call
 
@@ -120,7 +121,7 @@ class CrossEncoderPostprocessor(DoorSettings, BaseNodePostprocessor):
     @contextmanager
     def _reported(self, nodes: list[NodeWithScore], query: QueryBundle) -> Iterator[_Event]:
         """Tell both of LlamaIndex's event systems: always a start, and always an end, also when the work fails."""
-        name = self.model or (self.reranker.scorer.spec.name if self.reranker else "")
+        name = self.reranker.scorer.spec.name if self.reranker else self.model or DEFAULT_MODEL
         top_n = self.top_n or len(nodes)
         start: dict[str, Any] = {
             EventPayload.NODES: list(nodes),

@@ -26,13 +26,12 @@ TEXTS = [
 Tiny = Callable[..., Path]
 
 
-@pytest.fixture(scope="module", params=["tiny-onnx", "tiny-torch", "real-torch", "real-onnx"])
+@pytest.fixture(scope="module", params=["tiny-onnx", "tiny-torch", "real-torch", "nano-onnx"])
 def scorer(request: pytest.FixtureRequest, tiny: Tiny) -> CrossEncoder:
     """Every engine, with tiny and with real weights."""
     size, engine = request.param.split("-")
-    if size == "tiny":
-        return load_scorer(str(tiny(engine)))
-    return load_scorer(str(request.getfixturevalue({"onnx": "reranker_folder", "torch": "torch_checkpoint"}[engine])))
+    folders = {"tiny": lambda: tiny(engine), "real": lambda: request.getfixturevalue("torch_checkpoint")}
+    return load_scorer(folders[size]() if size in folders else size)
 
 
 @pytest.fixture(params=["onnx", "torch"])
@@ -180,10 +179,10 @@ def test_float32_scores_equal_sentence_transformers(torch_checkpoint: Path, dl19
     assert ours == pytest.approx(wanted.tolist(), abs=1e-4)
 
 
-@pytest.mark.parametrize("weights", ["reranker_folder", "torch_checkpoint"])
-def test_known_scores_of_a_known_model(request: pytest.FixtureRequest, weights: str) -> None:
-    """The model card's two examples come out as the card says, within what quantisation costs."""
-    scorer = load_scorer(str(request.getfixturevalue(weights)))
+@pytest.mark.parametrize("model", ["small", "torch_checkpoint"])
+def test_known_scores_of_a_known_model(request: pytest.FixtureRequest, model: str) -> None:
+    """The published model card's two examples come out as that card says, within what quantisation costs."""
+    scorer = load_scorer(model if model == "small" else request.getfixturevalue(model))
     texts = [
         "Berlin had a population of 3,520,031 registered inhabitants in an area of 891.82 square kilometers.",
         "Berlin is well known for its museums.",
@@ -192,11 +191,11 @@ def test_known_scores_of_a_known_model(request: pytest.FixtureRequest, weights: 
     assert alone == pytest.approx([9.219, -4.078], abs=0.15)
 
 
-def test_dynamic_activation_scales_are_recognised(reranker_folder: Path, tiny: Tiny) -> None:
+def test_dynamic_activation_scales_are_recognised(published_folder: Path, tiny: Tiny) -> None:
     """A model whose scales come from each batch is marked; one with float arithmetic isn't."""
     marks = [
         load_scorer(str(folder)).spec.batch_invariant
-        for folder in (reranker_folder, tiny("onnx", variant="dynamic"), tiny("onnx"))
+        for folder in (published_folder, tiny("onnx", variant="dynamic"), tiny("onnx"))
     ]
     assert marks == [False, False, True]
 

@@ -40,7 +40,6 @@ def from_data(data: Any) -> Any:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({}, "either model=.* or reranker=.*, and not both"),
         ({"model": "m", "reranker": Reranker(OverlapScorer())}, "and not both"),
         ({"model": "m", "top_k": 3}, "top_k"),
         ({"model": "m", "top_n": 0}, "top_n"),

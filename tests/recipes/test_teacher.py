@@ -14,10 +14,10 @@ TEXTS = ["The adult flea lives for two to three months.", "Fleas have no wings."
 
 
 @pytest.fixture(scope="module")
-def teacher(reranker_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def teacher(published_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the checkpoint made from the real graph."""
     out = tmp_path_factory.mktemp("teacher") / "float32"
-    write_teacher(reranker_folder, out)
+    write_teacher(published_folder, out)
     return out
 
 
@@ -28,11 +28,11 @@ def test_its_weights_are_those_of_the_graph(teacher: Path, torch_checkpoint: Pat
     assert all((found[name] == expected[name]).all() for name in expected)
 
 
-def test_it_scores_as_the_graph_does(teacher: Path, reranker_folder: Path) -> None:
+def test_it_scores_as_the_graph_does(teacher: Path, published_folder: Path) -> None:
     """Run in float32, it gives the graph's scores but for what the graph loses by rounding its activations."""
     values = [
         [outcome.value for outcome in load_scorer(str(folder)).score(QUERY, TEXTS) if isinstance(outcome, Score)]
-        for folder in (teacher, reranker_folder)
+        for folder in (teacher, published_folder)
     ]
     assert values[0] == pytest.approx(values[1], abs=0.5)
     assert values[0] == sorted(values[0], reverse=True)

@@ -50,8 +50,8 @@ def test_a_file_that_is_no_graph_is_an_error(tmp_path: Path, content: bytes) -> 
         read_graph(path, "logits")
 
 
-def test_the_real_files_quantisation_is_dynamic(reranker_folder: Path) -> None:
+def test_the_real_files_quantisation_is_dynamic(published_folder: Path) -> None:
     """The real int8 file takes its activation scales from each batch."""
-    assert read_graph(reranker_folder / "model.onnx", "logits") == GraphFacts(
+    assert read_graph(published_folder / "model.onnx", "logits") == GraphFacts(
         dynamic=True, quantised=True, squashed_by=""
     )

@@ -74,9 +74,9 @@ def test_the_callers_tokenizer_is_left_as_it_was() -> None:
     assert tokenizer.to_str() == before
 
 
-def test_the_real_files_padding_does_not_count(reranker_folder: Path) -> None:
+def test_the_real_files_padding_does_not_count(published_folder: Path) -> None:
     """The tokeniser file that pads everything to 512 counts a four-word text as four tokens."""
-    tokenizer = Tokenizer.from_file(str(reranker_folder / "tokenizer.json"))
+    tokenizer = Tokenizer.from_file(str(published_folder / "tokenizer.json"))
     assert as_counter(tokenizer).count("the red fox runs") == 4
 
 

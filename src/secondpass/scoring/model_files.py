@@ -1,4 +1,4 @@
-"""A model's files: in a folder, or on the Hugging Face hub. The one place that knows the hub."""
+"""A model's files: bundled, in a folder, or on the Hugging Face hub. The one module that knows the hub."""
 
 import hashlib
 import json
@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from secondpass.errors import ModelError, ModelNotFound
+from secondpass.models import bundled_models
 
 GRAPHS = ("model.onnx", "onnx/model.onnx")
-_HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
+_HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 _COMMON = ["*.json", "*.txt", "*.model", "*.jinja"]
 _PATTERNS = {"onnx": [*_COMMON, *GRAPHS, "model.onnx_data", "onnx/model.onnx_data"]}
 _TORCH_PATTERNS = [*_COMMON, "*.safetensors", "*.py"]
@@ -19,7 +20,7 @@ _TORCH_PATTERNS = [*_COMMON, "*.safetensors", "*.py"]
 
 @dataclass(frozen=True, slots=True)
 class ModelFolder:
-    """Where a model's files are, and which revision of them, if a hub gave one."""
+    """The folder with a model's files, and their revision if they came from a hub."""
 
     path: Path
     revision: str | None = None
@@ -70,17 +71,26 @@ class HubAccess:
     cache_folder: str | None = None
 
 
-def find_model(model: str, engine: str, hub: HubAccess) -> ModelFolder:
-    """Return the model's folder: the path itself where it is one, else what the hub has under this id.
+def find_model(model: str | Path, engine: str, hub: HubAccess) -> ModelFolder:
+    """Return the folder of a bundled model, the folder at a path, or the folder to which the hub's files were fetched.
 
+    A bundled name comes first: write ``"./small"`` or a ``Path`` for a folder called ``small``.
+
+    :param model: A bundled model's name, a folder, or a hub id.
     :param engine: ``"onnx"`` or another engine; decides which of the hub's files are fetched.
-    :raises ModelNotFound: If there is no such folder or hub id, or the hub can't be reached.
+    :raises ModelNotFound: If it is none of these, or the hub can't be reached.
     """
+    bundled = bundled_models()
+    if isinstance(model, str) and model in bundled:
+        return ModelFolder(bundled[model])
     path = Path(model).expanduser()
     if path.is_dir():
         return ModelFolder(path)
-    if path.exists() or not _HUB_ID.fullmatch(model):
-        raise ModelNotFound(f"model must be a folder or a hub id such as owner/name, and {model!r} is neither")
+    if isinstance(model, Path) or path.exists() or not _HUB_ID.fullmatch(model):
+        raise ModelNotFound(
+            f"model must be a bundled model ({', '.join(bundled)}), a folder, or a hub id such as owner/name; "
+            f"{str(model)!r} is none of these"
+        )
     return _from_hub(model, _PATTERNS.get(engine, _TORCH_PATTERNS), hub)
 
 

@@ -3,9 +3,11 @@
 import importlib
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Literal
 
 from secondpass.errors import ConfigurationError, MissingExtra, ModelError
+from secondpass.models import DEFAULT_MODEL
 from secondpass.scoring.cross_encoder import CrossEncoder
 from secondpass.scoring.devices import Request
 from secondpass.scoring.engine import EngineSettings
@@ -65,7 +67,7 @@ DEFAULT_OPTIONS = LoadOptions()
 
 
 def load_scorer(
-    model: str,
+    model: str | Path = DEFAULT_MODEL,
     *,
     engine: EngineName = "auto",
     device: str = "auto",
@@ -76,7 +78,8 @@ def load_scorer(
 ) -> CrossEncoder:
     """Load a cross-encoder. Do it once and share the scorer: it is safe across threads, chains and engines.
 
-    :param model: A folder, or a hub id such as ``"cross-encoder/ms-marco-MiniLM-L6-v2"``.
+    :param model: A bundled model (``"small"``, ``"nano"``: no download, no extra), a folder, or a hub id such as
+        ``"cross-encoder/ms-marco-MiniLM-L6-v2"``.
     :param engine: ``"onnx"`` (base install), ``"torch"`` (extra ``torch``), or ``"auto"``: what the folder holds; with
         both forms, torch where it finds an accelerator and else ONNX Runtime; for a hub id, torch if installed.
     :param device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``.
@@ -93,16 +96,16 @@ def load_scorer(
     name, folder = _find(model, engine, device, hub)
     request = Request(device, dtype, options.batch_tokens, options.batch_size)
     settings = EngineSettings(
-        folder.name(model), folder.path, folder.revision, request, max_length, options.label, options.trust_remote_code
+        folder.name(str(model)), folder.path, folder.revision, request, max_length, options.label, options.trust_remote_code
     )
     entry = ENGINES[name]
     return CrossEncoder(getattr(importlib.import_module(entry.module), entry.factory)(settings))
 
 
-def _find(model: str, engine: str, device: str, hub: HubAccess) -> tuple[str, ModelFolder]:
+def _find(model: str | Path, engine: str, device: str, hub: HubAccess) -> tuple[str, ModelFolder]:
     """Return the engine to take and the model's folder."""
-    if not isinstance(model, str) or not model.strip():
-        raise ConfigurationError(f"model must be a folder or a hub id, got {model!r}")
+    if not isinstance(model, str | Path) or not str(model).strip():
+        raise ConfigurationError(f"model must be a bundled model, a folder or a hub id, got {model!r}")
     if engine != "auto":
         if engine not in ENGINES:
             raise ConfigurationError(f"engine must be auto, {' or '.join(ENGINES)}; got {engine!r}")
