@@ -12,8 +12,7 @@ from typing import Any
 
 from packaging.requirements import Requirement
 
-from secondpass.demo.cache import cache_folder
-from secondpass.demo.weights import find_weights
+from secondpass.demo.fetch import cache_folder, is_fetched
 from secondpass.errors import MissingExtra
 from secondpass.scoring.devices import Hardware, probe
 from secondpass.scoring.registry import ENGINES
@@ -150,8 +149,8 @@ def _demo_models() -> Iterator[Finding]:
     except MissingExtra as error:
         yield Finding("models", "demo", "the cache folder isn't known", Status.OPTIONAL, str(error))
         return
-    if find_weights(cache) is None:
-        yield Finding("models", "demo", f"not fetched yet ({cache})", Status.OPTIONAL, "secondpass demo fetches them")
+    if not is_fetched(cache):
+        yield Finding("models", "demo", f"not fetched yet ({cache})", Status.OPTIONAL, "secondpass demo fetches it")
     else:
         yield Finding("models", "demo", str(cache))
 

@@ -17,6 +17,8 @@
 A message says what must hold, what came, and what to do.
 """
 
+from importlib.util import find_spec
+
 
 class SecondpassError(Exception):
     """The root of every error that secondpass raises on purpose."""
@@ -79,3 +81,16 @@ class ScoringError(SecondpassError, RuntimeError):
 
 class OutOfMemory(ScoringError):
     """The device had no room for a batch of this size."""
+
+
+def require(feature: str, extra: str, *packages: str) -> None:
+    """Check that an extra's packages are installed, without importing them.
+
+    :param feature: What needs them, as the subject of a sentence.
+    :param extra: The extra of secondpass that installs them.
+    :param packages: The packages' names, checked in this order.
+    :raises MissingExtra: For the first package that isn't installed.
+    """
+    for package in packages:
+        if find_spec(package.replace("-", "_")) is None:
+            raise MissingExtra(feature, package, extra)

@@ -9,11 +9,10 @@ import pytest
 from numpy.typing import NDArray
 
 from secondpass.demo.corpus import Passage
-from secondpass.demo.fetch import Report
 from secondpass.errors import ConfigurationError
 
 pytest.importorskip("chromadb", reason="the extra demo isn't installed")
-from secondpass.demo.index import PassageIndex, collection_name
+from secondpass.demo.index import PassageIndex, Report, collection_name
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 PASSAGES = tuple(
@@ -44,14 +43,14 @@ def silent(done: int, total: int) -> None:
 
 
 def test_search_returns_candidates_nearest_first(tmp_path: Path) -> None:
-    """Candidates carry id, cosine, rank, source and the passage, best first, and never more than there are."""
+    """Candidates carry id, text, cosine, rank and source, best first, and never more than there are."""
     embedder = LetterEmbedder()
     index = PassageIndex(tmp_path, PASSAGES, embedder, silent)
     query = embedder.embed_query("zebra zoo")
     found = index.search(query, limit=100)
     assert [candidate.rank for candidate in found] == [1, 2, 3, 4]
     assert found[0].id == "t#2"
-    assert found[0].payload == PASSAGES[1]
+    assert found[0].text == PASSAGES[1].text
     assert found[0].source == "chroma"
     cosines = embedder.embed_passages([candidate.text for candidate in found], silent) @ query
     assert [candidate.score for candidate in found] == pytest.approx(cosines.tolist(), abs=1e-5)

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from secondpass.candidates import Candidate
 from secondpass.demo import run
-from secondpass.demo.fetch import Report
+from secondpass.demo.index import Report
 from secondpass.demo.run import Answer, run_demo
 from secondpass.demo.view import RichView
 from secondpass.errors import InputError, MissingExtra
@@ -99,8 +99,7 @@ def test_empty_question_is_refused_before_any_work() -> None:
 def test_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
     """Without the vector store or the cache folder's library, the error prints the exact install line."""
     monkeypatch.delenv("SECONDPASS_CACHE", raising=False)
-    for module in ("secondpass.demo.run", "secondpass.demo.cache"):
-        monkeypatch.setattr(f"{module}.find_spec", lambda name: None if name == package else find_spec(name))
+    monkeypatch.setattr("secondpass.errors.find_spec", lambda name: None if name == package else find_spec(name))
     with pytest.raises(MissingExtra, match=rf'{package}.*pip install "secondpass\[demo\]"'):
         run_demo(None, SilentView())
 

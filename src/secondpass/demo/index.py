@@ -1,117 +1,147 @@
-"""The demo's vector store: an embedded Chroma collection on disk, built once and reused."""
+"""The demo's first stage: a bi-encoder, and a Chroma collection on disk that is built once and reused."""
 
 import hashlib
 import json
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import chromadb
-from chromadb.api import ClientAPI
-from chromadb.config import Settings
+import numpy as np
+import onnxruntime as ort
 from chromadb.errors import ChromaError
 from numpy.typing import NDArray
+from tokenizers import Tokenizer
 
 from secondpass.candidates import Candidate
 from secondpass.demo.corpus import Passage
-from secondpass.demo.fetch import Report
+from secondpass.demo.fetch import MEMBERS
 from secondpass.errors import ConfigurationError
+from secondpass.scoring.devices import probe
 
-_ADD_AT_ONCE = 500
-_SPACE: Any = {"hnsw": {"space": "cosine", "ef_search": 300}}  # a wide search, so that 100 neighbours are the true ones
+Vectors = NDArray[np.float32]
+Report = Callable[[int, int], None]
+"""Called with what is done and the total."""
+
+_QUERY_PREFIX = "Represent this sentence for searching relevant passages: "  # from the model's card; passages have none
+_MAX_TOKENS = 256
+_BATCH = 16
+_HNSW: Any = {"hnsw": {"space": "cosine", "ef_search": 300}}  # wide enough for exact results at 100 neighbours
 
 
 class Embedder(Protocol):
-    """What the index needs of a bi-encoder."""
+    """What the index needs of a bi-encoder; ``fingerprint`` names everything that decides a vector."""
 
-    @property
-    def fingerprint(self) -> str:
-        """Everything that decides a vector, as one string."""
+    fingerprint: str
+
+    def embed_query(self, question: str) -> Vectors:
+        """Return a question's vector, (dimensions,)."""
         ...
 
-    def embed_query(self, question: str) -> NDArray[Any]:
-        """Return a question's vector."""
+    def embed_passages(self, texts: Sequence[str], report: Report) -> Vectors:
+        """Return one vector for each text, (texts, dimensions)."""
         ...
 
-    def embed_passages(self, texts: Sequence[str], report: Report) -> NDArray[Any]:
-        """Return a vector for each text, in their order."""
-        ...
+
+class BiEncoder:
+    """Embeds texts as vectors of length one, so that a dot product is a cosine.
+
+    :param folder: Holds ``model.onnx``, whose first output is the last hidden state, and ``tokenizer.json``.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = probe().cpus
+        options.log_severity_level = 3  # its warnings are about its own graph optimisations
+        self._session = ort.InferenceSession(str(folder / "model.onnx"), options, ["CPUExecutionProvider"])
+        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self._tokenizer.enable_truncation(_MAX_TOKENS)
+        self._tokenizer.enable_padding()  # to the longest of a batch; the file says to 512 always
+        self.fingerprint = repr((MEMBERS, _MAX_TOKENS, _BATCH))
+
+    def embed_query(self, question: str) -> Vectors:
+        """Return a question's vector, (dimensions,)."""
+        vector: Vectors = self._forward([_QUERY_PREFIX + question])[0]
+        return vector
+
+    def embed_passages(self, texts: Sequence[str], report: Report = lambda _done, _total: None) -> Vectors:
+        """Return one vector for each text, (texts, dimensions).
+
+        :param texts: The passages; they are batched by length.
+        :param report: Called after each batch with the number of texts done and their total.
+        """
+        by_length = sorted(range(len(texts)), key=lambda position: len(texts[position]))
+        batches: list[Vectors] = []
+        for start in range(0, len(texts), _BATCH):
+            batches.append(self._forward([texts[position] for position in by_length[start : start + _BATCH]]))
+            report(min(start + _BATCH, len(texts)), len(texts))
+        vectors: Vectors = np.concatenate(batches)[np.argsort(by_length)]
+        return vectors
+
+    def _forward(self, texts: Sequence[str]) -> Vectors:
+        encodings = self._tokenizer.encode_batch(list(texts))
+        inputs = {
+            "input_ids": np.array([encoding.ids for encoding in encodings]),
+            "attention_mask": np.array([encoding.attention_mask for encoding in encodings]),
+            "token_type_ids": np.array([encoding.type_ids for encoding in encodings]),
+        }
+        first: Vectors = self._session.run(None, inputs)[0][:, 0]  # the model pools by its first token
+        vectors: Vectors = first / np.linalg.norm(first, axis=1, keepdims=True)
+        return vectors
 
 
 class PassageIndex:
-    """Passages by vector, on disk. Opening it builds it where it is missing, incomplete or out of date.
+    """Passages by vector, on disk; a collection that is missing or incomplete is built.
 
-    :param folder: The store's folder; it is made where it is missing.
-    :param passages: What can be found.
-    :param embedder: Makes the vectors.
-    :param report: Told while the passages are embedded; never called when the index is reused.
+    :param folder: The store's folder.
+    :param passages: What can be found; other passages get another collection.
+    :param embedder: Makes the vectors; another embedder gets another collection.
+    :param report: Called while the passages are embedded.
     :raises ConfigurationError: If the store on disk can't be used.
     """
 
     def __init__(self, folder: Path, passages: Sequence[Passage], embedder: Embedder, report: Report) -> None:
         self._folder = folder
-        self._passages = {passage.id: passage for passage in passages}
-        self.reused = True
+        self._embedder = embedder
+        texts = [passage.text for passage in passages]
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            client = chromadb.PersistentClient(folder, Settings(anonymized_telemetry=False))
-            self._collection = self._open(client, collection_name(passages, embedder), passages, embedder, report)
+            client = chromadb.PersistentClient(folder, chromadb.Settings(anonymized_telemetry=False))
+            name = collection_name(passages, embedder)
+            self._collection = client.get_or_create_collection(name, configuration=_HNSW, embedding_function=None)
+            self.reused = self._collection.count() == len(passages)
+            if not self.reused:
+                vectors: Any = embedder.embed_passages(texts, report)
+                self._collection.upsert([passage.id for passage in passages], vectors, documents=texts)
         except (ChromaError, OSError) as error:
             raise self._unusable(error) from error
 
-    def search(self, vector: NDArray[Any], limit: int) -> tuple[Candidate, ...]:
+    def search(self, vector: Vectors, limit: int) -> list[Candidate]:
         """Return the nearest passages, best first, with the cosine as first-stage score.
 
-        :param vector: The question's vector.
-        :param limit: How many to return at most.
+        :param vector: The question's vector, (dimensions,).
+        :param limit: The most to return.
         :raises ConfigurationError: If the store on disk can't be used.
         """
-        wanted = min(limit, len(self._passages))
+        query: Any = [vector]
         try:
-            found = self._collection.query(query_embeddings=[vector], n_results=wanted, include=["distances"])
+            result = self._collection.query(query, n_results=limit, include=["documents", "distances"])
         except ChromaError as error:
             raise self._unusable(error) from error
-        ids, distances = found["ids"][0], (found["distances"] or [[]])[0]
-        return tuple(
-            _candidate(self._passages[id_], 1.0 - distance, rank)
-            for rank, (id_, distance) in enumerate(zip(ids, distances, strict=True), start=1)
-        )
-
-    def _open(
-        self, client: ClientAPI, name: str, passages: Sequence[Passage], embedder: Embedder, report: Report
-    ) -> chromadb.Collection:
-        """Return the collection if it has every passage; else build it, once the vectors are all there."""
-        there = name in {collection.name for collection in client.list_collections()}
-        if there and (collection := client.get_collection(name, embedding_function=None)).count() == len(passages):
-            return collection
-        self.reused = False
-        vectors = embedder.embed_passages([passage.text for passage in passages], report)
-        if there:  # a build that was interrupted
-            client.delete_collection(name)
-        collection = client.create_collection(name, configuration=_SPACE, embedding_function=None)
-        for start in range(0, len(passages), _ADD_AT_ONCE):
-            chosen = passages[start : start + _ADD_AT_ONCE]
-            collection.add(
-                ids=[passage.id for passage in chosen],
-                embeddings=vectors[start : start + _ADD_AT_ONCE],
-                documents=[passage.text for passage in chosen],
-                metadatas=[{"topic": passage.topic} for passage in chosen],
-            )
-        return collection
+        rows = zip(result["ids"][0], result["documents"][0], result["distances"][0], strict=True)
+        return [
+            Candidate(text, id=id_, score=1.0 - distance, rank=rank, source="chroma")
+            for rank, (id_, text, distance) in enumerate(rows, start=1)
+        ]
 
     def _unusable(self, error: Exception) -> ConfigurationError:
         return ConfigurationError(
-            f"the index in {self._folder} can't be used ({error!s:.200}): delete that folder, and it is built anew"
+            f"the index in {self._folder} can't be used ({error!s:.200}): delete that folder, and it is built again"
         )
 
 
 def collection_name(passages: Sequence[Passage], embedder: Embedder) -> str:
-    """Return the name of the collection for exactly these passages, this embedder and this Python."""
-    content = json.dumps([[passage.id, passage.topic, passage.text] for passage in passages])
-    key = hashlib.sha256(f"{embedder.fingerprint}\n{content}".encode()).hexdigest()[:24]
-    return f"python-{platform.python_version()}-{key}"
-
-
-def _candidate(passage: Passage, score: float, rank: int) -> Candidate:
-    return Candidate(passage.text, id=passage.id, score=score, rank=rank, source="chroma", payload=passage)
+    """Return the collection's name, which is another one for other passages, another embedder or another Python."""
+    content = json.dumps([embedder.fingerprint, *((passage.id, passage.text) for passage in passages)])
+    return f"python-{platform.python_version()}-{hashlib.sha256(content.encode()).hexdigest()[:24]}"

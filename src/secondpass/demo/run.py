@@ -3,15 +3,12 @@
 import time
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from secondpass.demo.cache import cache_folder
 from secondpass.demo.corpus import python_reference
-from secondpass.demo.fetch import Report
-from secondpass.demo.weights import obtain_weights
-from secondpass.errors import InputError, MissingExtra
+from secondpass.demo.fetch import cache_folder, fetch_bi_encoder
+from secondpass.errors import InputError, require
 from secondpass.ranking import Ranking
 from secondpass.reranker import Reranker
 from secondpass.scores import Stage
@@ -20,8 +17,7 @@ from secondpass.selection.budget import ContextBudget
 from secondpass.selection.select import Selection
 
 if TYPE_CHECKING:
-    from secondpass.demo.bi_encoder import BiEncoder
-    from secondpass.demo.index import PassageIndex
+    from secondpass.demo.index import BiEncoder, PassageIndex, Report
 
 QUESTIONS = (
     "which methods does an object need to work in a with statement?",
@@ -63,7 +59,7 @@ class DemoRun:
 class View(Protocol):
     """Who watches the demo."""
 
-    def step(self, name: str) -> AbstractContextManager[Report]:
+    def step(self, name: str) -> "AbstractContextManager[Report]":
         """Announce a step that may be long; what it gives is told how far the step is."""
         ...
 
@@ -117,8 +113,7 @@ def run_demo(question: str | None, view: View) -> DemoRun:
     """
     if question is not None and not question.strip():
         raise InputError("the question must hold words, and it is empty: leave it out, and the demo asks its own")
-    if find_spec("chromadb") is None:
-        raise MissingExtra("secondpass demo", "chromadb", "demo")
+    require("secondpass demo", "demo", "chromadb")
     road, setup = _prepare(cache_folder(), view)
     view.ready(setup)
     answers = []
@@ -134,15 +129,17 @@ def run_demo(question: str | None, view: View) -> DemoRun:
 def _prepare(cache: Path, view: View) -> tuple[_Road, tuple[Stage, ...]]:
     """Get weights, models and index, and say how long each took."""
     watch = _Stopwatch()
-    with view.step("getting two models") as report:
-        weights = obtain_weights(cache, report)
-    fetching = watch.lap("weights")
+    with view.step("getting the bi-encoder"):
+        folder = fetch_bi_encoder(cache)
+    fetching = watch.lap("fetch")
     with view.step("loading the models"):
-        from secondpass.demo.bi_encoder import BiEncoder  # heavy imports: part of what the user waits for here
-        from secondpass.demo.index import PassageIndex
+        from secondpass.demo.index import (
+            BiEncoder,
+            PassageIndex,
+        )  # imports Chroma: part of what the user waits for here
 
-        embedder = BiEncoder(weights.bi_encoder)
-        scorer = load_scorer(str(weights.reranker), engine="onnx")
+        embedder = BiEncoder(folder)
+        scorer = load_scorer("small")
         scorer.warmup()
     loading = watch.lap("load")
     passages = python_reference()

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TaskProgre
 from rich.table import Table
 from rich.text import Text
 
-from secondpass.demo.fetch import Report
+from secondpass.demo.index import Report
 from secondpass.demo.run import Answer
 from secondpass.ranking import Dropped, Judged, Kept, Ranking, Reason
 from secondpass.scores import Stage
