@@ -1,12 +1,14 @@
-"""The second pass of retrieval: read every candidate with the question, keep what is worth the LLM's context."""
+"""Reranking with cross-encoders, and selection within an LLM's context budget, for retrieval-augmented generation."""
 
+from secondpass.call import Call
 from secondpass.candidates import Candidate
 from secondpass.fusion import ReciprocalRank, WeightedSum
-from secondpass.ranking import Ranking
+from secondpass.ranking import Dropped, Kept, Ranking, Reason
 from secondpass.reranker import Reranker
-from secondpass.scores import Call
+from secondpass.scores import Pair, Scale, ScaleKind, Score, Scored, Spec, Unscored, UnscoredReason
+from secondpass.scoring.load import LoadOptions, load_scorer
 from secondpass.scoring.overlap import OverlapScorer
-from secondpass.scoring.registry import LoadOptions, load_scorer
+from secondpass.scoring.scorer import Scorer
 from secondpass.selection.budget import ContextBudget
 from secondpass.selection.select import Selection
 
@@ -14,12 +16,24 @@ __all__ = [
     "Call",
     "Candidate",
     "ContextBudget",
+    "Dropped",
+    "Kept",
     "LoadOptions",
     "OverlapScorer",
+    "Pair",
     "Ranking",
+    "Reason",
     "ReciprocalRank",
     "Reranker",
+    "Scale",
+    "ScaleKind",
+    "Score",
+    "Scored",
+    "Scorer",
     "Selection",
+    "Spec",
+    "Unscored",
+    "UnscoredReason",
     "WeightedSum",
     "load_scorer",
 ]

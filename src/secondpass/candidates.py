@@ -1,4 +1,4 @@
-"""What is ranked: the candidate, whatever store or framework it comes from."""
+"""The candidate: one text from the first stage, with its id, scores and rank."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,17 +9,18 @@ from secondpass.errors import InputError
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One text that the first stage found.
+    """One text that the first stage retrieved.
 
-    :param text: What the scorer reads.
-    :param id: The caller's own name for it; not needed, and not necessarily unique.
+    :param text: The text that the scorer reads.
+    :param id: The caller's identifier; optional, and not necessarily unique.
     :param score: The first-stage score, higher is better. NaN and infinity count as missing.
-    :param rank: The first-stage rank, counted from 1; without it, the position in the input counts.
+    :param rank: The first-stage rank, counted from 1; None takes the position in the input.
     :param signals: Further named numbers, higher is better, for fusion (``{"bm25": 12.3, "recency": 0.8}``).
-    :param source: Which retriever it came from.
-    :param prompt_text: What the LLM will read, where that differs from ``text``.
-    :param payload: The caller's own object, carried along untouched and never compared.
-    :raises InputError: If the text isn't a string, or a number isn't one.
+    :param source: The document or retriever that it comes from.
+    :param metadata: Further fields for the budget's template.
+    :param prompt_text: The text that the LLM reads, where that differs from ``text``.
+    :param payload: The caller's own object; never read, changed or compared.
+    :raises InputError: If a field has the wrong type.
     """
 
     text: str
@@ -28,20 +29,24 @@ class Candidate:
     rank: int | None = None
     signals: Mapping[str, float] = field(default_factory=dict, hash=False)
     source: str | None = None
+    metadata: Mapping[str, object] = field(default_factory=dict, hash=False)
     prompt_text: str | None = None
     payload: object = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Check the types, and turn numpy's numbers into Python's."""
+        """Check the types, and convert numbers of other libraries to Python's."""
         if not isinstance(self.text, str):
             raise InputError(f"a candidate's text must be a string, got {type(self.text).__name__}: {self.text!r:.80}")
-        if self.prompt_text is not None and not isinstance(self.prompt_text, str):
-            raise InputError(f"prompt_text must be a string or None, got {type(self.prompt_text).__name__}")
+        for name in ("id", "source", "prompt_text"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, str):
+                raise InputError(f"a candidate's {name} must be a string or None, got {value!r:.80}")
         rank = _number("rank", self.rank)
         if rank is not None and (rank < 1 or rank != int(rank)):
             raise InputError(f"a first-stage rank must be a whole number from 1, got {self.rank!r}")
-        if not isinstance(self.signals, Mapping):
-            raise InputError(f"signals must map names to numbers, got {type(self.signals).__name__}")
+        for name in ("signals", "metadata"):
+            if not isinstance(getattr(self, name), Mapping):
+                raise InputError(f"a candidate's {name} must be a mapping, got {getattr(self, name)!r:.80}")
         set_ = object.__setattr__
         set_(self, "score", _number("score", self.score))
         set_(self, "rank", None if rank is None else int(rank))
@@ -50,12 +55,12 @@ class Candidate:
 
     @property
     def reading(self) -> str:
-        """What the LLM will read."""
+        """The text that the LLM reads."""
         return self.text if self.prompt_text is None else self.prompt_text
 
 
 def as_candidates(items: Iterable["str | Candidate"]) -> tuple[Candidate, ...]:
-    """Turn texts into candidates and leave candidates as they are.
+    """Wrap texts as candidates; candidates stay as they are.
 
     :raises InputError: If an item is neither, naming its position.
     """
@@ -67,7 +72,7 @@ def as_candidates(items: Iterable["str | Candidate"]) -> tuple[Candidate, ...]:
 def first_stage_ranks(candidates: Sequence[Candidate]) -> list[int]:
     """Return each candidate's first-stage rank, counted from 1, without gaps or ties.
 
-    Given ranks count where every candidate has one; else the input order does. Ties go to whoever came first.
+    The candidates' own ranks are used where every candidate has one, else the input order. Ties go to the earlier one.
     """
     positions = list(range(len(candidates)))
     if all(candidate.rank is not None for candidate in candidates):

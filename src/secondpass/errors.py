@@ -1,46 +1,48 @@
-"""Everything that secondpass raises on purpose.
+"""The exceptions of secondpass, and the check for optional dependencies.
 
 ::
 
     SecondpassError
-    ├── ConfigurationError (ValueError)     always raised, never turned into a degraded ranking
-    │   ├── ModelError                      weights, labels or output shape that can't be used
-    │   │   ├── ModelNotFound               no such folder, no such hub id, or a hub that can't be reached
-    │   │   └── LossTooHigh                 an optimised model whose scores are too far from the original's
-    │   ├── DeviceError                     a device or dtype that this machine doesn't have
-    │   ├── BudgetError                     a context budget that can't be computed, or is negative
-    │   └── MissingExtra (ImportError)      an optional dependency that isn't installed
-    ├── InputError (ValueError, TypeError)  a query or a candidate that isn't one
-    └── ScoringError (RuntimeError)         the scorer failed at its work; the first-stage order is still good
-        └── OutOfMemory                     the device had no room for a batch
+    ├── ConfigurationError (ValueError)     an invalid setting; raised whatever ``on_error`` is
+    │   ├── ModelError                      a model that can't be used as a cross-encoder
+    │   │   ├── ModelNotFound               no such bundled model, folder or hub id, or no connection to the hub
+    │   │   └── LossTooHigh                 an optimised model whose scores differ too much from the original's
+    │   ├── DeviceError                     a device or dtype that is not available
+    │   ├── BudgetError                     a context budget that is invalid or can't be computed
+    │   └── MissingExtra (ImportError)      an optional dependency that is not installed
+    ├── InputError (ValueError, TypeError)  an invalid query, candidate, document or node
+    └── ScoringError (RuntimeError)         the scorer failed; ``on_error`` decides
+        └── OutOfMemory                     a batch did not fit into the device's memory
 
-A message says what must hold, what came, and what to do.
+A message says what must hold, what was given, and what to do.
 """
+
+from importlib.util import find_spec
 
 from importlib.util import find_spec
 
 
 class SecondpassError(Exception):
-    """The root of every error that secondpass raises on purpose."""
+    """The base class of all exceptions of secondpass."""
 
 
 class ConfigurationError(SecondpassError, ValueError):
-    """A setting that can't work; it is raised whatever ``on_error`` says."""
+    """An invalid setting; raised whatever ``on_error`` is."""
 
 
 class ModelError(ConfigurationError):
-    """A model was found, but it can't be used as a cross-encoder."""
+    """A model that can't be used as a cross-encoder."""
 
 
 class ModelNotFound(ModelError):
-    """No model was found under the name that was given."""
+    """No bundled model, folder or hub model has the given name, or the hub can't be reached."""
 
 
 class LossTooHigh(ModelError):
-    """An optimised model's scores are too far from those of the model that it was made from.
+    """An optimised model whose scores differ too much from those of the original.
 
-    :param message: What was lost.
-    :param figures: All that was measured, a ``secondpass.optimize.FormReport``.
+    :param message: Which bounds were exceeded.
+    :param figures: All measurements, a ``secondpass.optimize.FormReport``.
     """
 
     def __init__(self, message: str, figures: object) -> None:
@@ -49,19 +51,19 @@ class LossTooHigh(ModelError):
 
 
 class DeviceError(ConfigurationError):
-    """The device or the dtype that was asked for isn't there."""
+    """A device or dtype that is not available."""
 
 
 class BudgetError(ConfigurationError):
-    """The context budget is negative, or can't be computed from what is known."""
+    """A context budget that is invalid or can't be computed."""
 
 
 class MissingExtra(ConfigurationError, ImportError):
-    """An optional dependency is needed and not installed.
+    """An optional dependency that is not installed.
 
-    :param needed_for: What wants it, as the subject of a sentence.
-    :param package: The distribution that is missing.
-    :param extra: The extra of secondpass that brings it; empty where the base install does.
+    :param needed_for: The feature that needs it, as the subject of a sentence.
+    :param package: The missing distribution.
+    :param extra: The extra of secondpass that installs it; empty for the base install.
     """
 
     def __init__(self, needed_for: str, package: str, extra: str) -> None:
@@ -72,15 +74,15 @@ class MissingExtra(ConfigurationError, ImportError):
 
 
 class InputError(SecondpassError, ValueError, TypeError):
-    """What came as a query, a candidate or a score isn't one."""
+    """An invalid query, candidate, document, node or score."""
 
 
 class ScoringError(SecondpassError, RuntimeError):
-    """A scorer failed while scoring; foreign exceptions arrive as this one, with their cause."""
+    """A scorer failed; errors of its library are chained as ``__cause__``."""
 
 
 class OutOfMemory(ScoringError):
-    """The device had no room for a batch of this size."""
+    """A batch did not fit into the device's memory."""
 
 
 def require(feature: str, extra: str, *packages: str) -> None:
@@ -94,3 +96,21 @@ def require(feature: str, extra: str, *packages: str) -> None:
     for package in packages:
         if find_spec(package.replace("-", "_")) is None:
             raise MissingExtra(feature, package, extra)
+
+
+def require(feature: str, extra: str, *packages: str) -> None:
+    """Check that a feature's optional dependencies are installed, without importing them.
+
+    :param feature: What needs them, as the subject of a sentence.
+    :param extra: The extra of secondpass that installs them; empty for the base install.
+    :param packages: Names of distributions whose import name is the same but for hyphens.
+    :raises MissingExtra: For the first that is not installed.
+    """
+    for package in packages:
+        if not is_installed(package):
+            raise MissingExtra(feature, package, extra)
+
+
+def is_installed(package: str) -> bool:
+    """Return whether a distribution can be imported under its own name, hyphens as underscores."""
+    return find_spec(package.replace("-", "_")) is not None

@@ -1,11 +1,11 @@
-"""Combining the model's scores with what the first stage knew. Off unless asked for.
+"""Fusion of the model's scores with first-stage scores, ranks and other signals.
 
-A fusion is a small record with one method, ``fuse``. It reads the model's raw values and the candidates, and gives
-back one number each, higher is better, to order by. Thresholds never read these numbers.
+A fusion is a record with one method, ``fuse``, that returns one value for each candidate, higher is better, to order by.
+Thresholds never read these values.
 
-The first stage takes part under the name ``"first_stage"``: its scores where every candidate that was scored has
-one, else its ranks (scores and ranks in one list would not be on one scale). Other names are the candidates'
-``signals``; a candidate without a signal has no vote in it.
+The list ``"first_stage"`` holds the first-stage scores where every scored candidate has one, else the first-stage ranks
+(scores and ranks in one list would not be on one scale). Other lists are the candidates' ``signals``; a candidate
+without a signal gets nothing from that list.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -20,7 +20,7 @@ FIRST_STAGE = "first_stage"
 
 @dataclass(frozen=True, slots=True)
 class FusionInput:
-    """One candidate that was scored.
+    """A scored candidate.
 
     :param candidate: The candidate.
     :param value: The model's raw value.
@@ -33,13 +33,13 @@ class FusionInput:
 
 
 class Fusion(Protocol):
-    """A rule that makes one number of several."""
+    """Combines several scores of each candidate into one."""
 
     def fuse(self, inputs: Sequence[FusionInput], known: Collection[str] = ()) -> list[float]:
-        """Return one number for each input, in the order of the inputs, higher is better.
+        """Return one value for each input, in their order; higher is better.
 
         :param inputs: The candidates that were scored.
-        :param known: Signals that other candidates of the same call carry, so that asking for them is no mistake.
+        :param known: The signals of all candidates of the call, scored or not; others are configuration errors.
         """
         ...
 
@@ -52,7 +52,7 @@ class ReciprocalRank:
     methods", SIGIR 2009. The model's own list has the weight 1.
 
     :param k: Flattens the difference between the first ranks; the paper's 60.
-    :param weights: The other lists and their weights.
+    :param weights: The other lists, and the weight of each.
     :raises ConfigurationError: If k isn't positive, or a weight is negative.
     """
 
@@ -67,10 +67,10 @@ class ReciprocalRank:
 
     def fuse(self, inputs: Sequence[FusionInput], known: Collection[str] = ()) -> list[float]:
         """Return the fused value of each input."""
-        lists = {name: _votes(name, inputs, known) for name in self.weights}
+        lists = {name: _values(name, inputs, known) for name in self.weights}
         fused = [1.0 / (self.k + rank) for rank in _ranks([item.value for item in inputs], inputs)]
-        for name, votes in lists.items():
-            present = [position for position, vote in enumerate(votes) if vote is not None]
+        for name, values in lists.items():
+            present = [position for position, value in enumerate(values) if value is not None]
             ranks = _ranks([votes[p] or 0.0 for p in present], [inputs[p] for p in present])
             for position, rank in zip(present, ranks, strict=True):
                 fused[position] += self.weights[name] / (self.k + rank)
@@ -83,8 +83,8 @@ class WeightedSum:
 
     Fox and Shaw, "Combination of multiple searches", TREC-2, 1994 (CombSUM), with weights.
 
-    :param alpha: The share of everything but the model: 0 is the model alone, 1 is the first stage alone.
-    :param weights: How the others share alpha; the weights count in relation to each other.
+    :param alpha: The total weight of the other lists: 0 is the model alone, 1 the other lists alone.
+    :param weights: The other lists, and the share of ``alpha`` that each gets, relative to their sum.
     :raises ConfigurationError: If alpha isn't within 0..1, or the weights aren't positive numbers.
     """
 
@@ -102,14 +102,14 @@ class WeightedSum:
     def fuse(self, inputs: Sequence[FusionInput], known: Collection[str] = ()) -> list[float]:
         """Return the fused value of each input, within 0..1; with an alpha of 0 the model's own values."""
         if self.alpha == 0:
-            return [item.value for item in inputs]  # scaling could make a tie of what the model told apart
+            return [item.value for item in inputs]  # scaling could create ties
         total = sum(self.weights.values())
         fused = [(1 - self.alpha) * value for value in min_max([item.value for item in inputs])]
         for name, weight in self.weights.items():
-            votes = _votes(name, inputs, known)
-            scaled = iter(min_max([vote for vote in votes if vote is not None]))
-            for position, vote in enumerate(votes):
-                if vote is not None:
+            values = _values(name, inputs, known)
+            scaled = iter(min_max([value for value in values if value is not None]))
+            for position, value in enumerate(values):
+                if value is not None:
                     fused[position] += self.alpha * weight / total * next(scaled)
         return fused
 
@@ -129,18 +129,18 @@ def _check_weights(weights: Mapping[str, float]) -> None:
         raise ConfigurationError(f"fusion weights must be 0 or more, and one of them above 0, got {dict(weights)!r}")
 
 
-def _votes(name: str, inputs: Sequence[FusionInput], known: Collection[str]) -> list[float | None]:
-    """Return what a list says of each candidate, higher is better; None where it is silent."""
+def _values(name: str, inputs: Sequence[FusionInput], known: Collection[str]) -> list[float | None]:
+    """Return each candidate's value in a list, higher is better; None where it has none."""
     if name == FIRST_STAGE:
         scores = [item.candidate.score for item in inputs]
         if all(score is not None for score in scores):
             return scores
         return [-float(item.rank_before) for item in inputs]
-    votes = [item.candidate.signals.get(name) for item in inputs]
-    if inputs and name not in known and all(vote is None for vote in votes):
+    values = [item.candidate.signals.get(name) for item in inputs]
+    if inputs and name not in known and all(value is None for value in values):
         carried = sorted({signal for item in inputs for signal in item.candidate.signals})
         raise ConfigurationError(f"fusion asks for the signal {name!r}, and no candidate has it; they have {carried}")
-    return votes
+    return values
 
 
 def _ranks(values: Sequence[float], inputs: Sequence[FusionInput]) -> list[int]:

@@ -1,6 +1,6 @@
-"""The LlamaIndex door: a node postprocessor. Nodes in, the ones worth the context out, as copies."""
+"""LlamaIndex integration: a node postprocessor."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -8,120 +8,141 @@ from typing import Any
 
 from secondpass.errors import InputError, MissingExtra
 
-if find_spec("llama_index") is None or find_spec("llama_index.core") is None:
+if find_spec("llama_index") is None or find_spec("llama_index.core") is None:  # a namespace of several distributions
     raise MissingExtra("secondpass.llama_index", "llama-index-core", "llama-index")
 
 from llama_index.core.callbacks import CBEventType, EventPayload
 from llama_index.core.instrumentation.events.rerank import ReRankEndEvent, ReRankStartEvent
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
-from llama_index.core.schema import BaseNode, MetadataMode, NodeWithScore, QueryBundle
+from llama_index.core.schema import BaseNode, MetadataMode, NodeWithScore, QueryBundle, TextNode
 from llama_index_instrumentation import get_dispatcher
 from pydantic import ConfigDict
 
 from secondpass.candidates import Candidate
-from secondpass.doors import ENTRY, DoorSettings, metadata_entry
-from secondpass.models import DEFAULT_MODEL
+from secondpass.integration import ENTRY, IntegrationSettings, checked_items, metadata_entry, relevance_score
 from secondpass.ranking import Kept, Ranking
-from secondpass.scores import Call
 
-__all__ = ["CrossEncoderPostprocessor"]
+__all__ = ["SecondPassRerank"]
 
 _dispatcher = get_dispatcher(__name__)
 
 
 @dataclass(slots=True)
 class _Event:
-    """What an event's end will tell."""
+    """The nodes that an event's end reports."""
 
     nodes: list[NodeWithScore] = field(default_factory=list)
 
 
-class CrossEncoderPostprocessor(DoorSettings, BaseNodePostprocessor):
-    """Reads every node with the question, and keeps those that are worth the LLM's context.
+class SecondPassRerank(IntegrationSettings, BaseNodePostprocessor):
+    """Reranks nodes against the query, and keeps those that fit ``top_n`` and the context budget.
 
-    What comes back are copies; the nodes' ids, classes and metadata stay, ``score`` becomes the model's probability,
-    and a small record with the raw score and both ranks goes into ``metadata["secondpass"]``, kept out of the LLM's
-    prompt and of embeddings.
+    It returns copies with id, class and metadata. ``score`` is the probability of relevance, and
+    ``metadata["secondpass"]`` a record with the raw score and both ranks, excluded from prompts and embeddings. In a
+    degraded pass, which the record marks, nodes without a score keep the first stage's.
 
-    :param metadata_mode: What of a node the model reads: its text with the metadata meant for embeddings (``EMBED``,
-        the default, as its peers do), for the LLM, all, or none. The budget always counts what the LLM will read.
+    :param metadata_mode: The form of a node that the model reads: with the metadata for embeddings (``EMBED``), for the
+        LLM (``LLM``), ``ALL`` or ``NONE``. The budget always counts the form that the LLM reads.
+    :param keep_retrieval_score: Whether to write the first-stage score to ``metadata["retrieval_score"]``, excluded from
+        prompts and embeddings.
 
-    The other settings are those of ``DoorSettings``.
+    All other settings are those of ``IntegrationSettings``.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
     metadata_mode: MetadataMode = MetadataMode.EMBED
+    keep_retrieval_score: bool = False
 
     @classmethod
     def class_name(cls) -> str:
-        """Return the name that LlamaIndex writes into serialised settings."""
-        return "CrossEncoderPostprocessor"
+        """Return the name in LlamaIndex's serialised settings."""
+        return "SecondPassRerank"
 
-    def rank(self, nodes: Sequence[NodeWithScore], query: str | QueryBundle) -> Ranking:
-        """Return the whole ranking, each candidate with its node as payload.
+    def rank(self, nodes: Iterable[NodeWithScore], query: str | QueryBundle) -> Ranking:
+        """Return the ranking, each candidate with its node as payload.
 
-        :param nodes: What the first stage found, best first.
-        :param query: The question.
+        :param nodes: The first stage's nodes, best first.
+        :param query: The query.
+        :raises InputError: If an argument has the wrong type.
         """
         return self._rerank(_query_text(query), self._candidates(nodes))
 
-    async def arank(self, nodes: Sequence[NodeWithScore], query: str | QueryBundle) -> Ranking:
-        """Do what ``rank`` does, on threads of the postprocessor's own; a cancelled task cancels the scoring."""
-
-        def work(call: Call) -> Ranking:
-            return self._rerank(_query_text(query), self._candidates(nodes), call)
-
-        return await self._in_thread(work)
+    async def arank(self, nodes: Iterable[NodeWithScore], query: str | QueryBundle) -> Ranking:
+        """Return what ``rank`` returns, without blocking the event loop; cancelling the task cancels the scoring."""
+        return await self._arerank(_query_text(query), self._candidates(nodes))
 
     def to_dict(self, **kwargs: Any) -> dict[str, Any]:
-        """Return the settings as plain data for ``from_dict``.
+        """Return the given settings as plain data for ``from_dict``.
 
-        :raises ConfigurationError: If the postprocessor was made from live objects.
+        :raises ConfigurationError: If one of them is a live object.
         """
-        self.settings()
-        return super().to_dict(**kwargs)
+        return self.settings() | {"class_name": self.class_name()}
 
     def settings(self) -> dict[str, Any]:
-        """Return the settings that were given, as plain data.
+        """Return the given settings as plain data.
 
-        :raises ConfigurationError: If the postprocessor was made from live objects.
+        :raises ConfigurationError: If one of them is a live object.
         """
         return super().settings() | {"metadata_mode": self.metadata_mode.value}
 
     def _postprocess_nodes(
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
     ) -> list[NodeWithScore]:
-        query = _required(query_bundle)
-        with self._reported(nodes, query) as event:
-            event.nodes = _kept_nodes(self.rank(nodes, query))
+        query, nodes = _required(query_bundle), _checked(nodes)
+        with self._events(nodes, query) as event:
+            event.nodes = self._kept_nodes(self.rank(nodes, query))
         return event.nodes
 
     async def _apostprocess_nodes(
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
     ) -> list[NodeWithScore]:
-        query = _required(query_bundle)
-        with self._reported(nodes, query) as event:
-            event.nodes = _kept_nodes(await self.arank(nodes, query))
+        query, nodes = _required(query_bundle), _checked(nodes)
+        with self._events(nodes, query) as event:
+            event.nodes = self._kept_nodes(await self.arank(nodes, query))
         return event.nodes
 
-    def _candidates(self, nodes: Sequence[NodeWithScore]) -> list[Candidate]:
-        return [self._candidate(node) for node in nodes]
+    def _candidates(self, nodes: Iterable[NodeWithScore]) -> list[Candidate]:
+        return [self._candidate(node) for node in _checked(nodes)]
 
     def _candidate(self, scored: NodeWithScore) -> Candidate:
         node = _without_entry(scored.node)
+        source = node.metadata.get("source") or node.metadata.get("file_name")
         return Candidate(
             node.get_content(metadata_mode=self.metadata_mode),
             id=node.node_id,
             score=scored.score,
+            source=source if isinstance(source, str) else None,
+            metadata=node.metadata,
             prompt_text=node.get_content(metadata_mode=MetadataMode.LLM),
             payload=scored,
         )
 
+    def _kept_nodes(self, ranking: Ranking) -> list[NodeWithScore]:
+        return [self._kept_node(kept, ranking) for kept in ranking.kept]
+
+    def _kept_node(self, kept: Kept, ranking: Ranking) -> NodeWithScore:
+        scored = kept.candidate.payload
+        if not isinstance(scored, NodeWithScore):
+            raise InputError(f"the ranking's payloads must be NodeWithScores, got {type(scored).__name__}")
+        added: dict[str, Any] = {ENTRY: metadata_entry(kept, ranking)}
+        if self.keep_retrieval_score:
+            added["retrieval_score"] = scored.score
+        node: BaseNode = scored.node.model_copy(
+            update={
+                "metadata": scored.node.metadata | added,
+                "excluded_llm_metadata_keys": _with(scored.node.excluded_llm_metadata_keys, added),
+                "excluded_embed_metadata_keys": _with(scored.node.excluded_embed_metadata_keys, added),
+            }
+        )
+        if kept.text != kept.candidate.reading:
+            node = _cut(node, kept)
+        return scored.model_copy(update={"node": node, "score": relevance_score(kept)})
+
     @contextmanager
-    def _reported(self, nodes: list[NodeWithScore], query: QueryBundle) -> Iterator[_Event]:
-        """Tell both of LlamaIndex's event systems: always a start, and always an end, also when the work fails."""
-        name = self.reranker.scorer.spec.name if self.reranker else self.model or DEFAULT_MODEL
+    def _events(self, nodes: list[NodeWithScore], query: QueryBundle) -> Iterator[_Event]:
+        """Emit start and end in both of LlamaIndex's event systems; the end also when reranking fails."""
+        name = self.model_name
         top_n = self.top_n or len(nodes)
         start: dict[str, Any] = {
             EventPayload.NODES: list(nodes),
@@ -134,14 +155,14 @@ class CrossEncoderPostprocessor(DoorSettings, BaseNodePostprocessor):
         with self.callback_manager.event(CBEventType.RERANKING, payload=start) as older:
             try:
                 yield event
-                older.on_end(payload={EventPayload.NODES: event.nodes})  # an error is told by the manager itself
+                older.on_end(payload={EventPayload.NODES: event.nodes})  # after an error the manager emits the end
             finally:
                 _dispatcher.event(ReRankEndEvent(nodes=event.nodes))
 
 
 def _required(query: QueryBundle | None) -> QueryBundle:
     if query is None:
-        raise InputError("the question is missing: call postprocess_nodes(nodes, query_str=...) or give a query_bundle")
+        raise InputError("the query is missing: call postprocess_nodes(nodes, query_str=...) or give a query_bundle")
     return query
 
 
@@ -149,39 +170,23 @@ def _query_text(query: str | QueryBundle) -> str:
     return query.query_str if isinstance(query, QueryBundle) else query
 
 
-def _kept_nodes(ranking: Ranking) -> list[NodeWithScore]:
-    return [_kept_node(kept, ranking) for kept in ranking.kept]
-
-
-def _kept_node(kept: Kept, ranking: Ranking) -> NodeWithScore:
-    scored = kept.candidate.payload
-    if not isinstance(scored, NodeWithScore):
-        raise InputError(f"the ranking's payloads must be NodeWithScores, got {type(scored).__name__}")
-    node: BaseNode = scored.node.model_copy(
-        update={
-            "metadata": scored.node.metadata | {ENTRY: metadata_entry(kept, kept.rank, ranking)},
-            "excluded_llm_metadata_keys": _with_entry(scored.node.excluded_llm_metadata_keys),
-            "excluded_embed_metadata_keys": _with_entry(scored.node.excluded_embed_metadata_keys),
-        }
-    )
-    if kept.text != kept.candidate.reading:
-        node = _cut(node, kept)
-    return scored.model_copy(update={"node": node, "score": kept.probability})
+def _checked(nodes: Iterable[NodeWithScore]) -> list[NodeWithScore]:
+    return checked_items(nodes, NodeWithScore, "postprocess_nodes(nodes, query_str=...)")
 
 
 def _without_entry(node: BaseNode) -> BaseNode:
-    """Return the node as it was before an earlier pass: ``MetadataMode.ALL`` would show the model its own entry."""
+    """Return the node without the entry of an earlier pass, which ``MetadataMode.ALL`` would show the model."""
     if ENTRY not in node.metadata:
         return node
     return node.model_copy(update={"metadata": {name: node.metadata[name] for name in node.metadata if name != ENTRY}})
 
 
-def _with_entry(keys: list[str]) -> list[str]:
-    return keys if ENTRY in keys else [*keys, ENTRY]
+def _with(keys: list[str], added: Iterable[str]) -> list[str]:
+    return [*keys, *(key for key in added if key not in keys)]
 
 
 def _cut(node: BaseNode, kept: Kept) -> BaseNode:
-    """Shorten the copied node so that the LLM reads the kept text and no more."""
+    """Shorten the copied node to the kept text, with its character offsets."""
     content = node.get_content(metadata_mode=MetadataMode.NONE).strip()
     start = kept.candidate.reading.rfind(content)
     node.set_content(kept.text[start:] if start >= 0 else kept.text)
@@ -189,4 +194,6 @@ def _cut(node: BaseNode, kept: Kept) -> BaseNode:
         # the cut fell into the metadata, or the node's template writes something behind the text
         node.excluded_llm_metadata_keys = [*node.metadata]
         node.set_content(kept.text)
+    if isinstance(node, TextNode) and node.start_char_idx is not None:
+        node.end_char_idx = node.start_char_idx + len(node.get_content(metadata_mode=MetadataMode.NONE))
     return node

@@ -1,52 +1,76 @@
-"""The road: candidates in, scores, fusion, selection, ranking out."""
+"""The pipeline: candidates, scoring, fusion, selection, ranking."""
 
+import asyncio
+import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass, replace
-from typing import Literal
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
 
+from secondpass.call import Call, check_deadline
 from secondpass.candidates import Candidate, as_candidates, first_stage_ranks
 from secondpass.errors import ConfigurationError, InputError, ScoringError
 from secondpass.fusion import Fusion, FusionInput
-from secondpass.ranking import Cause, Degraded, Judged, Ranking
-from secondpass.scores import Call, Pair, Score, Scored, Stage, Unscored, UnscoredReason
-from secondpass.scoring.protocol import Scorer
+from secondpass.models import DEFAULT_MODEL
+from secondpass.ranking import Cause, Degraded, Ranked, Ranking
+from secondpass.scores import Pair, ScaleKind, Score, Scored, Stage, Unscored, UnscoredReason
+from secondpass.scoring.load import load_scorer
+from secondpass.scoring.scorer import Scorer
 from secondpass.selection.select import Selection, select
 
 Observer = Callable[[Ranking], None]
 OnError = Literal["degrade", "raise"]
 
+logger = logging.getLogger("secondpass")
+
 _EMPTY = Unscored(UnscoredReason.INVALID, "the text is empty")
-_OVER = {UnscoredReason.DEADLINE: Cause.DEADLINE, UnscoredReason.CANCELLED: Cause.CANCELLED}
+_CAUSES = {
+    UnscoredReason.DEADLINE: Cause.DEADLINE,
+    UnscoredReason.CANCELLED: Cause.CANCELLED,
+    UnscoredReason.FAILED: Cause.SCORER_FAILED,
+}
 
 
 @dataclass(frozen=True, slots=True)
 class _Scoring:
-    """One outcome for each candidate, what the scorer told, and what went wrong."""
+    """One outcome for each candidate, the scorer's result, and why it is incomplete.
+
+    :param outcomes: One for each candidate, in their order.
+    :param scored: The scorer's result; None without one.
+    :param stages: The stage ``score``.
+    :param degraded: Why candidates have no score; None if all valid ones have.
+    """
 
     outcomes: Sequence[Score | Unscored]
-    scored: Scored | None
-    stages: tuple[Stage, ...]
-    degraded: Degraded | None
+    scored: Scored | None = None
+    stages: tuple[Stage, ...] = ()
+    degraded: Degraded | None = None
 
 
 class Reranker:
-    """Reads candidates together with the question, reorders them, and keeps what is worth the reader's context.
+    """Scores candidates against the query, reorders them, and selects those that go into the LLM's context.
 
-    :param scorer: What scores a pair; ``load_scorer`` makes one.
-    :param selection: How the kept are chosen.
-    :param fusion: How the model's scores are combined with the first stage's; None orders by the model alone.
-    :param on_error: What a failure while scoring does: ``"degrade"`` gives the first stage's order, marked;
-        ``"raise"`` raises it. Mistakes in the configuration always raise.
-    :param deadline_ms: Milliseconds that a call may take; None for no limit. It is looked at between batches.
-    :param observers: Called with each finished ranking.
-    :raises ConfigurationError: If a setting is out of its range.
+    Safe to share between threads. A deep copy shares the scorer.
+
+    :param scorer: A bundled model's name, a hub id, a folder, or any ``Scorer``; ``load_scorer`` has more options.
+    :param selection: How candidates are selected.
+    :param fusion: How scores are combined with the first stage's; None orders by the scores alone.
+    :param on_error: What happens when scoring fails: ``"degrade"`` returns the first stage's order, marked and
+        logged; ``"raise"`` raises. Configuration errors always raise.
+    :param deadline_ms: Milliseconds until a call returns, with the scores that it has by then; None for no limit. The
+        loading of a model is not counted.
+    :param observers: Called with each ranking; an exception in one is logged and changes nothing.
+    :raises ConfigurationError: If a setting is invalid, or a named model can't be loaded.
     """
 
     def __init__(
         self,
-        scorer: Scorer,
+        scorer: str | Path | Scorer = DEFAULT_MODEL,
         *,
         selection: Selection | None = None,
         fusion: Fusion | None = None,
@@ -54,18 +78,27 @@ class Reranker:
         deadline_ms: float | None = None,
         observers: Sequence[Observer] = (),
     ) -> None:
-        if not hasattr(scorer, "score_pairs"):
-            raise ConfigurationError(f"scorer must be a Scorer, such as load_scorer(...) gives; got {scorer!r:.80}")
         if on_error not in ("degrade", "raise"):
             raise ConfigurationError(f"on_error must be 'degrade' or 'raise', got {on_error!r}")
-        if deadline_ms is not None and (math.isnan(deadline_ms) or deadline_ms < 0):
-            raise ConfigurationError(f"deadline_ms must be 0 or more, or None for no limit, got {deadline_ms!r}")
-        self.scorer = scorer
+        check_deadline(deadline_ms)
+        self.scorer = load_scorer(scorer) if isinstance(scorer, str | Path) else _checked(scorer)
         self.selection = selection or Selection()
         self.fusion = fusion
         self.on_error = on_error
         self.deadline_ms = deadline_ms
         self.observers = tuple(observers)
+        self._executor: ThreadPoolExecutor | None = None
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Reranker":
+        """Return a reranker with the same settings and the same scorer."""
+        return Reranker(
+            self.scorer,
+            selection=self.selection,
+            fusion=self.fusion,
+            on_error=self.on_error,
+            deadline_ms=self.deadline_ms,
+            observers=self.observers,
+        )
 
     def rerank(
         self,
@@ -77,21 +110,23 @@ class Reranker:
     ) -> Ranking:
         """Return every candidate, kept or dropped with a reason.
 
-        :param query: The question.
-        :param candidates: Texts or candidates, in the first stage's order where they carry no ranks.
-        :param selection: Takes the place of the reranker's own, for this call alone.
-        :param call: The caller's patience; by default one with the reranker's ``deadline_ms``, from now.
-        :raises InputError: If the query or a candidate isn't one.
+        :param query: The query.
+        :param candidates: Texts or candidates, in the first stage's order where they have no ranks.
+        :param selection: Replaces the reranker's selection for this call.
+        :param call: Deadline and cancellation; None creates one with the reranker's ``deadline_ms``.
+        :raises InputError: If the query or a candidate has the wrong type.
         :raises ScoringError: If scoring failed and ``on_error`` is ``"raise"``.
+        :raises ConfigurationError: If the selection has a minimum probability and the scorer's scale has none.
         """
         if not isinstance(query, str):
             raise InputError(f"the query must be a string, got {type(query).__name__}: {query!r:.80}")
         candidates = as_candidates(candidates)
-        call = call or Call(self.deadline_ms)
-        scoring = self._score(query, candidates, call)
-        judged, fuse_stage = self._judge(candidates, scoring)
+        scoring = self._score(query, candidates, call or Call(self.deadline_ms))
+        ranked, fuse_stage = self._rank(candidates, scoring)
+        selection = selection or self.selection
+        _check_threshold(selection, scoring.scored)
         started = time.perf_counter()
-        selected = select(judged, selection or self.selection)
+        selected = select(ranked, selection)
         stages = (*scoring.stages, *fuse_stage, Stage("select", time.perf_counter() - started, selected.facts))
         ranking = Ranking(
             query,
@@ -103,81 +138,126 @@ class Reranker:
             by=scoring.scored.by if scoring.scored else None,
             degraded=scoring.degraded,
         )
-        for observe in self.observers:
-            observe(ranking)
+        self._notify(ranking)
         return ranking
 
+    async def arerank(
+        self,
+        query: str,
+        candidates: Iterable[str | Candidate],
+        *,
+        selection: Selection | None = None,
+        call: Call | None = None,
+    ) -> Ranking:
+        """Return what ``rerank`` returns, from a thread of the reranker's own.
+
+        When the task is cancelled, the call is: scoring stops after the batch in progress.
+        """
+        if self._executor is None:
+            self._executor = ThreadPoolExecutor(thread_name_prefix="secondpass-rerank")
+        call = call or Call(self.deadline_ms)
+        work = partial(self.rerank, query, candidates, selection=selection, call=call)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._executor, copy_context().run, work)
+        except asyncio.CancelledError:
+            call.cancel()
+            raise
+
     def _score(self, query: str, candidates: Sequence[Candidate], call: Call) -> _Scoring:
-        """Score what there is to read; a failure leaves everything unscored, and says so."""
-        readable = [position for position, candidate in enumerate(candidates) if candidate.text.strip()]
+        """Score the candidates that have a text; after a failure all of them are unscored."""
+        valid = [position for position, candidate in enumerate(candidates) if candidate.text.strip()]
         outcomes: list[Score | Unscored] = [_EMPTY] * len(candidates)
-        for position in readable:
+        for position in valid:
             outcomes[position] = Unscored(UnscoredReason.FAILED)
-        if not readable:
-            return _Scoring(outcomes, None, (), None)
+        if not valid:
+            return _Scoring(outcomes)
         if not query.strip():
             return self._without_query(outcomes)
         started = time.perf_counter()
         try:
-            scored = _believable(
-                self.scorer.score_pairs([Pair(query, candidates[p].text) for p in readable], call=call)
-            )
-            _check_usable(scored, len(readable))
+            scored = _without_nan(self.scorer.score_pairs([Pair(query, candidates[p].text) for p in valid], call=call))
+            _check_complete(scored, len(valid))
         except ScoringError as error:
             if self.on_error == "raise":
                 raise
+            _log_degraded(Cause.SCORER_FAILED, f"{type(error).__name__} from {type(error.__cause__).__name__}")
             stage = Stage("score", time.perf_counter() - started, {"error": str(error)})
             return _Scoring(outcomes, None, (stage,), Degraded(Cause.SCORER_FAILED, str(error)))
-        for position, outcome in zip(readable, scored.outcomes, strict=True):
+        for position, outcome in zip(valid, scored.outcomes, strict=True):
             outcomes[position] = outcome
-        stages = scored.stages or (Stage("score", time.perf_counter() - started, {"pairs": len(readable)}),)
+        stages = scored.stages or (Stage("score", time.perf_counter() - started, {"pairs": len(valid)}),)
         return _Scoring(outcomes, scored, stages, _incomplete(scored.outcomes))
 
     def _without_query(self, outcomes: Sequence[Score | Unscored]) -> _Scoring:
-        why = "the query is empty, and must hold a question to read the candidates for"
+        detail = "the query must not be empty"
         if self.on_error == "raise":
-            raise InputError(why)
-        return _Scoring(outcomes, None, (), Degraded(Cause.EMPTY_QUERY, why))
+            raise InputError(detail)
+        _log_degraded(Cause.EMPTY_QUERY, detail)
+        return _Scoring(outcomes, degraded=Degraded(Cause.EMPTY_QUERY, detail))
 
-    def _judge(self, candidates: Sequence[Candidate], scoring: _Scoring) -> tuple[list[Judged], tuple[Stage, ...]]:
-        """Put candidates in order: by fused or raw value, ties by first-stage rank, the unscored after the scored."""
+    def _rank(self, candidates: Sequence[Candidate], scoring: _Scoring) -> tuple[list[Ranked], tuple[Stage, ...]]:
+        """Order candidates by fused or raw value, ties by first-stage rank; the unscored follow the scored."""
         ranks = first_stage_ranks(candidates)
         started = time.perf_counter()
         fused = self._fuse(candidates, scoring.outcomes, ranks)
         scale = scoring.scored.by.scale if scoring.scored else None
-        judged = [
-            Judged(
+        ranked = [
+            Ranked(
                 candidate,
+                index,
                 outcome,
                 scale.probability(outcome.value) if scale and isinstance(outcome, Score) else None,
-                fused.get(position),
-                ranks[position],
+                fused.get(index),
+                ranks[index],
             )
-            for position, (candidate, outcome) in enumerate(zip(candidates, scoring.outcomes, strict=True))
+            for index, (candidate, outcome) in enumerate(zip(candidates, scoring.outcomes, strict=True))
         ]
-        judged.sort(key=_best_first)
+        ranked.sort(key=_sort_key)
         if self.fusion is None:
-            return judged, ()
-        return judged, (Stage("fuse", time.perf_counter() - started, {"rule": repr(self.fusion)}),)
+            return ranked, ()
+        return ranked, (Stage("fuse", time.perf_counter() - started, {"rule": repr(self.fusion)}),)
 
     def _fuse(
         self, candidates: Sequence[Candidate], outcomes: Sequence[Score | Unscored], ranks: Sequence[int]
     ) -> dict[int, float]:
-        scored = {position: outcome for position, outcome in enumerate(outcomes) if isinstance(outcome, Score)}
-        if self.fusion is None or not scored:
+        scores = {position: outcome for position, outcome in enumerate(outcomes) if isinstance(outcome, Score)}
+        if self.fusion is None or not scores:
             return {}
-        known = {signal for candidate in candidates for signal in candidate.signals}
-        inputs = [FusionInput(candidates[p], outcome.value, ranks[p]) for p, outcome in scored.items()]
-        return dict(zip(scored, self.fusion.fuse(inputs, known), strict=True))
+        signals = {signal for candidate in candidates for signal in candidate.signals}
+        inputs = [FusionInput(candidates[p], outcome.value, ranks[p]) for p, outcome in scores.items()]
+        return dict(zip(scores, self.fusion.fuse(inputs, signals), strict=True))
+
+    def _notify(self, ranking: Ranking) -> None:
+        for observer in self.observers:
+            try:
+                observer(ranking)
+            except Exception:
+                logger.exception("an observer of the reranker failed; the ranking is returned unchanged")
 
 
-def _best_first(judged: Judged) -> tuple[bool, float, int]:
-    value = judged.fused if judged.fused is not None else judged.score
-    return value is None, -(value or 0.0), judged.rank_before
+def _checked(scorer: Scorer) -> Scorer:
+    if not isinstance(scorer, Scorer):
+        raise ConfigurationError(
+            f"scorer must be a model's name, a folder, or an object with spec and score_pairs, got {scorer!r:.80}"
+        )
+    return scorer
 
 
-def _believable(scored: Scored) -> Scored:
-    """Take no scorer's NaN or infinity for a score, whoever let it through."""
+def _check_threshold(selection: Selection, scored: Scored | None) -> None:
+    if selection.min_probability is not None and scored and scored.by.scale.kind is ScaleKind.UNKNOWN:
+        raise ConfigurationError(
+            f"min_probability needs scores on a known scale, and that of {scored.by.name} is unknown: use top_k or a "
+            "budget, or give the scorer a scale"
+        )
+
+
+def _sort_key(item: Ranked) -> tuple[bool, float, int]:
+    value = item.fused if item.fused is not None else item.score
+    return value is None, -(value or 0.0), item.rank_before
+
+
+def _without_nan(scored: Scored) -> Scored:
+    """Replace scores that are NaN or infinite by ``Unscored``."""
     outcomes = tuple(
         Unscored(UnscoredReason.INVALID, f"the scorer gave {outcome.value}")
         if isinstance(outcome, Score) and not math.isfinite(outcome.value)
@@ -187,8 +267,11 @@ def _believable(scored: Scored) -> Scored:
     return replace(scored, outcomes=outcomes)
 
 
-def _check_usable(scored: Scored, pairs: int) -> None:
-    """Refuse a scorer's answer that would lose candidates, or that holds no number at all."""
+def _check_complete(scored: Scored, pairs: int) -> None:
+    """Check that there is an outcome for each pair, and a finite score among them.
+
+    :raises ScoringError: Otherwise.
+    """
     if len(scored.outcomes) != pairs:
         raise ScoringError(f"{scored.by.name} was given {pairs} pairs and returned {len(scored.outcomes)} outcomes")
     if all(isinstance(item, Unscored) and item.reason is UnscoredReason.INVALID for item in scored.outcomes):
@@ -196,10 +279,16 @@ def _check_usable(scored: Scored, pairs: int) -> None:
 
 
 def _incomplete(outcomes: Sequence[Score | Unscored]) -> Degraded | None:
-    """Say why some candidates went without a score, if any did for want of time or for a failure."""
-    unscored = [outcome for outcome in outcomes if isinstance(outcome, Unscored)]
-    for reason, cause in [*_OVER.items(), (UnscoredReason.FAILED, Cause.SCORER_FAILED)]:
-        missing = sum(outcome.reason is reason for outcome in unscored)
+    """Return the mark of a ranking in which candidates have no score because of a deadline or a failure."""
+    for reason, cause in _CAUSES.items():
+        missing = sum(isinstance(outcome, Unscored) and outcome.reason is reason for outcome in outcomes)
         if missing:
-            return Degraded(cause, f"{missing} of {len(outcomes)} candidates without a score, in first-stage order")
+            detail = f"{missing} of {len(outcomes)} candidates without a score, in first-stage order"
+            _log_degraded(cause, detail)
+            return Degraded(cause, detail)
     return None
+
+
+def _log_degraded(cause: Cause, detail: str) -> None:
+    """Log a degraded pass; the detail never holds texts."""
+    logger.warning("reranking is degraded to the first stage's order: %s (%s)", cause, detail)

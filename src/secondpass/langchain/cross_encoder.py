@@ -1,31 +1,71 @@
-"""The core behind LangChain's own cross-encoder interface, for LangChain's existing ``CrossEncoderReranker``."""
+"""Adapters between secondpass scorers and LangChain's ``BaseCrossEncoder``, in both directions."""
+
+from collections.abc import Sequence
+from pathlib import Path
 
 from langchain_core.cross_encoders import BaseCrossEncoder
 
+from secondpass.call import Call
 from secondpass.errors import ScoringError
-from secondpass.scores import Pair, Score
-from secondpass.scoring.protocol import Scorer
-from secondpass.scoring.registry import load_scorer
+from secondpass.integration import SHARED_MODELS, LoadKey
+from secondpass.scores import Pair, Scale, ScaleKind, Score, Scored, Spec, Unscored
+from secondpass.scoring.load import EngineName
+from secondpass.scoring.scorer import BaseScorer, Scorer
 
 
 class CrossEncoderModel(BaseCrossEncoder):
-    """Scores pairs with a secondpass scorer.
+    """A secondpass scorer for LangChain's own ``CrossEncoderReranker``.
 
-    :param model: A folder or a hub id, or a scorer that is there already; a name is loaded on the first call.
+    :param model: A bundled model's name, a hub id, a folder, or a ``Scorer``; None takes ``small``. A name is loaded on
+        the first call, once a process.
+    :param engine: As in ``load_scorer``.
+    :param device: As in ``load_scorer``.
     """
 
-    def __init__(self, model: str | Scorer) -> None:
-        self._model = model
+    def __init__(
+        self, model: str | Path | Scorer | None = None, *, engine: EngineName = "auto", device: str = "auto"
+    ) -> None:
+        self._scorer = model if isinstance(model, Scorer) else None
+        self._key = None if isinstance(model, Scorer) else LoadKey(model or "small", engine=engine, device=device)
 
     def score(self, text_pairs: list[tuple[str, str]]) -> list[float]:
         """Return one raw score for each (query, text), higher is better.
 
-        :raises ScoringError: If a pair got no score; this interface has no way to mark it.
+        :raises ScoringError: If a pair has no score, which this interface can't express.
         """
-        if isinstance(self._model, str):
-            self._model = load_scorer(self._model)
-        outcomes = self._model.score_pairs([Pair(*pair) for pair in text_pairs]).outcomes
+        scorer = SHARED_MODELS.get(self._key) if self._key else self._scorer
+        if scorer is None:
+            raise ScoringError("CrossEncoderModel has no scorer")
+        outcomes = scorer.score_pairs([Pair(*pair) for pair in text_pairs]).outcomes
         values = [outcome.value for outcome in outcomes if isinstance(outcome, Score)]
         if len(values) < len(text_pairs):
             raise ScoringError(f"{len(text_pairs) - len(values)} of {len(text_pairs)} pairs got no score")
         return values
+
+
+class LangChainScorer(BaseScorer):
+    """A LangChain ``BaseCrossEncoder``, local or hosted, as a scorer.
+
+    What its numbers mean is not declared anywhere, so that their scale is unknown: they order, and have no probability.
+
+    :param model: The cross-encoder.
+    """
+
+    def __init__(self, model: BaseCrossEncoder) -> None:
+        self._model = model
+        name = str(getattr(model, "model_name", None) or type(model).__name__)
+        self.spec = Spec(name, Scale(ScaleKind.UNKNOWN), fingerprint=f"langchain|{name}", batch_invariant=False)
+
+    def score_pairs(self, pairs: Sequence[Pair], *, call: Call | None = None) -> Scored:
+        """Return one outcome for each pair; the deadline is checked before the call alone.
+
+        :raises ScoringError: If the cross-encoder failed, or returned another number of scores.
+        """
+        reason = call.stop_reason() if call else None
+        if reason:
+            return Scored(tuple(Unscored(reason) for _ in pairs), self.spec)
+        try:
+            values = self._model.score([tuple(pair) for pair in pairs])  # type: ignore[misc]
+        except (RuntimeError, OSError, ValueError) as error:  # hosted ones raise their client's errors
+            raise ScoringError(f"{self.spec.name} failed: {type(error).__name__}: {error!s:.300}") from error
+        return Scored(tuple(Score(float(value)) for value in values), self.spec)

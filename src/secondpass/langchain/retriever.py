@@ -1,4 +1,4 @@
-"""The two-stage retriever: many candidates from a vector store, the few that are worth the context out of it."""
+"""The LangChain two-stage retriever: candidates of a vector store with their scores, reranked."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -6,81 +6,105 @@ from typing import Any, Literal
 from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
 from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
-from langchain_core.vectorstores import VectorStore
-from pydantic import ConfigDict, Field
+from langchain_core.vectorstores import InMemoryVectorStore, VectorStore
+from pydantic import ConfigDict, Field, model_validator
 
-from secondpass.langchain.compressor import CrossEncoderCompressor, kept_documents
+from secondpass.errors import ConfigurationError
+from secondpass.langchain.rerank import SecondPassRerank
 
 ScoresAre = Literal["auto", "similarity", "distance"]
 
 
 class TwoStageRetriever(BaseRetriever):
-    """Fetches candidates with their first-stage scores, and hands them to a compressor.
+    """Retrieves candidates with their first-stage scores from a vector store, and reranks them.
 
-    The scores are kept: they stand in each document's ``metadata["secondpass"]["first_stage_score"]``, higher is
-    better, and a fusion can use them.
+    First-stage scores are in ``metadata["secondpass"]["first_stage_score"]``, higher is better; a fusion can use them.
 
     :param vectorstore: Any LangChain vector store.
-    :param compressor: The second pass.
-    :param k: How many documents to give back; None leaves it to the compressor's own settings.
-    :param fetch_k: How many candidates to fetch.
-    :param search_kwargs: What else the store's search takes, such as ``{"filter": {...}}``.
-    :param scores_are: What the store's numbers are; ``"auto"`` knows Chroma's metrics, and sees from the order of
-        other stores' results, which come best first, whether their numbers fall (similarities) or rise (distances).
+    :param compressor: The second pass; by default the bundled model and the best 5.
+    :param k: The most documents to return; None leaves it to the compressor.
+    :param fetch_k: How many candidates to retrieve.
+    :param search_kwargs: Further arguments of the store's search, such as ``{"filter": {...}}``.
+    :param scores_are: Whether the store's numbers are similarities or distances. ``"auto"`` asks the store: Chroma's
+        metric, or its relevance function. Where that tells nothing, the scores count as unknown, and ranks are used.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
     vectorstore: VectorStore
-    compressor: CrossEncoderCompressor
+    compressor: SecondPassRerank = Field(default_factory=SecondPassRerank)
     k: int | None = Field(default=None, ge=1)
     fetch_k: int = Field(default=100, ge=1)
     search_kwargs: dict[str, Any] = Field(default_factory=dict)
     scores_are: ScoresAre = "auto"
+
+    @model_validator(mode="after")
+    def _check(self) -> "TwoStageRetriever":
+        if "k" in self.search_kwargs:
+            raise ConfigurationError("search_kwargs must not have k: fetch_k is how many candidates to retrieve")
+        return self
 
     def _get_relevant_documents(
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun, k: int | None = None
     ) -> list[Document]:
         k = self.k if k is None else k
         try:
-            found = self.vectorstore.similarity_search_with_score(query, k=self._fetch(k), **self.search_kwargs)
-        except NotImplementedError:  # not every store can give scores; ranks do then
-            found = _without_scores(self.vectorstore.similarity_search(query, k=self._fetch(k), **self.search_kwargs))
-        documents, scores = self._split(found)
+            hits = self.vectorstore.similarity_search_with_score(query, k=self._fetch(k), **self.search_kwargs)
+        except NotImplementedError:  # not every store returns scores
+            hits = _without_scores(self.vectorstore.similarity_search(query, k=self._fetch(k), **self.search_kwargs))
+        documents, scores = self._split(hits)
         ranking = self.compressor.rank(documents, query, scores=scores, top_n=k, callbacks=run_manager.get_child())
-        return kept_documents(ranking)
+        return self.compressor.documents(ranking)
 
     async def _aget_relevant_documents(
         self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, k: int | None = None
     ) -> list[Document]:
         k = self.k if k is None else k
         try:
-            found = await self.vectorstore.asimilarity_search_with_score(query, k=self._fetch(k), **self.search_kwargs)
+            hits = await self.vectorstore.asimilarity_search_with_score(query, k=self._fetch(k), **self.search_kwargs)
         except NotImplementedError:
-            found = _without_scores(
+            hits = _without_scores(
                 await self.vectorstore.asimilarity_search(query, k=self._fetch(k), **self.search_kwargs)
             )
-        documents, scores = self._split(found)
+        documents, scores = self._split(hits)
         ranking = await self.compressor.arank(
             documents, query, scores=scores, top_n=k, callbacks=run_manager.get_child()
         )
-        return kept_documents(ranking)
+        return self.compressor.documents(ranking)
 
-    def _split(self, found: Sequence[tuple[Document, float | None]]) -> tuple[list[Document], list[float | None]]:
-        return [document for document, _ in found], self._first_stage_scores([number for _, number in found])
+    def _split(self, hits: Sequence[tuple[Document, float | None]]) -> tuple[list[Document], list[float | None]]:
+        return [document for document, _ in hits], self._first_stage_scores([number for _, number in hits])
 
     def _fetch(self, k: int | None) -> int:
         return max(self.fetch_k, k or 0)
 
     def _first_stage_scores(self, numbers: Sequence[float | None]) -> list[float | None]:
+        """Return the store's numbers as scores, higher is better; None for all where their direction is unknown."""
         metric = chroma_metric(self.vectorstore) if self.scores_are == "auto" else None
         if metric:
             return [None if number is None else chroma_similarity(number, metric) for number in numbers]
-        known = [number for number in numbers if number is not None]
-        rising = bool(known) and known[0] < known[-1]
-        if self.scores_are == "distance" or (self.scores_are == "auto" and rising):
+        direction = score_direction(self.vectorstore) if self.scores_are == "auto" else self.scores_are
+        if direction == "distance":
             return [None if number is None else -float(number) for number in numbers]
-        return list(numbers)
+        return list(numbers) if direction == "similarity" else [None] * len(numbers)
+
+
+def score_direction(store: VectorStore) -> Literal["similarity", "distance"] | None:
+    """Return what the numbers of a store's ``similarity_search_with_score`` are, or None if the store doesn't say.
+
+    LangChain's stores have a function from these numbers to relevance: where it falls, they are distances. FAISS with
+    inner products returns similarities although its function falls.
+    """
+    if isinstance(store, InMemoryVectorStore):
+        return "similarity"  # it has no relevance function, and returns the cosine
+    if str(getattr(store, "distance_strategy", "")).endswith("MAX_INNER_PRODUCT") and hasattr(store, "index_to_docstore_id"):
+        return "similarity"
+    try:
+        relevance = store._select_relevance_score_fn()
+        low, high = relevance(0.25), relevance(0.75)
+    except (NotImplementedError, ValueError, TypeError, AttributeError):  # the store has none, or an unknown metric
+        return None
+    return None if low == high else "distance" if low > high else "similarity"
 
 
 def chroma_metric(store: VectorStore) -> str | None:
@@ -93,10 +117,10 @@ def chroma_metric(store: VectorStore) -> str | None:
 
 
 def chroma_similarity(distance: float, metric: str) -> float:
-    """Turn one of Chroma's distances into a similarity, higher is better.
+    """Convert one of Chroma's distances to a similarity, higher is better.
 
-    ``cosine`` distance is ``1 - cos``, and ``ip`` distance ``1 - dot``, so both come back by ``1 - distance``. ``l2``
-    is the squared Euclidean distance, which has no upper end: ``1 / (1 + distance)`` is 0..1, in the same order.
+    ``cosine`` distance is ``1 - cos``, and ``ip`` distance ``1 - dot``, so ``1 - distance`` restores both. ``l2``
+    is the squared Euclidean distance, which is unbounded: ``1 / (1 + distance)`` is within 0 and 1, in the same order.
     """
     return 1.0 / (1.0 + float(distance)) if metric == "l2" else 1.0 - float(distance)
 

@@ -1,4 +1,4 @@
-"""Which pairs go through the model together: similar lengths, under a ceiling of tokens, longest first."""
+"""Batch planning: pairs of similar length, limited by padded tokens, longest first."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class BatchLimits:
-    """The ceilings of a batch.
+    """The limits of a batch.
 
-    :param max_tokens: Padded tokens, rows times the longest row; a single longer pair still makes a batch.
+    :param max_tokens: Padded tokens, rows times the longest row; a single longer pair is still a batch.
     :param max_rows: Pairs; None for no limit.
     :param length_step: Lengths are rounded up to a multiple of this, for devices that compile for each shape.
     """
@@ -18,7 +18,7 @@ class BatchLimits:
     length_step: int = 1
 
     def padded(self, length: int) -> int:
-        """Return the length that a row of this many tokens takes."""
+        """Return the padded length of a row of this many tokens."""
         return -(-length // self.length_step) * self.length_step
 
 
@@ -26,7 +26,7 @@ def plan_batches(lengths: Sequence[int], limits: BatchLimits, block: int | None 
     """Yield batches of positions, each position once.
 
     :param lengths: The tokens of each pair.
-    :param limits: The ceilings.
+    :param limits: The limits.
     :param block: With a block size, pairs are taken in blocks in their own order and sorted only inside each, so that
         a pass that is cut short has done the first pairs first. Without one, the longest of all come first, so
         that a batch too large for the memory is the first one.

@@ -1,27 +1,32 @@
-"""The cross-encoder: tokenise, batch by tokens, run the engine, restore the order."""
+"""The cross-encoder scorer: tokenise, batch by tokens, run the engine, restore the order."""
 
 import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any, NoReturn, Self
 
-from secondpass.scores import Call, Pair, Score, Scored, Spec, Stage, Unscored, UnscoredReason
-from secondpass.scoring.engine import Encoded, Engine
-from secondpass.scoring.protocol import BaseScorer
-from secondpass.scoring.worker import Job, Pass, Worker
+from secondpass.call import Call
+from secondpass.errors import ConfigurationError
+from secondpass.scores import Pair, Score, Scored, Spec, Stage, Unscored, UnscoredReason
+from secondpass.scoring.engines.base import Encoded, Engine
+from secondpass.scoring.scorer import BaseScorer
+from secondpass.scoring.worker import Job, Worker
 from secondpass.text import well_formed
 
-HEAD_CHARACTERS = 100_000
-"""What is tokenised of a very long text: far more than a model reads; the rest is only counted, by extrapolation."""
-QUERY_HEAD_CHARACTERS = 10_000
-"""The same for a question, which is tokenised with every candidate."""
+MAX_TEXT_CHARACTERS = 100_000
+"""How much of a text is tokenised, far more than a model reads; the tokens of the rest are extrapolated."""
+MAX_QUERY_CHARACTERS = 10_000
+"""The same for a query, which is tokenised with every candidate."""
 
 
 class CrossEncoder(BaseScorer):
-    """A model that reads question and text together. Safe to share between threads.
+    """Scores pairs with a model that reads query and text together. Safe to share between threads.
 
-    :param engine: What runs the model.
-    :param worker: The thread that it runs on; by default one of its own.
+    Copies, shallow and deep, are the scorer itself.
+
+    :param engine: Runs the model.
+    :param worker: The thread on which the engine runs; None creates one.
     """
 
     def __init__(self, engine: Engine, worker: Worker | None = None) -> None:
@@ -29,61 +34,92 @@ class CrossEncoder(BaseScorer):
         self._worker = worker or Worker(engine.facts.placement.device)
 
     def __repr__(self) -> str:
-        """Say which model runs where."""
+        """Return model, engine, device and dtype."""
         facts = self._engine.facts
         return f"CrossEncoder({facts.spec.name!r}, {facts.engine}, {facts.placement.device}, {facts.placement.dtype})"
 
+    def __copy__(self) -> Self:
+        """Share the scorer."""
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Share the scorer: frameworks copy their components, and a model is large."""
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled.
+
+        :raises ConfigurationError: Always.
+        """
+        raise ConfigurationError("a loaded model can't be pickled: pickle its name, and call load_scorer in the process")
+
     @property
     def spec(self) -> Spec:
-        """What is known of the model."""
+        """The specification of model and engine."""
         return self._engine.facts.spec
 
     def score_pairs(self, pairs: Sequence[Pair], *, call: Call | None = None) -> Scored:
         """Return one outcome for each pair, in their order.
 
-        :raises ScoringError: If the engine broke down.
-        :raises ModelError: If the model's output can't be read.
+        At the call's deadline it returns what is scored by then, also while the engine is still busy, with this call
+        or with another.
+
+        :raises ScoringError: If the engine failed.
+        :raises ModelError: If the model's output has the wrong shape.
         """
         call = call or Call()
         started = time.perf_counter()
         encoded = self._encode(pairs)
         tokenised = time.perf_counter()
-        future = self._worker.submit(Job(self._engine, encoded, call))
-        try:
-            done = future.result()
-        finally:
-            if not future.done():  # the caller was interrupted: nobody waits for the rest
-                call.cancel()
-        outcomes = tuple(self._outcome(row, item) for row, item in zip(done.rows, encoded, strict=True))
-        facts = self._facts(encoded, done) | {"tokenise_seconds": round(tokenised - started, 6)}
+        job = Job(self._engine, encoded, call)
+        stopped = self._run(job)
+        outcomes = tuple(self._outcome(row, item, stopped) for row, item in zip(job.rows, encoded, strict=True))
+        facts = self._facts(job) | {"tokenise_seconds": round(tokenised - started, 6)}
         return Scored(outcomes, self.spec, (Stage("score", time.perf_counter() - started, facts),))
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """Count each text's tokens as the model makes them, special tokens left out."""
+        """Return the number of tokens of each text, without special tokens."""
         return self._engine.count_tokens([well_formed(text) for text in texts])
 
     def warmup(self) -> None:
-        """Run the model once, so that the first question doesn't wait for it."""
+        """Run the model once, so that the first query doesn't pay for its initialisation."""
         self.score_pairs([Pair("warm", "up")])
 
     def release(self) -> None:
-        """Give the model's memory back once the work in hand is done; the next call loads it again."""
+        """Free the model's memory after the jobs in the queue; the next call loads it again."""
         self._worker.run(self._engine.release).result()
 
-    def _encode(self, pairs: Sequence[Pair]) -> list[Encoded]:
-        heads = [Pair(_head(pair.query, QUERY_HEAD_CHARACTERS), _head(pair.text, HEAD_CHARACTERS)) for pair in pairs]
-        encoded = self._engine.encode(heads)
-        return [_with_unread(*both) for both in zip(encoded, heads, pairs, strict=True)]
+    def _run(self, job: Job) -> UnscoredReason | None:
+        """Run the job and return why it stopped early, if it did."""
+        future = self._worker.submit(job)
+        try:
+            future.result(timeout=job.call.remaining)
+        except TimeoutError:
+            if not future.done():  # a library's TimeoutError would be the job's own failure
+                future.cancel()
+                return UnscoredReason.DEADLINE
+            raise
+        except BaseException:
+            job.call.cancel()  # the caller was interrupted: stop after the batch in progress
+            raise
+        return job.stopped
 
-    def _outcome(self, row: list[float] | UnscoredReason, encoded: Encoded) -> Score | Unscored:
-        if isinstance(row, UnscoredReason):
-            return Unscored(row)
+    def _encode(self, pairs: Sequence[Pair]) -> list[Encoded]:
+        heads = [
+            Pair(_head(pair.query, MAX_QUERY_CHARACTERS), _head(pair.text, MAX_TEXT_CHARACTERS)) for pair in pairs
+        ]
+        encoded = self._engine.encode(heads)
+        return [_with_extrapolated(*item) for item in zip(encoded, heads, pairs, strict=True)]
+
+    def _outcome(self, row: list[float] | None, encoded: Encoded, stopped: UnscoredReason | None) -> Score | Unscored:
+        if row is None:
+            return Unscored(stopped or UnscoredReason.FAILED)
         value = self._engine.facts.head.value(row)
         if not math.isfinite(value):
             return Unscored(UnscoredReason.INVALID, f"the model gave {value}")
         return Score(value, truncated=encoded.truncated)
 
-    def _facts(self, encoded: Sequence[Encoded], done: Pass) -> dict[str, object]:
+    def _facts(self, job: Job) -> dict[str, object]:
         facts = self._engine.facts
         return {
             "model": facts.spec.name,
@@ -92,14 +128,14 @@ class CrossEncoder(BaseScorer):
             "dtype": facts.placement.dtype,
             "placement": facts.placement.reason,
             "batch_invariant": facts.spec.batch_invariant,
-            "pairs": len(encoded),
-            "batches": done.batches,
-            "halved": done.halved,
-            "tokens": sum(item.length for item in encoded),
-            "padded_tokens": done.padded,
-            "truncated_pairs": sum(item.truncated > 0 for item in encoded),
-            "queue_seconds": round(done.waited, 6),
-            "forward_seconds": round(done.seconds, 6),
+            "pairs": len(job.encoded),
+            "batches": job.batches,
+            "halved": job.halved,
+            "tokens": sum(item.length for item in job.encoded),
+            "padded_tokens": job.padded,
+            "truncated_pairs": sum(item.truncated > 0 for item in job.encoded),
+            "queue_seconds": round(job.waited, 6),
+            "forward_seconds": round(job.seconds, 6),
         }
 
 
@@ -107,10 +143,10 @@ def _head(text: str, characters: int) -> str:
     return well_formed(text[:characters])
 
 
-def _with_unread(encoded: Encoded, head: Pair, pair: Pair) -> Encoded:
-    """Add the tokens of what was cut off before tokenising, taken to be as dense as what was not."""
-    read, whole = (len(both.query) + len(both.text) for both in (head, pair))
-    if read == whole:
+def _with_extrapolated(encoded: Encoded, head: Pair, pair: Pair) -> Encoded:
+    """Add the estimated tokens of the characters that were not tokenised, from the density of the others."""
+    read, total = (len(item.query) + len(item.text) for item in (head, pair))
+    if read == total:
         return encoded
     density = (encoded.length + encoded.truncated) / read
-    return replace(encoded, truncated=encoded.truncated + round(density * (whole - read)))
+    return replace(encoded, truncated=encoded.truncated + round(density * (total - read)))

@@ -1,4 +1,4 @@
-"""From a model's raw outputs to one value: what each label means, and what the model says of it."""
+"""The output head: converts a model's raw outputs to one value, and reads labels and limits from its configuration."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -14,11 +14,11 @@ _SQUASHED = {"sigmoid": ScaleKind.PROBABILITY, "softmax": ScaleKind.PROBABILITY}
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """How a row of raw outputs is read.
+    """Converts a row of raw outputs to one value.
 
-    :param labels: How many outputs the model has for each pair.
+    :param labels: The number of outputs of each pair.
     :param positive: The column that means "relevant".
-    :param scale: What the value means.
+    :param scale: The value's scale.
     """
 
     labels: int
@@ -42,13 +42,13 @@ class Head:
 
 
 def read_head(config: Mapping[str, Any], labels: int, squashed_by: str = "", label: int | None = None) -> Head:
-    """Find out how to read a model from its ``config.json``.
+    """Return the head that a model's ``config.json`` describes.
 
     :param config: The configuration, possibly empty.
-    :param labels: How many outputs the model has for each pair.
+    :param labels: The number of outputs of each pair.
     :param squashed_by: ``"sigmoid"`` or ``"softmax"`` where the model itself ends in one.
-    :param label: The positive column, where the user says which it is.
-    :raises ModelError: If several labels leave open which one means "relevant".
+    :param label: The positive column, where the user names it.
+    :raises ModelError: If none of several labels is known to mean "relevant".
     """
     declared = squashed_by or _declared_activation(config) or "nothing declared"
     scale = Scale(_SQUASHED.get(squashed_by, ScaleKind.LOGIT), declared=declared)
@@ -56,9 +56,9 @@ def read_head(config: Mapping[str, Any], labels: int, squashed_by: str = "", lab
 
 
 def read_max_length(requested: int | None, config: Mapping[str, Any], tokenizer_config: Mapping[str, Any]) -> int:
-    """Return the longest pair that the model reads, in tokens: what was asked for, else the smallest declared limit.
+    """Return the longest pair that the model reads, in tokens: the request, else the smallest declared limit.
 
-    :raises ModelError: If more was asked for than the model has positions, or less than a pair needs.
+    :raises ModelError: If the request exceeds the model's positions, or is below 8.
     """
     declared = [
         int(limit)
@@ -74,7 +74,7 @@ def read_max_length(requested: int | None, config: Mapping[str, Any], tokenizer_
 
 
 def _positions(config: Mapping[str, Any]) -> int | None:
-    """Return how many tokens the model has positions for; RoBERTa's family counts its padding index as well."""
+    """Return the number of positions; RoBERTa and its descendants count their padding index as well."""
     positions = config.get("max_position_embeddings")
     if not isinstance(positions, int) or positions <= 0:
         return None

@@ -1,4 +1,4 @@
-"""A model's files: bundled, in a folder, or on the Hugging Face hub. The one module that knows the hub."""
+"""A model's files: bundled, in a folder, or on the Hugging Face hub. No other module knows the hub."""
 
 import hashlib
 import json
@@ -26,7 +26,7 @@ class ModelFolder:
     revision: str | None = None
 
     def name(self, given: str) -> str:
-        """Return what reports call the model: a hub's id as it was given, of a folder the last part alone."""
+        """Return the model's name for reports: the hub id as given, of a folder the last part of its path."""
         return given if self.revision else self.path.resolve().name
 
     @property
@@ -59,10 +59,10 @@ class ModelFolder:
 
 @dataclass(frozen=True, slots=True)
 class HubAccess:
-    """How the hub may be used.
+    """Settings of the Hugging Face hub.
 
     :param revision: A branch, a tag or a commit; None takes the default branch.
-    :param local_files_only: Take what the cache has, and never ask the hub.
+    :param local_files_only: Take files from the cache, and never connect to the hub.
     :param cache_folder: The hub's cache; None takes the hub library's own.
     """
 
@@ -95,7 +95,7 @@ def find_model(model: str | Path, engine: str, hub: HubAccess) -> ModelFolder:
 
 
 def describe_contents(folder: ModelFolder) -> str:
-    """Say what weights a folder has, for an error."""
+    """Describe the weights in a folder, for an error message."""
     pickles = sorted(
         path.name for pattern in ("*.bin", "*.pt", "*.pth", "*.ckpt") for path in folder.path.glob(pattern)
     )

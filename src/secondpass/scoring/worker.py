@@ -1,106 +1,114 @@
-"""One thread for a device: every forward pass of the engines on it runs there, one batch at a time."""
+"""The worker: one thread per device on which all forward passes run, one batch at a time."""
 
 import math
 import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
+from secondpass.call import Call
 from secondpass.errors import ConfigurationError, OutOfMemory
-from secondpass.scores import Call, UnscoredReason
+from secondpass.scores import UnscoredReason
 from secondpass.scoring.batching import plan_batches
-from secondpass.scoring.engine import Encoded, Engine
+from secondpass.scoring.engines.base import Encoded, Engine
 
 T = TypeVar("T")
 
-DEADLINE_BLOCK = 32  # pairs: with a deadline, the first stage's best are scored first, in blocks of so many
+DEADLINE_BLOCK = 32
+"""Pairs in a block. With a deadline, blocks are scored in first-stage order, so that the best of them are scored."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Job:
-    """Pairs to be scored by one engine, for one caller."""
+    """Tokenised pairs to be scored by one engine for one call, and their results so far.
+
+    The worker fills the results batch by batch; the caller may read them at any time.
+
+    :param engine: The engine.
+    :param encoded: The tokenised pairs.
+    :param call: Deadline and cancellation, checked between batches.
+    :param rows: The raw outputs of each pair, None while there are none, in the order of the pairs.
+    :param stopped: Why the worker stopped before the last pair; None otherwise.
+    :param waited: Seconds in the queue.
+    :param seconds: Seconds of forward passes.
+    :param batches: Forward passes that succeeded.
+    :param padded: Tokens in these batches, padding included.
+    :param halved: Batches that were halved because they did not fit into memory.
+    """
 
     engine: Engine
     encoded: Sequence[Encoded]
     call: Call
-
-
-@dataclass(slots=True)
-class Pass:
-    """What became of a job.
-
-    :param rows: The raw outputs of each pair, or why there are none, in the order of the pairs.
-    :param waited: Seconds in the queue.
-    :param seconds: Seconds of work.
-    :param batches: Forward passes that succeeded.
-    :param padded: Tokens that went through the model, padding included.
-    :param halved: Batches that had to be halved for want of memory.
-    """
-
-    rows: list[list[float] | UnscoredReason]
+    rows: list[list[float] | None] = field(init=False)
+    stopped: UnscoredReason | None = None
     waited: float = 0.0
     seconds: float = 0.0
     batches: int = 0
     padded: int = 0
     halved: int = 0
 
+    def __post_init__(self) -> None:
+        """Start without results."""
+        self.rows = [None] * len(self.encoded)
+
 
 class Worker:
-    """Runs jobs one after the other on a thread of its own.
+    """Runs jobs one after the other on its own thread.
 
-    :param name: What the thread is called.
+    :param name: The thread's name.
     """
 
     def __init__(self, name: str) -> None:
         self._executor = ThreadPoolExecutor(1, thread_name_prefix=f"secondpass-{name}")
         self._process = os.getpid()
 
-    def submit(self, job: Job) -> "Future[Pass]":
-        """Queue a job; its deadline and its cancellation are looked at between batches."""
+    def submit(self, job: Job) -> "Future[None]":
+        """Queue a job.
+
+        :raises ConfigurationError: As ``run``.
+        """
         return self.run(_work, job, time.perf_counter())
 
     def run(self, function: "Callable[..., T]", *arguments: object) -> "Future[T]":
-        """Queue anything else that must happen on the device's own thread.
+        """Queue a function that must run on the device's thread.
 
-        :raises ConfigurationError: In a process forked after the worker was made: its thread isn't there.
+        :raises ConfigurationError: In a process that was forked after the worker was created: threads aren't copied.
         """
         if os.getpid() != self._process:
             raise ConfigurationError(
-                "a scorer can't be used in a process that was forked after it was loaded; load it in the child"
+                "a scorer can't be used in a process that was forked after it was loaded: load it in the child process"
             )
         return self._executor.submit(function, *arguments)
 
 
-def _work(job: Job, queued_at: float) -> Pass:
+def _work(job: Job, queued_at: float) -> None:
     started = time.perf_counter()
-    done = Pass([UnscoredReason.FAILED] * len(job.encoded), waited=started - queued_at)
+    job.waited = started - queued_at
     lengths = [encoded.length for encoded in job.encoded]
     block = None if job.call.deadline is None else DEADLINE_BLOCK
     for batch in plan_batches(lengths, job.engine.facts.placement.limits, block):
-        over = job.call.over()
-        if over:
-            done.rows = [over if row is UnscoredReason.FAILED else row for row in done.rows]
+        job.stopped = job.call.stop_reason()
+        if job.stopped:
             break
-        _forward(job, batch, done)
-    done.seconds = time.perf_counter() - started
-    return done
+        _forward(job, batch)
+    job.seconds = time.perf_counter() - started
 
 
-def _forward(job: Job, batch: list[int], done: Pass) -> None:
-    """Run one batch; one that is too large for the memory is halved, down to a single pair."""
+def _forward(job: Job, batch: list[int]) -> None:
+    """Run one batch; one that does not fit into memory is halved, down to a single pair."""
     try:
         rows = job.engine.forward([job.encoded[position] for position in batch])
     except OutOfMemory:
         if len(batch) == 1:
             raise
-        done.halved += 1
+        job.halved += 1
         middle = math.ceil(len(batch) / 2)
-        _forward(job, batch[:middle], done)
-        _forward(job, batch[middle:], done)
+        _forward(job, batch[:middle])
+        _forward(job, batch[middle:])
         return
     for position, row in zip(batch, rows, strict=True):
-        done.rows[position] = row
-    done.batches += 1
-    done.padded += len(batch) * job.engine.facts.placement.limits.padded(job.encoded[batch[0]].length)
+        job.rows[position] = row
+    job.batches += 1
+    job.padded += len(batch) * job.engine.facts.placement.limits.padded(job.encoded[batch[0]].length)

@@ -1,6 +1,7 @@
-"""The ONNX Runtime engine: a folder with ``model.onnx`` and ``tokenizer.json``, and nothing of torch."""
+"""The ONNX Runtime engine: a folder with ``model.onnx`` and ``tokenizer.json``, without torch."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,32 +12,36 @@ from tokenizers import Tokenizer
 
 from secondpass.errors import DeviceError, ModelError, OutOfMemory
 from secondpass.scores import Pair, Spec
-from secondpass.scoring.devices import Gpu, Hardware, place, probe
-from secondpass.scoring.engine import Encoded, EngineFacts, EngineSettings, scoring_errors
-from secondpass.scoring.engines.graph import GraphFacts, read_graph
+from secondpass.scoring.engines.base import Encoded, EngineFacts, EngineSettings, scoring_errors
+from secondpass.scoring.engines.onnx_graph import GraphFacts, read_graph
+from secondpass.scoring.hardware import Hardware, Placement, Request, cpu_count, cpu_threads, nvidia_gpus, place
 from secondpass.scoring.heads import read_head, read_max_length
 from secondpass.scoring.model_files import ModelFolder, describe_contents, weights_hash
 
 _ORT_ERRORS: tuple[type[Exception], ...] = tuple(
     error for error in vars(ort_errors).values() if isinstance(error, type) and issubclass(error, Exception)
 )
-_FOREIGN: tuple[type[Exception], ...] = (*_ORT_ERRORS, RuntimeError, ValueError, TypeError, MemoryError)
+_FOREIGN: tuple[type[Exception], ...] = (*_ORT_ERRORS, RuntimeError, MemoryError)
 _OUT_OF_MEMORY: tuple[type[Exception], ...] = (*_ORT_ERRORS, MemoryError)
+_CUDA = "CUDAExecutionProvider"
 _DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(double)": "float64"}
 
 
-def hardware() -> Hardware:
-    """Return what this build of ONNX Runtime can use."""
-    gpus = (Gpu(0),) if "CUDAExecutionProvider" in ort.get_available_providers() else ()
-    return Hardware(probe().cpus, gpus)
+def hardware(device: str = "auto") -> Hardware:
+    """Return the devices that this build of ONNX Runtime can use.
+
+    :param device: The requested device; for ``"cpu"`` GPUs are not looked for.
+    """
+    with_cuda = device != "cpu" and _CUDA in ort.get_available_providers()
+    return Hardware(cpu_count(), nvidia_gpus() if with_cuda else ())
 
 
 class OnnxEngine:
     """Runs a cross-encoder with ONNX Runtime.
 
-    :param settings: What to open, and how.
+    :param settings: The model's folder, and the requested placement.
     :raises ModelError: If the folder has no usable model.
-    :raises DeviceError: If the device or the dtype isn't there.
+    :raises DeviceError: If the device or the dtype is not available.
     """
 
     def __init__(self, settings: EngineSettings) -> None:
@@ -48,17 +53,21 @@ class OnnxEngine:
             )
         self._folder = folder
         self._graph = folder.graph
-        self._hardware = hardware()
-        self._placement = place(settings.request, self._hardware)
+        request = settings.request
+        self._threads = cpu_threads(request.threads)
+        graph_dtype = replace(request, dtype="auto")  # an ONNX graph computes in its own dtype
+        self._placement = place(graph_dtype, hardware(request.device))
         self._session: ort.InferenceSession | None = None
         session = self._open()
+        if self._placement.device != "cpu" and _CUDA not in session.get_providers():
+            self._placement = self._without_cuda(graph_dtype)
         self._inputs = {item.name: _integer(item.type) for item in session.get_inputs()}
         self._output = _score_output(session)
         config, tokenizer_config = folder.json("config.json"), folder.json("tokenizer_config.json")
         max_length = read_max_length(settings.max_length, config, tokenizer_config)
         self._max_length = max_length
         self._tokenizer = _tokenizer(folder.path / "tokenizer.json", None)
-        self._cutting = _tokenizer(folder.path / "tokenizer.json", max_length)
+        self._truncating = _tokenizer(folder.path / "tokenizer.json", max_length)
         self._pad_id = _pad_id(self._tokenizer, config, tokenizer_config)
         self.facts = self._read_facts(settings, config, max_length)
 
@@ -68,10 +77,10 @@ class OnnxEngine:
         return [self._encoded(encoding, pair) for encoding, pair in zip(whole, pairs, strict=True)]
 
     def forward(self, batch: Sequence[Encoded]) -> list[list[float]]:
-        """Return the raw outputs, a row for each pair.
+        """Return the raw outputs, (pairs, labels).
 
         :raises ScoringError: If ONNX Runtime failed.
-        :raises ModelError: If the output isn't a row of labels for each pair.
+        :raises ModelError: If the output has another shape.
         """
         longest = self.facts.placement.limits.padded(max(item.length for item in batch))
         padding = {"input_ids": self._pad_id, "attention_mask": 0, "token_type_ids": 0}
@@ -84,7 +93,7 @@ class OnnxEngine:
                 (output,) = self._open().run([self._output.name], feeds)
             except _OUT_OF_MEMORY as error:
                 if isinstance(error, MemoryError) or "allocate memory" in str(error):
-                    raise OutOfMemory(f"onnxruntime had no room for {len(batch)} pairs of {longest} tokens") from error
+                    raise OutOfMemory(f"{len(batch)} pairs of {longest} tokens do not fit into memory") from error
                 raise
         rows = np.asarray(output, dtype=np.float64)
         if rows.size != len(batch) * self.facts.head.labels:
@@ -95,31 +104,45 @@ class OnnxEngine:
         return rows.reshape(len(batch), -1).tolist()
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """Count each text's tokens, special tokens left out."""
+        """Return the number of tokens of each text, without special tokens."""
         return [len(one.ids) for one in self._tokenizer.encode_batch(list(texts), add_special_tokens=False)]
 
     def release(self) -> None:
-        """Drop the session; the next ``forward`` opens it again."""
+        """Close the session; the next ``forward`` opens it again."""
         self._session = None
 
     def _open(self) -> ort.InferenceSession:
         if self._session is None:
             options = ort.SessionOptions()
-            options.intra_op_num_threads = self._hardware.cpus
-            options.log_severity_level = 3  # its warnings are about its own graph rewriting
+            options.intra_op_num_threads = self._threads
+            options.log_severity_level = 3  # its warnings are about its own graph optimisation
             try:
                 self._session = ort.InferenceSession(str(self._graph), options, _providers(self._placement.device))
-            except _FOREIGN as error:
+            except (*_FOREIGN, ValueError) as error:
                 raise ModelError(f"onnxruntime can't open {self._graph}: {error!s:.300}") from error
         return self._session
 
+    def _without_cuda(self, request: Request) -> Placement:
+        """Return the placement of a session that fell back to the CPU because CUDA's libraries are missing.
+
+        :raises DeviceError: If a CUDA device was requested.
+        """
+        if request.device != "auto":
+            raise DeviceError(
+                f"{request.device} was requested, and ONNX Runtime could not load its CUDA provider: install the CUDA "
+                "and cuDNN libraries that this version of onnxruntime-gpu needs, or use device='cpu'"
+            )
+        placement = place(replace(request, device="cpu"), Hardware(cpu_count()))
+        reason = "cpu: ONNX Runtime could not load its CUDA provider; float32 on cpu"
+        return replace(placement, reason=reason)
+
     def _encoded(self, whole: Any, pair: Pair) -> Encoded:
-        seen = whole if len(whole.ids) <= self._max_length else self._cutting.encode(*pair)
-        features = {"input_ids": seen.ids, "attention_mask": seen.attention_mask, "token_type_ids": seen.type_ids}
-        return Encoded(len(seen.ids), len(whole.ids) - len(seen.ids), features)
+        read = whole if len(whole.ids) <= self._max_length else self._truncating.encode(*pair)
+        features = {"input_ids": read.ids, "attention_mask": read.attention_mask, "token_type_ids": read.type_ids}
+        return Encoded(len(read.ids), len(whole.ids) - len(read.ids), features)
 
     def _content_hash(self) -> str:
-        """Hash what decides a score: the graph, the weights that lie beside it, and the tokeniser."""
+        """Hash the graph, the weights beside it, and the tokenizer."""
         beside = [file for file in self._graph.parent.glob("*") if file.suffix not in {".onnx", ".json", ".txt", ".md"}]
         return weights_hash(self._graph, self._folder.path / "tokenizer.json", *filter(Path.is_file, beside))
 
@@ -135,15 +158,15 @@ class OnnxEngine:
             max_tokens=max_length,
             batch_invariant=not graph.dynamic,
         )
-        reason = f"{self._placement.reason.split(';')[0]}; {dtype} is what the graph computes in"
-        placement = type(self._placement)(self._placement.device, dtype, self._placement.limits, reason)
+        reason = f"{self._placement.reason.split(';')[0]}; the graph computes in {dtype}"
+        placement = replace(self._placement, dtype=dtype, reason=reason)
         return EngineFacts(spec, head, placement, "onnx")
 
 
 def _providers(device: str) -> list[Any]:
     if device == "cpu":
         return ["CPUExecutionProvider"]
-    return [("CUDAExecutionProvider", {"device_id": int(device.rpartition(":")[2])}), "CPUExecutionProvider"]
+    return [(_CUDA, {"device_id": int(device.rpartition(":")[2])}), "CPUExecutionProvider"]
 
 
 def _integer(declared: str) -> Any:
@@ -154,7 +177,7 @@ def _dtype(requested: str, graph: GraphFacts, output: Any) -> str:
     dtype = "int8" if graph.quantised else _DTYPES.get(output.type, output.type)
     if requested not in {"auto", dtype}:
         raise DeviceError(
-            f"dtype {requested!r} was asked for, and this ONNX graph computes in {dtype}: leave it at auto"
+            f"dtype must be auto or {dtype}, in which this ONNX graph computes, got {requested!r}"
         )
     return dtype
 
@@ -165,9 +188,9 @@ def _score_output(session: ort.InferenceSession) -> Any:
 
 
 def _label_count(output: Any, config: Mapping[str, Any]) -> int:
-    """Return how many outputs each pair has, from the graph's shape, else from the configuration.
+    """Return the number of outputs of each pair, from the graph's shape, else from the configuration.
 
-    :raises ModelError: If the output's shape is no row for each pair, as with models that make embeddings.
+    :raises ModelError: If the output is not (pairs, labels), as with embedding models.
     """
     shape = list(output.shape)
     if len(shape) > 2:
@@ -181,11 +204,11 @@ def _label_count(output: Any, config: Mapping[str, Any]) -> int:
 
 
 def _tokenizer(path: Path, max_length: int | None) -> Tokenizer:
-    """Open the tokeniser and set it once and for all: changing it later would race with other threads."""
+    """Open the tokenizer; its settings never change afterwards, since other threads use it."""
     try:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:
-        raise ModelError(f"{path} can't be opened as a tokeniser: {error!s:.300}") from error
+        raise ModelError(f"{path} can't be opened as a tokenizer: {error!s:.300}") from error
     tokenizer.no_padding()
     tokenizer.no_truncation()
     if max_length is not None:

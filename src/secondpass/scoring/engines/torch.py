@@ -1,4 +1,4 @@
-"""The torch engine: every model that sentence-transformers' ``CrossEncoder`` loads, with our own batching over it."""
+"""The torch engine: every model that sentence-transformers' ``CrossEncoder`` loads."""
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,28 +12,36 @@ from sentence_transformers import CrossEncoder as Model
 
 from secondpass.errors import ModelError, OutOfMemory
 from secondpass.scores import Pair, Spec
-from secondpass.scoring.devices import Gpu, Hardware, place, probe
-from secondpass.scoring.engine import Encoded, EngineFacts, EngineSettings, scoring_errors
+from secondpass.scoring.engines.base import Encoded, EngineFacts, EngineSettings, scoring_errors
 from secondpass.scoring.engines.torch_linear import pack_linears
+from secondpass.scoring.hardware import Gpu, Hardware, cpu_count, nvidia_gpus, place
 from secondpass.scoring.heads import read_head, read_max_length
 from secondpass.scoring.model_files import ModelFolder, describe_contents, weights_hash
 
-_FOREIGN = (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError)
-_CHUNK = 256  # pairs tokenised at once: the tokeniser pads them to the longest of the chunk
+_LOADING = (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError, OSError, ImportError)
+_CHUNK = 256
+"""Pairs tokenised at once: the tokenizer pads them to the longest of the chunk."""
 
 
-def hardware() -> Hardware:
-    """Return what torch can use."""
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    return Hardware(probe().cpus, tuple(map(_gpu, range(count))), mps=torch.backends.mps.is_available())
+def hardware(device: str = "auto") -> Hardware:
+    """Return the devices that torch can use, without creating a CUDA context on any.
+
+    :param device: The requested device; for ``"cpu"`` GPUs are not looked for.
+    """
+    if device == "cpu":
+        return Hardware(cpu_count())
+    gpus = nvidia_gpus() if torch.cuda.is_available() else ()
+    if len(gpus) != torch.cuda.device_count():  # no nvidia-smi, as on ROCm, or devices that it numbers differently
+        gpus = tuple(map(Gpu, range(torch.cuda.device_count())))
+    return Hardware(cpu_count(), gpus, mps=torch.backends.mps.is_available())
 
 
 class TorchEngine:
     """Runs a cross-encoder with torch, through sentence-transformers' own modules.
 
-    :param settings: What to open, and how.
+    :param settings: The model's folder, and the requested placement.
     :raises ModelError: If the folder has no usable model.
-    :raises DeviceError: If the device or the dtype isn't there.
+    :raises DeviceError: If the device or the dtype is not available.
     """
 
     def __init__(self, settings: EngineSettings) -> None:
@@ -44,13 +52,15 @@ class TorchEngine:
                 f"{describe_contents(self._folder)}"
             )
         self._settings = settings
-        self._placement = place(settings.request, hardware())
+        self._placement = place(settings.request, hardware(settings.request.device))
+        if settings.request.threads:
+            torch.set_num_threads(settings.request.threads)  # torch has one setting for the whole process
         self._config = self._folder.json("config.json")
         self._max_length = read_max_length(
             settings.max_length, self._config, self._folder.json("tokenizer_config.json")
         )
-        self._opening = threading.Lock()  # callers tokenise with the model's own code, and may find it released
-        self._tokenizing = threading.Lock()  # the tokeniser is set anew by its library's every call
+        self._opening = threading.Lock()  # callers tokenise with the model's own code, also after release()
+        self._tokenizing = threading.Lock()  # every call of the library changes the tokenizer's settings
         self._model: Model | None = None
         model = self._open()
         self._prompt = (model.prompts or {}).get(model.default_prompt_name or "")
@@ -69,18 +79,18 @@ class TorchEngine:
         return encoded
 
     def forward(self, batch: Sequence[Encoded]) -> list[list[float]]:
-        """Return the raw outputs, a row for each pair.
+        """Return the raw outputs, (pairs, labels).
 
-        :raises ScoringError: If torch failed; ``OutOfMemory`` if a smaller batch may succeed.
-        :raises ModelError: If the output isn't a row of labels for each pair.
+        :raises ScoringError: If torch failed; ``OutOfMemory`` if a smaller batch may fit into memory.
+        :raises ModelError: If the output has another shape.
         """
         longest = self.facts.placement.limits.padded(max(item.length for item in batch))
-        with scoring_errors("torch", _FOREIGN), torch.inference_mode():
+        with scoring_errors("torch", (RuntimeError,)), torch.inference_mode():
             try:
                 outputs = self._open()(self._features(batch, longest))["scores"].float().cpu()
             except torch.OutOfMemoryError as error:
                 torch.cuda.empty_cache()
-                raise OutOfMemory(f"torch had no room for {len(batch)} pairs of {longest} tokens") from error
+                raise OutOfMemory(f"{len(batch)} pairs of {longest} tokens do not fit into memory") from error
         labels = self.facts.head.labels
         if outputs.numel() != len(batch) * labels:
             raise ModelError(
@@ -91,12 +101,12 @@ class TorchEngine:
         return rows
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """Count each text's tokens, special tokens left out."""
+        """Return the number of tokens of each text, without special tokens."""
         with self._tokenizing:
             return [self._length(text) for text in texts]
 
     def release(self) -> None:
-        """Drop the weights; the next ``forward`` loads them again."""
+        """Free the weights; the next ``forward`` loads them again."""
         self._model = None
         if self.facts.placement.device.startswith("cuda"):
             torch.cuda.empty_cache()
@@ -118,7 +128,7 @@ class TorchEngine:
                     trust_remote_code=self._settings.trust_remote_code,
                     model_kwargs={"dtype": dtype, "use_safetensors": True},
                 )
-            except (*_FOREIGN, OSError, ImportError) as error:
+            except _LOADING as error:
                 raise ModelError(f"sentence-transformers can't load {self._settings.folder}: {error!s:.500}") from error
         model.eval()
         if self._placement.device == "cpu" and dtype is torch.float32:
@@ -153,7 +163,7 @@ class TorchEngine:
         return Encoded(length, truncated, own)
 
     def _features(self, batch: Sequence[Encoded], longest: int) -> dict[str, Any]:
-        """Pad the batch to its longest pair, on the side that the tokeniser pads."""
+        """Pad the batch to its longest pair, on the tokenizer's padding side."""
         first = batch[0].features
         features = dict(first)
         left = getattr(self._tokenizer, "padding_side", "right") == "left"
@@ -170,15 +180,9 @@ class TorchEngine:
         return len(self._tokenizer(text, add_special_tokens=False, truncation=False, verbose=False)["input_ids"])
 
 
-def _gpu(index: int) -> Gpu:
-    free, _ = torch.cuda.mem_get_info(index)
-    major, _ = torch.cuda.get_device_capability(index)
-    return Gpu(index, torch.cuda.get_device_name(index), free, bf16=major >= 8)
-
-
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep transformers' loading bar out of other people's logs."""
+    """Hide transformers' progress bar while a model is loaded."""
     shown = transformers.utils.logging.is_progress_bar_enabled()
     transformers.utils.logging.disable_progress_bar()
     try:

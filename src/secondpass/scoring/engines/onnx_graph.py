@@ -1,6 +1,6 @@
-"""What an ONNX file says of itself: read with protobuf alone, so that the base install needs no onnx package.
+"""Properties of an ONNX graph, read with protobuf alone: the base install has no onnx package.
 
-Only the fields that are asked for are declared; protobuf carries the others, the weights among them, unread.
+Only the needed fields are declared; protobuf skips the others, the weights among them.
 Field numbers: the ONNX project's `onnx.proto`.
 """
 
@@ -22,9 +22,9 @@ _RESHAPES = {"Squeeze", "Unsqueeze", "Identity", "Flatten", "Reshape", "Cast"}
 
 @dataclass(frozen=True, slots=True)
 class GraphFacts:
-    """What matters of a graph.
+    """Properties of a graph.
 
-    :param dynamic: Whether activation scales are taken from each batch, so that scores depend on who is in it.
+    :param dynamic: Whether activation scales are computed from each batch, so that scores depend on the batch.
     :param quantised: Whether weights are integers.
     :param squashed_by: ``"sigmoid"`` or ``"softmax"`` where the graph ends in one, else empty.
     """

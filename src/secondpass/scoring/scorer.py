@@ -1,46 +1,37 @@
-"""The first seam: whatever can score a pair."""
+"""The scorer protocol, and a base class for scorers."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
+from secondpass.call import Call
 from secondpass.errors import InputError
-from secondpass.scores import Call, Pair, Score, Scored, Spec, Unscored
+from secondpass.scores import Pair, Score, Scored, Spec, Unscored
 
 
+@runtime_checkable
 class Scorer(Protocol):
-    """What the reranker needs of a scorer. Safe to call from several threads.
+    """Scores pairs of query and text. Must be safe to call from several threads.
 
-    A scorer that breaks down raises ``ScoringError``, with the foreign exception as its cause; any other exception
-    is taken for a mistake in the program and goes through to the caller.
+    A scorer may also have ``warmup()``, ``release()`` and ``count_tokens(texts)``; they are called where they exist.
     """
 
     @property
     def spec(self) -> Spec:
-        """What is known of the scorer."""
+        """The scorer's specification."""
         ...
 
     def score_pairs(self, pairs: Sequence[Pair], *, call: Call | None = None) -> Scored:
         """Return one outcome for each pair, in their order.
 
-        :raises ScoringError: If the scorer broke down.
+        :param pairs: The pairs.
+        :param call: Deadline and cancellation; pairs not scored in time are ``Unscored``.
+        :raises ScoringError: If scoring failed. Any other exception counts as a programming error and is not handled.
         """
-        ...
-
-    def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """Count each text's tokens as the model makes them, special tokens left out."""
-        ...
-
-    def warmup(self) -> None:
-        """Do now what the first call would otherwise wait for."""
-        ...
-
-    def release(self) -> None:
-        """Give the memory back; the next call takes it again."""
         ...
 
 
 class BaseScorer:
-    """What scorers have in common: the call that people type, and nothing to warm up or to release."""
+    """Base class of the scorers of this package."""
 
     def score_pairs(self, pairs: Sequence[Pair], *, call: Call | None = None) -> Scored:
         """See ``Scorer``."""
@@ -49,7 +40,11 @@ class BaseScorer:
     def score(self, query: str, texts: Sequence[str], *, call: Call | None = None) -> list[Score | Unscored]:
         """Return one outcome for each text, in their order.
 
+        :param query: The query.
+        :param texts: The texts.
+        :param call: Deadline and cancellation.
         :raises InputError: If the query or a text isn't a string.
+        :raises ScoringError: If scoring failed.
         """
         if isinstance(texts, str):
             raise InputError(f"texts must be a list of strings, got one string: {texts!r:.80}")
@@ -58,8 +53,9 @@ class BaseScorer:
                 raise InputError(f"{name} must be a string, got {type(value).__name__}")
         return list(self.score_pairs([Pair(query, text) for text in texts], call=call).outcomes)
 
-    def warmup(self) -> None:
-        """Nothing to warm up."""
 
-    def release(self) -> None:
-        """Nothing to release."""
+def warm_up(scorer: Scorer) -> None:
+    """Load the scorer's model and run it once, if the scorer has a ``warmup`` method."""
+    warmup = getattr(scorer, "warmup", None)
+    if warmup is not None:
+        warmup()

@@ -1,4 +1,4 @@
-"""The second seam, under the cross-encoder: whatever turns tokenised pairs into a model's raw outputs."""
+"""The engine protocol: tokenisation and forward pass of one model in one library."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from secondpass.errors import ScoringError, SecondpassError
 from secondpass.scores import Pair, Spec
-from secondpass.scoring.devices import Placement, Request
+from secondpass.scoring.hardware import Placement, Request
 from secondpass.scoring.heads import Head
 
 
@@ -17,8 +17,8 @@ class Encoded:
     """One tokenised pair.
 
     :param length: Its tokens, special tokens included, after truncation.
-    :param truncated: How many tokens truncation took away.
-    :param features: The engine's own; nobody else looks inside.
+    :param truncated: How many tokens were cut off.
+    :param features: The model's inputs, in the engine's own form.
     """
 
     length: int
@@ -28,11 +28,11 @@ class Encoded:
 
 @dataclass(frozen=True, slots=True)
 class EngineFacts:
-    """What is known of an engine once its model is open.
+    """Properties of an engine with an open model.
 
-    :param spec: What is known of the scorer that it makes.
-    :param head: How a row of raw outputs becomes one value.
-    :param placement: Where it runs, and why there.
+    :param spec: The scorer's specification.
+    :param head: Converts a row of raw outputs to one value.
+    :param placement: Device, dtype and batch limits.
     :param engine: The engine's name.
     """
 
@@ -43,45 +43,48 @@ class EngineFacts:
 
 
 class Engine(Protocol):
-    """What the cross-encoder needs of an engine.
+    """Runs one model.
 
-    ``encode`` and ``count_tokens`` may be called from any thread, ``forward`` and ``release`` only from the worker's.
+    ``encode`` and ``count_tokens`` may be called from any thread, ``forward`` and ``release`` only from the worker's thread.
     """
 
     facts: EngineFacts
 
     def encode(self, pairs: Sequence[Pair]) -> list[Encoded]:
-        """Tokenise pairs, truncated to the model's length; texts hold no lone surrogates."""
+        """Tokenise pairs, truncated to the model's maximum length.
+
+        :param pairs: The pairs, without lone surrogates.
+        """
         ...
 
     def forward(self, batch: Sequence[Encoded]) -> list[list[float]]:
-        """Return the raw outputs: a row for each pair, a column for each label.
+        """Return the raw outputs, (pairs, labels).
 
-        :raises ScoringError: If the library failed; ``OutOfMemory`` if a smaller batch may succeed.
-        :raises ModelError: If the model's output hasn't this shape.
+        :raises ScoringError: If the library failed; ``OutOfMemory`` if a smaller batch may fit into memory.
+        :raises ModelError: If the model's output has another shape.
         """
         ...
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """Count each text's tokens, special tokens left out."""
+        """Return the number of tokens of each text, without special tokens."""
         ...
 
     def release(self) -> None:
-        """Give the model's memory back; the next ``forward`` loads it again."""
+        """Free the model's memory; the next ``forward`` loads it again."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class EngineSettings:
-    """What an engine is opened with.
+    """Settings with which an engine opens a model.
 
     :param name: The model's name as the user gave it.
-    :param folder: Where its files are.
-    :param revision: The revision of the files, where a hub gave one.
-    :param request: The device, dtype and batch ceilings that the user asked for.
+    :param folder: The folder with its files.
+    :param revision: The revision of files from a hub.
+    :param request: The requested device, dtype, threads and batch limits.
     :param max_length: The longest pair in tokens; None takes the model's own.
-    :param label: The output column that means "relevant"; None finds it in the model's configuration.
-    :param trust_remote_code: Whether the model's own Python code may run.
+    :param label: The output column that means "relevant"; None takes it from the model's configuration.
+    :param trust_remote_code: Whether Python code that comes with the model may run.
     """
 
     name: str
@@ -95,7 +98,11 @@ class EngineSettings:
 
 @contextmanager
 def scoring_errors(library: str, foreign: tuple[type[Exception], ...]) -> Iterator[None]:
-    """Turn a library's exceptions into ``ScoringError``, with their cause."""
+    """Convert a library's exceptions to ``ScoringError``, with their cause.
+
+    :param library: The library's name.
+    :param foreign: Its exception types; all others pass through.
+    """
     try:
         yield
     except SecondpassError:

@@ -1,16 +1,15 @@
-"""From a model's name to a scorer: which engine, which files, which device."""
+"""Loading a scorer: finds the model's files, chooses engine and device, and opens the model."""
 
 import importlib
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-from secondpass.errors import ConfigurationError, MissingExtra, ModelError
-from secondpass.models import DEFAULT_MODEL
+from secondpass.errors import ConfigurationError, MissingExtra, ModelError, is_installed
+from secondpass.models import DEFAULT_MODEL, bundled_models
 from secondpass.scoring.cross_encoder import CrossEncoder
-from secondpass.scoring.devices import Request
-from secondpass.scoring.engine import EngineSettings
+from secondpass.scoring.engines.base import EngineSettings
+from secondpass.scoring.hardware import Request
 from secondpass.scoring.model_files import HubAccess, ModelFolder, describe_contents, find_model
 
 EngineName = Literal["auto", "onnx", "torch"]
@@ -18,12 +17,12 @@ EngineName = Literal["auto", "onnx", "torch"]
 
 @dataclass(frozen=True, slots=True)
 class EngineEntry:
-    """Where an engine is, and what it needs.
+    """The module of an engine, and its dependency.
 
-    :param module: The engine's own file.
+    :param module: The engine's module.
     :param factory: The class in it.
-    :param package: The package without which it can't be imported.
-    :param extra: The extra of secondpass that brings the package; empty where the base install does.
+    :param package: The distribution that it imports.
+    :param extra: The extra of secondpass that installs the distribution; empty for the base install.
     """
 
     module: str
@@ -33,8 +32,8 @@ class EngineEntry:
 
     @property
     def installed(self) -> bool:
-        """Whether the package is there; nothing is imported to find out."""
-        return find_spec(self.package.replace("-", "_")) is not None
+        """Whether the distribution is installed; nothing is imported."""
+        return is_installed(self.package)
 
 
 ENGINES = {
@@ -45,18 +44,21 @@ ENGINES = {
 
 @dataclass(frozen=True, slots=True)
 class LoadOptions:
-    """What few people need to say about a model.
+    """Advanced options of ``load_scorer``.
 
-    :param batch_size: The ceiling of a batch in pairs; the ceiling in tokens holds as well.
-    :param batch_tokens: The ceiling of a batch in padded tokens; None chooses it from the hardware.
-    :param label: The output column that means "relevant", where the model's configuration leaves it open.
+    :param batch_size: The limit of a batch in pairs, beside the limit in tokens.
+    :param batch_tokens: The limit of a batch in padded tokens; None chooses it from the hardware.
+    :param threads: CPU threads of a forward pass; None takes ``OMP_NUM_THREADS``, else one a processor. With several
+        models or worker processes on one machine, give each its share.
+    :param label: The output column that means "relevant", where the model's configuration doesn't name it.
     :param trust_remote_code: Whether Python code that comes with the model may run.
-    :param local_files_only: Take what the hub's cache has, and never ask the hub.
+    :param local_files_only: Take files from the hub's cache, and never connect to the hub.
     :param cache_folder: The hub's cache; None takes the hub library's own.
     """
 
     batch_size: int | None = None
     batch_tokens: int | None = None
+    threads: int | None = None
     label: int | None = None
     trust_remote_code: bool = False
     local_files_only: bool = False
@@ -76,36 +78,44 @@ def load_scorer(
     revision: str | None = None,
     options: LoadOptions = DEFAULT_OPTIONS,
 ) -> CrossEncoder:
-    """Load a cross-encoder. Do it once and share the scorer: it is safe across threads, chains and engines.
+    """Load a cross-encoder. Load it once and share it: it is safe across threads, chains and query engines.
 
     :param model: A bundled model (``"small"``, ``"nano"``: no download, no extra), a folder, or a hub id such as
         ``"cross-encoder/ms-marco-MiniLM-L6-v2"``.
-    :param engine: ``"onnx"`` (base install), ``"torch"`` (extra ``torch``), or ``"auto"``: what the folder holds; with
-        both forms, torch where it finds an accelerator and else ONNX Runtime; for a hub id, torch if installed.
+    :param engine: ``"onnx"`` (base install), ``"torch"`` (extra ``torch``), or ``"auto"``: the form that the folder
+        has; with both forms torch on an accelerator, else ONNX Runtime; for a hub id torch if it is installed.
     :param device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``.
-    :param dtype: ``"auto"``, ``"float32"``, ``"float16"`` or ``"bfloat16"``.
+    :param dtype: ``"auto"``, ``"float32"``, ``"float16"`` or ``"bfloat16"``; of an ONNX graph its own.
     :param max_length: The longest pair in tokens; None takes the model's own.
     :param revision: A branch, tag or commit of a hub model.
-    :param options: What few people need to say.
+    :param options: Advanced options.
     :raises ModelNotFound: If there is no such model.
     :raises ModelError: If the model can't be used as a cross-encoder.
-    :raises DeviceError: If the device or dtype isn't there.
-    :raises MissingExtra: If the engine isn't installed.
+    :raises DeviceError: If the device or dtype is not available.
+    :raises MissingExtra: If the engine is not installed.
     """
     hub = HubAccess(revision, options.local_files_only, options.cache_folder)
     name, folder = _find(model, engine, device, hub)
-    request = Request(device, dtype, options.batch_tokens, options.batch_size)
+    request = Request(device, dtype, options.batch_tokens, options.batch_size, options.threads)
     settings = EngineSettings(
-        folder.name(str(model)), folder.path, folder.revision, request, max_length, options.label, options.trust_remote_code
+        folder.name(str(model)),
+        folder.path,
+        folder.revision,
+        request,
+        max_length,
+        options.label,
+        options.trust_remote_code,
     )
     entry = ENGINES[name]
     return CrossEncoder(getattr(importlib.import_module(entry.module), entry.factory)(settings))
 
 
 def _find(model: str | Path, engine: str, device: str, hub: HubAccess) -> tuple[str, ModelFolder]:
-    """Return the engine to take and the model's folder."""
+    """Return the engine's name and the model's folder."""
     if not isinstance(model, str | Path) or not str(model).strip():
-        raise ConfigurationError(f"model must be a bundled model, a folder or a hub id, got {model!r}")
+        raise ConfigurationError(
+            f"model must be a bundled model ({', '.join(bundled_models())}), a folder or a hub id, got {model!r}"
+        )
     if engine != "auto":
         if engine not in ENGINES:
             raise ConfigurationError(f"engine must be auto, {' or '.join(ENGINES)}; got {engine!r}")
@@ -120,7 +130,7 @@ def _find(model: str | Path, engine: str, device: str, hub: HubAccess) -> tuple[
 
 
 def _choose(folder: ModelFolder, device: str) -> str:
-    """Return the engine for what a folder holds."""
+    """Return the engine for the form of the model that a folder has."""
     if folder.graph is None and not folder.has_checkpoint:
         raise ModelError(
             f"a model's folder must hold model.onnx with tokenizer.json, or config.json with safetensors weights; "
@@ -128,11 +138,9 @@ def _choose(folder: ModelFolder, device: str) -> str:
         )
     if folder.graph is None:
         return "torch"
-    if not folder.has_checkpoint or not ENGINES["torch"].installed:
+    if not folder.has_checkpoint or not ENGINES["torch"].installed or device == "cpu":
         return "onnx"
-    if device == "cpu":
-        return "onnx"
-    hardware = importlib.import_module(ENGINES["torch"].module).hardware()
+    hardware = importlib.import_module(ENGINES["torch"].module).hardware(device)
     return "torch" if device != "auto" or hardware.gpus or hardware.mps else "onnx"
 
 

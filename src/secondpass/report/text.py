@@ -1,14 +1,14 @@
 """A ranking as plain text."""
 
-from secondpass.ranking import Judged, Ranking
+from secondpass.ranking import Ranked, Ranking
 from secondpass.scores import Stage
 
 _TEXT_WIDTH = 60
 
 
 def as_text(ranking: Ranking) -> str:
-    """Return the whole story: what was kept, what was dropped and why, and what each stage did."""
-    lines = [f"question: {ranking.query}"]
+    """Return a table of kept and dropped candidates, with the reasons, and the time of each stage."""
+    lines = [f"query: {ranking.query}"]
     if ranking.degraded:
         lines.append(f"DEGRADED, {ranking.degraded}")
     tokens = "" if ranking.tokens is None else f", {ranking.tokens} tokens"
@@ -18,22 +18,22 @@ def as_text(ranking: Ranking) -> str:
     ]
     for kept in ranking.kept:
         count = "-" if kept.tokens is None else str(kept.tokens)
-        lines.append(f"{kept.rank:>6} {_figures(kept)} {count:>6}  {_start(kept.text)}")
+        lines.append(f"{kept.rank:>6} {_figures(kept)} {count:>6}  {_shortened(kept.text)}")
     lines.append(f"dropped {len(ranking.dropped)}")
     for dropped in ranking.dropped:
         why = f"{dropped.reason}: {dropped.detail}" if dropped.detail else str(dropped.reason)
-        lines.append(f"{'':>6} {_figures(dropped)} {'':>6}  {_start(dropped.candidate.reading)}  [{why}]")
+        lines.append(f"{'':>6} {_figures(dropped)} {'':>6}  {_shortened(dropped.candidate.reading)}  [{why}]")
     lines += [_stage(stage) for stage in ranking.stages]
     return "\n".join(lines)
 
 
-def _figures(judged: Judged) -> str:
-    probability = "-" if judged.probability is None else f"{judged.probability:.3f}"
-    score = "-" if judged.score is None else f"{judged.score:.2f}"
-    return f"{judged.rank_before:>4} {probability:>6} {score:>7}"
+def _figures(item: Ranked) -> str:
+    probability = "-" if item.probability is None else f"{item.probability:.3f}"
+    score = "-" if item.score is None else f"{item.score:.2f}"
+    return f"{item.rank_before:>4} {probability:>6} {score:>7}"
 
 
-def _start(text: str) -> str:
+def _shortened(text: str) -> str:
     line = " ".join(text[: _TEXT_WIDTH * 4].split())
     return line if len(line) <= _TEXT_WIDTH else line[: _TEXT_WIDTH - 1] + "…"
 

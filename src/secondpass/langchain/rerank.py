@@ -1,0 +1,238 @@
+"""The LangChain document compressor."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from langchain_core.callbacks import (
+    AsyncCallbackManager,
+    AsyncCallbackManagerForChainRun,
+    BaseCallbackManager,
+    CallbackManager,
+    CallbackManagerForChainRun,
+    Callbacks,
+)
+from langchain_core.cross_encoders import BaseCrossEncoder
+from langchain_core.documents import BaseDocumentCompressor, Document
+from langchain_core.load.serializable import SerializedConstructor, SerializedNotImplemented
+from langchain_core.runnables import RunnableConfig, RunnableSerializable, ensure_config
+from langchain_core.runnables.config import get_async_callback_manager_for_config, get_callback_manager_for_config
+from pydantic import ConfigDict
+
+from secondpass.candidates import Candidate
+from secondpass.errors import InputError
+from secondpass.integration import ENTRY, IntegrationSettings, checked_items, metadata_entry, relevance_score
+from secondpass.langchain.cross_encoder import LangChainScorer
+from secondpass.ranking import Kept, Ranking
+from secondpass.scoring.scorer import Scorer
+
+
+class SecondPassRerank(
+    IntegrationSettings, BaseDocumentCompressor, RunnableSerializable[dict[str, Any], Sequence[Document]]
+):
+    """Reranks documents against the query, and keeps those that fit ``top_n`` and the context budget.
+
+    Use it as ``base_compressor`` of a ``ContextualCompressionRetriever``, in a ``DocumentCompressorPipeline``, or as a
+    step of a chain that is invoked with ``{"query": ..., "documents": ...}``. It returns copies with id, class and
+    metadata, and two metadata keys more: ``relevance_score``, the probability of relevance, and ``secondpass``, a record
+    with the raw score and both ranks. In a degraded pass, which the record marks, documents without a score have the
+    first stage's as ``relevance_score``.
+
+    :param model: Also a LangChain ``BaseCrossEncoder``.
+    :param score_key: The metadata key of a first-stage score, higher is better, for fusion; None for none.
+    :param add_metadata: Whether to write the two metadata keys. Retrievers that remove equal documents after several
+        reranked queries, as ``MultiQueryRetriever`` does, need documents without them.
+
+    All other settings are those of ``IntegrationSettings``.
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
+
+    score_key: str | None = None
+    add_metadata: bool = True
+
+    def compress_documents(
+        self, documents: Iterable[Document], query: str, callbacks: Callbacks | None = None
+    ) -> Sequence[Document]:
+        """Return copies of the kept documents, in reading order.
+
+        :raises InputError: If the documents or the query have the wrong type.
+        :raises ScoringError: If scoring failed and ``on_error`` is ``"raise"``.
+        """
+        return self.documents(self.rank(documents, query, callbacks=callbacks))
+
+    async def acompress_documents(
+        self, documents: Iterable[Document], query: str, callbacks: Callbacks | None = None
+    ) -> Sequence[Document]:
+        """Return what ``compress_documents`` returns, without blocking the event loop."""
+        return self.documents(await self.arank(documents, query, callbacks=callbacks))
+
+    def rank(
+        self,
+        documents: Iterable[Document],
+        query: str,
+        *,
+        scores: Sequence[float | None] | None = None,
+        top_n: int | None = None,
+        callbacks: Callbacks | None = None,
+    ) -> Ranking:
+        """Return the ranking, each candidate with its document as payload.
+
+        :param documents: The first stage's documents, best first.
+        :param query: The query.
+        :param scores: First-stage scores, higher is better, one for each document; None reads ``score_key``.
+        :param top_n: Replaces the compressor's ``top_n`` for this call.
+        :param callbacks: LangChain callbacks; the call is a run of its own in traces.
+        :raises InputError: If an argument has the wrong type, or there are too few scores.
+        """
+        candidates = self._candidates(documents, scores)
+        manager = CallbackManager.configure(inheritable_callbacks=_sync_callbacks(callbacks))
+        run = manager.on_chain_start(None, _inputs(query, candidates), name=type(self).__name__)
+        return self._traced(run, candidates, query, top_n)
+
+    async def arank(
+        self,
+        documents: Iterable[Document],
+        query: str,
+        *,
+        scores: Sequence[float | None] | None = None,
+        top_n: int | None = None,
+        callbacks: Callbacks | None = None,
+    ) -> Ranking:
+        """Return what ``rank`` returns, without blocking the event loop; cancelling the task cancels the scoring."""
+        candidates = self._candidates(documents, scores)
+        manager = AsyncCallbackManager.configure(inheritable_callbacks=callbacks)
+        run = await manager.on_chain_start(None, _inputs(query, candidates), name=type(self).__name__)
+        return await self._atraced(run, candidates, query, top_n)
+
+    def invoke(self, input: dict[str, Any], config: RunnableConfig | None = None, **kwargs: Any) -> Sequence[Document]:
+        """Return what ``compress_documents`` returns, as a step of a chain.
+
+        :param input: ``{"query": str, "documents": [Document, ...]}``.
+        :param config: The chain's configuration.
+        :param kwargs: ``top_n``, which replaces the compressor's own.
+        :raises InputError: If a key is missing, or there is another keyword.
+        """
+        candidates, query, top_n = self._from_chain(input, kwargs)
+        config = ensure_config(config)
+        run = get_callback_manager_for_config(config).on_chain_start(
+            None, input, name=config.get("run_name") or type(self).__name__, run_id=config.pop("run_id", None)
+        )
+        return self.documents(self._traced(run, candidates, query, top_n))
+
+    async def ainvoke(
+        self, input: dict[str, Any], config: RunnableConfig | None = None, **kwargs: Any
+    ) -> Sequence[Document]:
+        """Return what ``invoke`` returns, without blocking the event loop."""
+        candidates, query, top_n = self._from_chain(input, kwargs)
+        config = ensure_config(config)
+        run = await get_async_callback_manager_for_config(config).on_chain_start(
+            None, input, name=config.get("run_name") or type(self).__name__, run_id=config.pop("run_id", None)
+        )
+        return self.documents(await self._atraced(run, candidates, query, top_n))
+
+    def documents(self, ranking: Ranking) -> list[Document]:
+        """Return copies of the documents that a ranking of this class kept, in reading order."""
+        return [self._document(kept, ranking) for kept in ranking.kept]
+
+    @classmethod
+    def is_lc_serializable(cls) -> bool:
+        """Return True; ``to_json`` refuses live objects."""
+        return True
+
+    def to_json(self) -> SerializedConstructor | SerializedNotImplemented:
+        """Return LangChain's form of the settings, or its mark that there are live objects."""
+        if self.live_objects():
+            return self.to_json_not_implemented()
+        return {"lc": 1, "type": "constructor", "id": self.lc_id(), "kwargs": self.settings()}
+
+    def _scorer_of(self, model: Any) -> Scorer | None:
+        return LangChainScorer(model) if isinstance(model, BaseCrossEncoder) else super()._scorer_of(model)
+
+    def _traced(
+        self, run: CallbackManagerForChainRun, candidates: list[Candidate], query: str, top_n: int | None
+    ) -> Ranking:
+        try:
+            ranking = self._rerank(query, candidates, top_n)
+        except BaseException as error:
+            run.on_chain_error(error)
+            raise
+        run.on_chain_end(self._outputs(ranking))
+        return ranking
+
+    async def _atraced(
+        self, run: AsyncCallbackManagerForChainRun, candidates: list[Candidate], query: str, top_n: int | None
+    ) -> Ranking:
+        try:
+            ranking = await self._arerank(query, candidates, top_n)
+        except BaseException as error:
+            await run.on_chain_error(error)
+            raise
+        await run.on_chain_end(self._outputs(ranking))
+        return ranking
+
+    def _candidates(
+        self, documents: Iterable[Document], scores: Sequence[float | None] | None = None
+    ) -> list[Candidate]:
+        documents = checked_items(documents, Document, "compress_documents(documents, query)")
+        if scores is None:
+            scores = [document.metadata.get(self.score_key) if self.score_key else None for document in documents]
+        if len(scores) != len(documents):
+            raise InputError(f"scores must have one number for each of {len(documents)} documents, got {len(scores)}")
+        return [_candidate(document, score) for document, score in zip(documents, scores, strict=True)]
+
+    def _from_chain(self, given: Any, kwargs: dict[str, Any]) -> tuple[list[Candidate], str, int | None]:
+        if not isinstance(given, dict) or not {"query", "documents"} <= given.keys():
+            keys = sorted(given) if isinstance(given, dict) else type(given).__name__
+            raise InputError(f'the input must be {{"query": str, "documents": [Document, ...]}}, got {keys}')
+        unknown = sorted(kwargs.keys() - {"top_n"})
+        if unknown:
+            raise InputError(f"invoke takes the keyword top_n alone, got {', '.join(unknown)}: set it on the compressor")
+        return self._candidates(given["documents"]), given["query"], kwargs.get("top_n")
+
+    def _document(self, kept: Kept, ranking: Ranking) -> Document:
+        document = kept.candidate.payload
+        if not isinstance(document, Document):
+            raise InputError(f"the ranking's payloads must be Documents, got {type(document).__name__}")
+        update: dict[str, Any] = {"page_content": kept.text}
+        if self.add_metadata:
+            scores = {"relevance_score": relevance_score(kept), ENTRY: metadata_entry(kept, ranking)}
+            update["metadata"] = document.metadata | scores
+        return document.model_copy(update=update)
+
+    def _outputs(self, ranking: Ranking) -> dict[str, Any]:
+        return {
+            "documents": self.documents(ranking),
+            "dropped": len(ranking.dropped),
+            "degraded": str(ranking.degraded or ""),
+        }
+
+
+def _candidate(document: Document, score: float | None) -> Candidate:
+    source = document.metadata.get("source")
+    return Candidate(
+        document.page_content,
+        id=document.id,
+        score=score,
+        source=source if isinstance(source, str) else None,
+        metadata=document.metadata,
+        payload=document,
+    )
+
+
+def _sync_callbacks(callbacks: Callbacks | None) -> Callbacks | None:
+    """Return callbacks for a synchronous run: an asynchronous manager's handlers, with its parent run."""
+    if not isinstance(callbacks, BaseCallbackManager) or isinstance(callbacks, CallbackManager):
+        return callbacks
+    return CallbackManager(
+        handlers=callbacks.handlers,
+        inheritable_handlers=callbacks.inheritable_handlers,
+        parent_run_id=callbacks.parent_run_id,
+        tags=callbacks.tags,
+        inheritable_tags=callbacks.inheritable_tags,
+        metadata=callbacks.metadata,
+        inheritable_metadata=callbacks.inheritable_metadata,
+    )
+
+
+def _inputs(query: str, candidates: list[Candidate]) -> dict[str, Any]:
+    return {"query": query, "documents": [candidate.payload for candidate in candidates]}

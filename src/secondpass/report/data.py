@@ -1,0 +1,62 @@
+"""A ranking as plain data."""
+
+from typing import Any
+
+from secondpass.ranking import Dropped, Kept, Ranked, Ranking
+from secondpass.scores import Stage
+
+
+def as_dict(ranking: Ranking) -> dict[str, Any]:
+    """Return plain data for ``json.dumps``, without payloads."""
+    indexes = {id(item.candidate): item.index for item in (*ranking.dropped, *reversed(ranking.kept))}
+    return {
+        "query": ranking.query,
+        "kept": [_kept(item) for item in ranking.kept],
+        "dropped": [_dropped(item, indexes) for item in ranking.dropped],
+        "tokens": ranking.tokens,
+        "stages": [_stage(stage) for stage in ranking.stages],
+        "scorer": ranking.by.name if ranking.by else None,
+        "degraded": str(ranking.degraded) if ranking.degraded else None,
+    }
+
+
+def _kept(item: Kept) -> dict[str, Any]:
+    return _ranked(item) | {
+        "text": item.text,
+        "spans": [list(span) for span in item.spans],
+        "rank": item.rank,
+        "tokens": item.tokens,
+        "cut": item.cut,
+    }
+
+
+def _dropped(item: Dropped, indexes: dict[int, int]) -> dict[str, Any]:
+    original = item.because_of
+    return _ranked(item) | {
+        "text": item.candidate.text,
+        "reason": str(item.reason),
+        "detail": item.detail,
+        "because_of": original and {"index": indexes.get(id(original)), "id": original.id},
+    }
+
+
+def _ranked(item: Ranked) -> dict[str, Any]:
+    return {
+        "index": item.index,
+        "id": item.candidate.id,
+        "source": item.candidate.source,
+        "first_stage_score": item.candidate.score,
+        "rank_before": item.rank_before,
+        "score": item.score,
+        "probability": item.probability,
+        "fused": item.fused,
+        "truncated": item.truncated,
+    }
+
+
+def _stage(stage: Stage) -> dict[str, Any]:
+    facts = {
+        name: fact if isinstance(fact, str | int | float | bool | None) else str(fact)
+        for name, fact in stage.facts.items()
+    }
+    return {"name": stage.name, "seconds": round(stage.seconds, 6), "facts": facts}
