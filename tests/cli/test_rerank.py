@@ -177,7 +177,7 @@ def test_text_comes_out_as_it_went_in() -> None:
 def test_configuration_error_is_one_line_and_exit_code_2(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
 ) -> None:
-    """What can't work at all is message in one line on stderr, before anything is written."""
+    """What can't work at all is an error of one line on stderr, before anything is written."""
     monkeypatch.chdir(tmp_path)
     result = CliRunner().invoke(app, ["rerank", *arguments], input=GOOD)
     assert result.exit_code == 2

@@ -10,7 +10,8 @@ from typing import Annotated, TextIO, cast
 
 import typer
 from rich.console import Console
-from rich.progress import Progress, TaskID
+from rich.progress import Progress, SpinnerColumn, TaskID, TimeElapsedColumn
+from rich.text import Text
 
 from secondpass.errors import SecondpassError
 from secondpass.scoring.overlap import OverlapScorer
@@ -85,14 +86,23 @@ def open_scorer(model: str, engine: str, device: str) -> Scorer:
 
 
 @contextmanager
-def bars() -> Iterator[Callable[[str, int, int], None]]:
-    """Show a bar for each piece of work, where stderr is a terminal."""
-    with Progress(console=console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as progress:
+def bars(screen: Console | None = None, *, plain: bool = False) -> Iterator[Callable[[str, int, int | None], None]]:
+    """Show a bar for each piece of work, by its name, what is done and the total, if that is known.
+
+    :param screen: Where to; stderr without it.
+    :param plain: Print a line for each piece where the screen is no terminal; without it, nothing.
+    """
+    screen = screen or console(stderr=True)
+    columns = (SpinnerColumn(), *Progress.get_default_columns(), TimeElapsedColumn())
+    watched = screen.is_terminal
+    with Progress(*columns, console=screen, disable=not watched, transient=True) as progress:
         tasks: dict[str, TaskID] = {}
 
-        def report(what: str, done: int, of: int) -> None:
+        def report(what: str, done: int, of: int | None) -> None:
             if what not in tasks:
                 tasks[what] = progress.add_task(what, total=of)
-            progress.update(tasks[what], completed=done)
+                if plain and not watched:
+                    screen.print(Text(f"{what} ..."))
+            progress.update(tasks[what], completed=done, total=of)
 
         yield report

@@ -151,7 +151,9 @@ def _engines() -> Iterator[Finding]:
         yield Finding("engines", name, ", ".join(["cpu", *gpus, *(["mps"] if hardware.mps else [])]))
     if shutil.which("nvidia-smi") and not sees_gpu:
         advice = "install the CUDA build of torch, or onnxruntime-gpu in place of onnxruntime"
-        yield Finding("engines", "cuda", "an NVIDIA driver is here, and no engine sees a card", Status.PROBLEM, advice)
+        yield Finding(
+            "engines", "cuda", "an NVIDIA driver is installed, and no engine sees a GPU", Status.PROBLEM, advice
+        )
 
 
 def _bundled_models() -> Iterator[Finding]:

