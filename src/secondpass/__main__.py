@@ -1,19 +1,17 @@
-"""The ``secondpass`` command: looks whether it can run at all before it imports what it runs on."""
+"""The ``secondpass`` command, which checks that its extra is installed before it imports anything of it."""
 
 import sys
-from importlib.util import find_spec
 
-from secondpass.errors import MissingExtra
-
-_NEEDED = ("typer", "rich", "packaging")
+from secondpass.errors import MissingExtra, require
 
 
 def main() -> None:
-    """Run the command line, or say which extra is missing."""
-    for package in _NEEDED:
-        if find_spec(package) is None:
-            print(MissingExtra("the secondpass command", package, "cli"), file=sys.stderr)
-            sys.exit(2)
+    """Run the command line, or print which extra is missing."""
+    try:
+        require("the secondpass command", "cli", "typer", "rich", "packaging")
+    except MissingExtra as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
     from secondpass.cli import app  # imports typer and rich
 
     app()

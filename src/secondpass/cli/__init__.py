@@ -1,4 +1,4 @@
-"""The command line; each subcommand is a file, and importing it here makes it known."""
+"""The command line: each command is a module, and importing it here registers it."""
 
 from secondpass.cli import demo, distill, doctor, evaluate, rerank
 from secondpass.cli.app import app

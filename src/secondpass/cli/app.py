@@ -1,5 +1,6 @@
-"""The command itself, and what its subcommands share: errors in one line, consoles, bars, models."""
+"""The command line's root, and what its commands share: one-line errors, consoles, progress bars, scorers."""
 
+import importlib.metadata
 import io
 import os
 import sys
@@ -9,23 +10,31 @@ from typing import Annotated, TextIO, cast
 
 import typer
 from rich.console import Console
-from rich.progress import Progress, TaskID
+from rich.progress import Progress, SpinnerColumn, TaskID, TimeElapsedColumn
+from rich.text import Text
 
-from secondpass.demo.view import PLAIN_WIDTH
-from secondpass.doctor import installed_version
 from secondpass.errors import SecondpassError
 from secondpass.scoring.overlap import OverlapScorer
 from secondpass.scoring.protocol import Scorer
 from secondpass.scoring.registry import EngineName, load_scorer
 
 _CANNOT_RUN = 2
+_PLAIN_WIDTH = 100  # columns where the output is no terminal
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False, rich_markup_mode=None)
 
 
+def installed_version(name: str) -> str | None:
+    """Return an installed distribution's version, or None where there is none of that name."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"secondpass {installed_version('secondpass') or 'that is not installed as a package'}")
+        typer.echo(f"secondpass {installed_version('secondpass') or '(not installed as a package)'}")
         raise typer.Exit
 
 
@@ -40,7 +49,7 @@ def root(
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Turn what secondpass and the file system raise into one line and an exit code; a broken pipe is typer's."""
+    """Turn errors of secondpass and of the file system into one line and an exit code; typer handles a broken pipe."""
     try:
         yield
     except BrokenPipeError:
@@ -51,9 +60,9 @@ def one_line_errors() -> Iterator[None]:
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Return a console of the terminal's width, or of a fixed one where nobody's terminal sets it."""
+    """Return a console of the terminal's width, or of a fixed one where the output is no terminal."""
     stream = _forgiving(sys.stderr if stderr else sys.stdout)
-    return Console(file=stream, width=None if stream.isatty() else PLAIN_WIDTH)
+    return Console(file=stream, width=None if stream.isatty() else _PLAIN_WIDTH)
 
 
 def say(text: str) -> None:
@@ -68,7 +77,7 @@ def _forgiving(stream: TextIO) -> TextIO:
 
 
 def open_scorer(model: str, engine: str, device: str) -> Scorer:
-    """Return the scorer that a command's options name."""
+    """Return the scorer that a command's options name; ``overlap`` counts shared words, without a model."""
     if model == "overlap":
         return OverlapScorer()
     if not sys.stderr.isatty():
@@ -77,14 +86,23 @@ def open_scorer(model: str, engine: str, device: str) -> Scorer:
 
 
 @contextmanager
-def bars() -> Iterator[Callable[[str, int, int], None]]:
-    """Show a bar for each piece of work on stderr, where somebody watches."""
-    with Progress(console=console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as progress:
+def bars(screen: Console | None = None, *, plain: bool = False) -> Iterator[Callable[[str, int, int | None], None]]:
+    """Show a bar for each piece of work, by its name, what is done and the total, if that is known.
+
+    :param screen: Where to; stderr without it.
+    :param plain: Print a line for each piece where the screen is no terminal; without it, nothing.
+    """
+    screen = screen or console(stderr=True)
+    columns = (SpinnerColumn(), *Progress.get_default_columns(), TimeElapsedColumn())
+    watched = screen.is_terminal
+    with Progress(*columns, console=screen, disable=not watched, transient=True) as progress:
         tasks: dict[str, TaskID] = {}
 
-        def tell(what: str, done: int, of: int) -> None:
+        def report(what: str, done: int, of: int | None) -> None:
             if what not in tasks:
                 tasks[what] = progress.add_task(what, total=of)
-            progress.update(tasks[what], completed=done)
+                if plain and not watched:
+                    screen.print(Text(f"{what} ..."))
+            progress.update(tasks[what], completed=done, total=of)
 
-        yield tell
+        yield report

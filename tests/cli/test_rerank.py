@@ -1,10 +1,9 @@
-"""The command line: what goes in and out, and which exit code says what."""
+"""``secondpass rerank``: what goes in and out, and what each exit code means."""
 
 import json
 import subprocess
 import sys
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,8 @@ import pytest
 pytest.importorskip("typer", reason="the extra cli isn't installed")
 from typer.testing import CliRunner
 
-from secondpass import __main__ as entry
-from secondpass import __version__
 from secondpass.cli import app
+from secondpass.models import bundled_models
 
 GOOD = '{"query": "red fox", "candidates": ["a blue whale", {"text": "a red fox", "id": 7, "score": 0.5, "rank": 2}]}'
 
@@ -26,13 +24,6 @@ def rerank(arguments: Sequence[str], lines: str | bytes = "") -> Any:
 
 def outputs(result: Any) -> list[dict[str, Any]]:
     return [json.loads(line) for line in result.stdout.splitlines()]
-
-
-def test_version_is_printed() -> None:
-    """``--version`` prints the package's version."""
-    result = CliRunner().invoke(app, ["--version"])
-    assert result.exit_code == 0
-    assert result.stdout == f"secondpass {__version__}\n"
 
 
 def test_lines_are_reranked_from_stdin_to_stdout() -> None:
@@ -72,7 +63,7 @@ def test_deadline_marks_the_ranking_degraded() -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "message"),
     [
         ("not json", "must be JSON"),
         (b"\xff\xfe", "must be JSON in UTF-8"),
@@ -93,7 +84,7 @@ def test_deadline_marks_the_ranking_degraded() -> None:
         ('{"query": "q", "candidates": [{"text": "a", "sorce": "x"}]}', "'sorce'"),
     ],
 )
-def test_bad_line_says_why_and_never_loses_the_others(line: str | bytes, said: str) -> None:
+def test_bad_line_says_why_and_never_loses_the_others(line: str | bytes, message: str) -> None:
     """A line that can't be read comes out as an error with its number; its neighbours are reranked; exit code 1."""
     line = line.encode() if isinstance(line, str) else line
     result = rerank([], b"\n".join([GOOD.encode(), line, GOOD.encode()]))
@@ -103,7 +94,56 @@ def test_bad_line_says_why_and_never_loses_the_others(line: str | bytes, said: s
     assert before["kept"]
     assert after["kept"]
     assert bad["line"] == 2
-    assert said in bad["error"]
+    assert message in bad["error"]
+
+
+def test_other_keys_of_a_line_come_out_again() -> None:
+    """Keys that the command doesn't know join the output to the input, also where a line can't be reranked."""
+    line = '{"qid": "q7", "metadata": {"lang": "en"}, "kept": "theirs", "query": "fox", "candidates": %s}'
+    ranking, error = outputs(rerank([], "\n".join([line % '["a fox"]', line % "3"])))
+    for output in (ranking, error):
+        assert (output["qid"], output["metadata"]) == ("q7", {"lang": "en"})
+    assert ranking["kept"][0]["text"] == "a fox"
+    assert error["line"] == 2
+    assert "candidates" not in ranking
+
+
+@pytest.mark.parametrize(
+    ("order", "expected"), [("relevance", ["2", "0", "1"]), ("original", ["0", "1", "2"]), ("ends", ["2", "1", "0"])]
+)
+def test_order_sets_the_reading_order(order: str, expected: list[str]) -> None:
+    """``--order`` puts the kept by relevance, in the first stage's order, or the best at both ends."""
+    texts = ["a red hen", "a blue whale", "a red fox"]
+    line = json.dumps({"query": "red fox", "candidates": [{"text": t, "id": i} for i, t in enumerate(texts)]})
+    (ranking,) = outputs(rerank(["--order", order], line))
+    assert [item["id"] for item in ranking["kept"]] == expected
+
+
+@pytest.mark.parametrize(("duplicates", "kept"), [("exact", 1), ("keep", 2)])
+def test_duplicates_are_dropped_or_kept(duplicates: str, kept: int) -> None:
+    """``--duplicates`` says whether a text that was kept already is dropped."""
+    line = '{"query": "fox", "candidates": ["a red fox", "a red fox"]}'
+    (ranking,) = outputs(rerank(["--duplicates", duplicates], line))
+    assert len(ranking["kept"]) == kept
+
+
+def test_counter_counts_the_budget_with_a_tokenizer() -> None:
+    """``--counter`` takes the path of a tokenizer.json; ``estimate`` is what counts without it."""
+    path = bundled_models()["small"] / "tokenizer.json"
+    (exact,) = outputs(rerank(["--max-tokens", "50", "--counter", str(path)], GOOD))
+    (estimate,) = outputs(rerank(["--max-tokens", "50", "--counter", "estimate"], GOOD))
+    assert exact["stages"][-1]["facts"] | {"counter": "tokenizers", "exact": True} == exact["stages"][-1]["facts"]
+    assert exact["tokens"] == sum(item["tokens"] for item in exact["kept"]) == 6
+    assert estimate["stages"][-1]["facts"]["counter"] == "estimate"
+
+
+def test_bundled_model_is_the_default() -> None:
+    """Without ``--model`` the bundled small model reranks."""
+    line = json.dumps({"query": "how long does a flea live?", "candidates": ["Cats purr.", "Fleas live 100 days."]})
+    result = CliRunner().invoke(app, ["rerank"], input=line)
+    (ranking,) = outputs(result)
+    assert ranking["scorer"] == "small"
+    assert ranking["kept"][0]["text"] == "Fleas live 100 days."
 
 
 def test_text_comes_out_as_it_went_in() -> None:
@@ -114,29 +154,36 @@ def test_text_comes_out_as_it_went_in() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
-        (["--model", "no/such/model"], "model must be a folder or a hub id"),
+        (["--model", "no/such/model"], "model must be a bundled model"),
         (["--model", "."], "model.onnx"),
         (["--model", ".", "--engine", "tensor"], "engine must be auto"),
         (["--model", "overlap", "--top-k", "0"], "top_k must be a whole number from 1"),
         (["--model", "overlap", "--max-tokens", "9", "--policy", "best"], "policy must be one of"),
         (["--model", "overlap", "--policy", "fill"], "--max-tokens"),
+        (["--model", "overlap", "--counter", "estimate"], "--max-tokens"),
+        (
+            ["--model", "overlap", "--max-tokens", "9", "--counter", "no.json"],
+            "--counter must be 'estimate' or the path",
+        ),
+        (["--model", "overlap", "--order", "random"], "order must be one of"),
+        (["--model", "overlap", "--duplicates", "drop"], "duplicates must be one of"),
         (["--model", "overlap", "--deadline-ms", "-1"], "deadline_ms must be 0 or more"),
         (["--model", "overlap", "missing.jsonl"], "INPUT must be a file"),
         (["--model", "overlap", "--output", "no/such/folder/out"], "No such file"),
     ],
 )
 def test_configuration_error_is_one_line_and_exit_code_2(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], said: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
 ) -> None:
-    """What can't work at all is said in one line on stderr, before anything is written."""
+    """What can't work at all is an error of one line on stderr, before anything is written."""
     monkeypatch.chdir(tmp_path)
     result = CliRunner().invoke(app, ["rerank", *arguments], input=GOOD)
     assert result.exit_code == 2
     assert result.stdout == ""
     assert result.stderr.count("\n") == 1
-    assert said in result.stderr
+    assert message in result.stderr
 
 
 def test_output_never_overwrites_the_input(tmp_path: Path) -> None:
@@ -174,29 +221,3 @@ def test_device_that_is_not_there_is_a_configuration_error(reranker_folder: Path
     result = CliRunner().invoke(app, arguments, input=GOOD)
     assert result.exit_code == 2
     assert "cuda:99" in result.stderr
-
-
-def test_demo_error_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The demo's errors end in one line and exit code 2 too."""
-    result = CliRunner().invoke(app, ["demo", " "])
-    assert result.exit_code == 2
-    assert result.stderr.startswith("secondpass: the question must hold words")
-
-
-@pytest.mark.parametrize("package", ["typer", "rich"])
-def test_command_without_its_extra_prints_the_install_line(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], package: str
-) -> None:
-    """Where typer or rich is missing, the command says what to install and exits with 2."""
-    monkeypatch.setattr(entry, "find_spec", lambda name: None if name == package else find_spec(name))
-    with pytest.raises(SystemExit) as stopped:
-        entry.main()
-    assert stopped.value.code == 2
-    said = capsys.readouterr().err
-    assert said == f'the secondpass command needs {package}, which is not installed: pip install "secondpass[cli]"\n'
-
-
-def test_entry_point_imports_neither_typer_nor_rich() -> None:
-    """Importing the entry point needs nothing but secondpass."""
-    code = "import sys, secondpass.__main__; sys.exit(not {'typer', 'rich', 'packaging'}.isdisjoint(sys.modules))"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -8,17 +8,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from secondpass.demo.corpus import Passage
 from secondpass.errors import ConfigurationError
 
 pytest.importorskip("chromadb", reason="the extra demo isn't installed")
-from secondpass.demo.index import PassageIndex, Report, collection_name
+from secondpass.cli.demo.index import PassageIndex, Report, collection_name
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
-PASSAGES = tuple(
-    Passage(f"t#{number}", "t", text)
-    for number, text in enumerate(["apples and pears", "zebra zoo", "quick quiz", "pears"], start=1)
-)
+PASSAGES = {"t#1": "apples and pears", "t#2": "zebra zoo", "t#3": "quick quiz", "t#4": "pears"}
 
 
 class LetterEmbedder:
@@ -50,7 +46,7 @@ def test_search_returns_candidates_nearest_first(tmp_path: Path) -> None:
     found = index.search(query, limit=100)
     assert [candidate.rank for candidate in found] == [1, 2, 3, 4]
     assert found[0].id == "t#2"
-    assert found[0].text == PASSAGES[1].text
+    assert found[0].text == PASSAGES["t#2"]
     assert found[0].source == "chroma"
     cosines = embedder.embed_passages([candidate.text for candidate in found], silent) @ query
     assert [candidate.score for candidate in found] == pytest.approx(cosines.tolist(), abs=1e-5)
@@ -70,9 +66,9 @@ def test_second_opening_reuses_the_index(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("what", ["corpus", "embedder"])
 def test_change_builds_another_index(tmp_path: Path, what: str) -> None:
-    """Another corpus, or another bi-encoder, never meets vectors that were made for the old one."""
+    """Another corpus, or another bi-encoder, never uses vectors that were made for the old one."""
     PassageIndex(tmp_path, PASSAGES, LetterEmbedder(), silent)
-    passages = PASSAGES[:3] if what == "corpus" else PASSAGES
+    passages = {"t#1": "apples and pears"} if what == "corpus" else PASSAGES
     other = LetterEmbedder("letters-2" if what == "embedder" else "letters-1")
     index = PassageIndex(tmp_path, passages, other, silent)
     assert other.passages_embedded == len(passages)

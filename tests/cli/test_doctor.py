@@ -1,4 +1,4 @@
-"""The doctor: what it finds, what it advises, and when it fails."""
+"""``secondpass doctor``: what it checks, what it advises, and when it fails."""
 
 import importlib
 import json
@@ -11,9 +11,10 @@ import pytest
 pytest.importorskip("typer", reason="the extra cli isn't installed")
 from typer.testing import CliRunner
 
-from secondpass import doctor
-from secondpass.cli import app
-from secondpass.doctor import Finding, Status
+from secondpass.cli import app, doctor
+from secondpass.cli.doctor import Finding, Status
+from secondpass.errors import ModelError
+from secondpass.models import bundled_models
 
 
 @pytest.fixture
@@ -78,3 +79,40 @@ def test_driver_without_an_engine_that_sees_it_is_a_problem(monkeypatch: pytest.
     (finding,) = doctor._engines()
     assert finding.status is Status.PROBLEM
     assert "CUDA build" in finding.advice
+
+
+def test_bundled_models_are_named_and_open() -> None:
+    """Each bundled model is opened, and its finding says so."""
+    findings = {finding.name: finding for finding in doctor._bundled_models()}
+    assert set(findings) == set(bundled_models()) == {"small", "nano"}
+    assert {(finding.status, finding.value) for finding in findings.values()} == {(Status.OK, "bundled, opens")}
+
+
+def test_bundled_model_that_does_not_open_breaks_the_base_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A damaged bundled model is named with the error and the line that installs it again."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise ModelError("model.onnx is cut off")
+
+    monkeypatch.setattr(doctor, "load_scorer", fail)
+    finding = next(doctor._bundled_models())
+    assert (finding.name, finding.status) == ("nano", Status.BROKEN)
+    assert "model.onnx is cut off" in finding.value
+    assert finding.advice == "pip install --force-reinstall secondpass"
+
+
+@pytest.mark.usefixtures("empty_caches")
+def test_table_shows_every_finding_and_the_verdict() -> None:
+    """Without ``--json`` the findings are a table by area, and the last line is the verdict."""
+    result = CliRunner().invoke(app, ["doctor"])
+    assert result.exit_code == 0
+    assert [
+        line for line in result.stdout.splitlines() if line in {"machine", "base", "extras", "engines", "models"}
+    ] == [
+        "machine",
+        "base",
+        "extras",
+        "engines",
+        "models",
+    ]
+    assert result.stdout.splitlines()[-1] == "the base install works"

