@@ -71,7 +71,7 @@ class ReciprocalRank:
         fused = [1.0 / (self.k + rank) for rank in _ranks([item.value for item in inputs], inputs)]
         for name, values in lists.items():
             present = [position for position, value in enumerate(values) if value is not None]
-            ranks = _ranks([votes[p] or 0.0 for p in present], [inputs[p] for p in present])
+            ranks = _ranks([values[p] or 0.0 for p in present], [inputs[p] for p in present])
             for position, rank in zip(present, ranks, strict=True):
                 fused[position] += self.weights[name] / (self.k + rank)
         return fused
