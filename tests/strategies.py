@@ -8,8 +8,8 @@ from worlds import count_words
 
 from secondpass import Candidate, ContextBudget, ReciprocalRank, Selection, WeightedSum
 from secondpass.scores import Score, Unscored, UnscoredReason
-from secondpass.selection.fit import POLICIES
 from secondpass.selection.order import ORDERS
+from secondpass.selection.packing import POLICIES
 
 any_text = st.text(st.characters(exclude_categories=()), max_size=60)
 """Every code point there is, lone surrogates and NUL among them."""

@@ -17,8 +17,8 @@ from secondpass.reranker import OnError, Reranker
 from secondpass.scores import Call
 from secondpass.scoring.registry import EngineName, LoadOptions, load_scorer
 from secondpass.selection.budget import ContextBudget, as_budget
-from secondpass.selection.fit import Policy
 from secondpass.selection.order import Order
+from secondpass.selection.packing import Policy
 from secondpass.selection.select import Selection
 from secondpass.selection.tokens import ESTIMATE
 

@@ -14,7 +14,7 @@ from secondpass.errors import ConfigurationError
 from secondpass.jsonl import rerank_lines
 from secondpass.reranker import Reranker
 from secondpass.selection.budget import ContextBudget
-from secondpass.selection.fit import Policy
+from secondpass.selection.packing import Policy
 from secondpass.selection.select import Selection
 
 _BAD_LINES = 1

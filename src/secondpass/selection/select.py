@@ -8,9 +8,9 @@ from secondpass.errors import ConfigurationError
 from secondpass.ranking import Dropped, Judged, Kept, Reason
 from secondpass.selection.budget import ContextBudget
 from secondpass.selection.duplicates import split_duplicates
-from secondpass.selection.fit import POLICIES, Policy, fit
 from secondpass.selection.order import ORDERS, Order, reading_order
 from secondpass.selection.outcome import Split, drop, keep
+from secondpass.selection.packing import POLICIES, Policy, pack
 from secondpass.selection.threshold import split_threshold, split_unranked
 
 DEFAULT_SEPARATOR = "\n\n"
@@ -103,16 +103,14 @@ def _unlimited(stay: Sequence[Judged], selection: Selection) -> Selected:
 
 
 def _budgeted(stay: Sequence[Judged], selection: Selection, budget: ContextBudget) -> Selected:
-    fitted, dropped = fit(stay, budget, selection.policy, selection.order)
-    ranks = {id(item): rank for rank, item in enumerate(fitted.fitted, start=1)}
-    kept = [keep(item.judged, item.text, ranks[id(item)], item.tokens) for item in fitted.in_reading_order()]
+    packed = pack(stay, budget, selection.policy, selection.order)
     facts: dict[str, object] = {
         "policy": selection.policy,
-        "tokens": fitted.tokens,
+        "tokens": packed.tokens,
         "max_tokens": budget.max_tokens,
         "counter": budget.counting.name,
         "exact": budget.counting.exact,
     }
     if budget.origin:
         facts["budget"] = budget.origin
-    return Selected(tuple(kept), tuple(dropped), fitted.context(), fitted.tokens, facts)
+    return Selected(tuple(packed.kept), tuple(packed.dropped), packed.context, packed.tokens, facts)

@@ -1,0 +1,236 @@
+"""Packing candidates into a context budget, best first: the joined text never takes more tokens than the budget.
+
+Each candidate is counted once by itself, and a draft is chosen by the sum of these counts. A joined text can take more
+or fewer tokens than that sum, so the joined text of each draft is counted too, and corrects the sum that the next draft
+may reach. Only a draft whose joined text fits is returned. The number of drafts is bounded, so that the work is linear
+in the length of the texts.
+"""
+
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Literal, NamedTuple
+
+from secondpass.ranking import Dropped, Judged, Kept, Reason
+from secondpass.selection.budget import ContextBudget
+from secondpass.selection.order import Order, reading_order
+from secondpass.selection.outcome import drop, keep
+from secondpass.text import sentence_ends
+
+Policy = Literal["fill", "prefix", "truncate"]
+POLICIES: tuple[Policy, ...] = ("fill", "prefix", "truncate")
+
+MAX_DRAFTS = 8  # where counts add up, the first draft is the last
+MAX_PROBES = 12  # counts of a candidate's beginning that find where to cut it
+LONGEST_TOKEN = 256  # characters; a text of more than this many for each token left is dropped uncounted
+
+
+class Packed(NamedTuple):
+    """What fits the budget.
+
+    :param kept: The candidates that fit, in reading order.
+    :param dropped: The others, best first.
+    :param context: The joined text.
+    :param tokens: The tokens of the joined text; 0 if nothing was kept.
+    """
+
+    kept: list[Kept]
+    dropped: list[Dropped]
+    context: str
+    tokens: int
+
+
+def pack(
+    ranked: Sequence[Judged], budget: ContextBudget, policy: Policy = "fill", order: Order = "relevance"
+) -> Packed:
+    """Pack candidates, given best first, into the budget.
+
+    ``"fill"`` skips a candidate that doesn't fit and goes on, ``"prefix"`` stops at the first that doesn't fit,
+    ``"truncate"`` cuts the first that doesn't fit at a sentence end and stops there (where not even its first sentence
+    fits, it is skipped).
+    """
+    packer = _Packer(ranked, budget, policy, order)
+    best: _Draft | None = None
+    above: _Draft | None = None
+    target = budget.max_tokens
+    for attempt in range(MAX_DRAFTS):
+        draft = packer.draft(target)
+        if draft.tokens <= budget.max_tokens:
+            best = draft
+        else:
+            above = draft
+        following = _next_target(best, above, budget.max_tokens, halve=attempt % 2 == 1)
+        if following is None:
+            break
+        target = following
+    if best is None or not best.kept:
+        best = packer.draft(budget.max_tokens, most=1)  # the best that fits alone: its joined text is already counted
+    kept = [best.kept[position] for position in reading_order(best.kept, order)]
+    return Packed(kept, best.dropped, best.context, best.tokens)
+
+
+@dataclass(slots=True)
+class _Draft:
+    """A choice of candidates.
+
+    :param target: What the sum of their tokens may reach.
+    :param kept: The chosen, best first.
+    :param dropped: The others, best first.
+    :param total: The sum of the tokens of the chosen and of the separators between them.
+    :param context: The joined text of the chosen.
+    :param tokens: The tokens of the joined text.
+    """
+
+    target: int
+    kept: list[Kept] = field(default_factory=list)
+    dropped: list[Dropped] = field(default_factory=list)
+    total: int = 0
+    context: str = ""
+    tokens: int = 0
+
+    @property
+    def left(self) -> int:
+        """The tokens that are left for further candidates."""
+        return self.target - self.total
+
+
+def _next_target(best: _Draft | None, above: _Draft | None, limit: int, *, halve: bool) -> int | None:
+    """Return the next draft's target, or None where no other draft can be expected to fit better.
+
+    Joined tokens are taken as proportional to their sum, and what a seam saved so far is expected of one more. Once a
+    draft came out too large, the target is interpolated between that draft and the best that fits, or halves the
+    distance, which bounds the search where joined tokens grow faster than their sum.
+    """
+    floor, total, tokens = (best.target, best.total, best.tokens) if best else (0, 0, 0)
+    if best and not above:
+        target = total * limit // max(1, tokens) - (tokens - total) // max(1, len(best.kept) - 1)
+        return target if target > floor else None
+    if above is None or above.total - floor <= 1:
+        return None
+    share = (limit - tokens) / (above.tokens - tokens)
+    target = (floor + above.total) // 2 if halve else int(total + share * (above.total - total))
+    return min(max(target, floor + 1), above.total - 1)
+
+
+class _Packer:
+    """Drafts choices of candidates, and counts each candidate and each joined text only once."""
+
+    def __init__(self, ranked: Sequence[Judged], budget: ContextBudget, policy: Policy, order: Order) -> None:
+        self._ranked = ranked
+        self._budget = budget
+        self._policy = policy
+        self._order = order
+        self._overhead = max(0, budget.counting.count(""))  # what the counter adds to any text
+        self._separator = max(0, budget.counting.count(budget.separator) - self._overhead)
+        self._counts: dict[tuple[int, int], int] = {}
+        self._ends: dict[int, list[int]] = {}
+        self._joined: dict[tuple[tuple[int, int], ...], tuple[str, int]] = {}
+
+    def draft(self, target: int, most: int | None = None) -> _Draft:
+        """Choose candidates, best first, whose tokens add up to the target at most.
+
+        :param target: What the sum may reach.
+        :param most: Choose at most so many.
+        """
+        draft = _Draft(target)
+        full = ""
+        for position, item in enumerate(self._ranked):
+            closed = len(draft.kept) == most
+            why = full or self._add(draft, position, closed=closed)
+            if not why:
+                continue
+            if not full and not closed and self._policy == "truncate" and self._add_beginning(draft, position):
+                full = "the budget was full"
+                continue
+            draft.dropped.append(drop(item, Reason.OVER_BUDGET, why))
+            if self._policy == "prefix":
+                full = full or "after the first that didn't fit"
+        self._join(draft)
+        return draft
+
+    def _add(self, draft: _Draft, position: int, *, closed: bool) -> str:
+        """Add a whole candidate, or return the figures that say why it doesn't fit."""
+        length = len(self._ranked[position].candidate.reading)
+        if length > LONGEST_TOKEN * max(1, draft.left):
+            return f"{length} characters, {draft.left} tokens left"
+        tokens = self._count(draft, position, length)
+        cost = self._cost(draft, tokens)
+        if cost <= draft.left and not closed:
+            self._keep(draft, position, length)
+            return ""
+        figures = f"{cost} tokens, {draft.left} left"
+        if cost <= self._budget.max_tokens - draft.total:
+            return f"{figures}: the joined text takes more tokens than its parts"
+        return figures
+
+    def _add_beginning(self, draft: _Draft, position: int) -> bool:
+        """Add the longest beginning of a candidate that fits and ends with a sentence; say whether there is one."""
+        text = self._ranked[position].candidate.reading
+        allowed = draft.left - self._cost(draft, 0)
+        if position not in self._ends:
+            self._ends[position] = _cut_points(text[: LONGEST_TOKEN * max(1, allowed)])
+        whole = (len(text), self._count(draft, position, len(text)))
+        end = _longest(self._ends[position], allowed, whole, lambda end: self._count(draft, position, end))
+        if end:
+            self._keep(draft, position, end)
+        return end > 0
+
+    def _keep(self, draft: _Draft, position: int, end: int) -> None:
+        tokens = self._count(draft, position, end)
+        draft.total += self._cost(draft, tokens)
+        text = self._ranked[position].candidate.reading[:end]
+        draft.kept.append(keep(self._ranked[position], text, len(draft.kept) + 1, tokens))
+
+    def _cost(self, draft: _Draft, tokens: int) -> int:
+        """Return what tokens counted alone add to the sum; the counter's overhead is in the first candidate's."""
+        return tokens + (self._separator - self._overhead if draft.kept else 0)
+
+    def _count(self, draft: _Draft, position: int, end: int) -> int:
+        """Count the beginning of a candidate, written as the draft's next."""
+        if (position, end) not in self._counts:
+            candidate = self._ranked[position].candidate
+            rendered = self._budget.render(len(draft.kept) + 1, candidate, candidate.reading[:end])
+            self._counts[position, end] = self._budget.counting.count(rendered)
+        return self._counts[position, end]
+
+    def _join(self, draft: _Draft) -> None:
+        key = tuple((item.rank_before, len(item.text)) for item in draft.kept)
+        if key not in self._joined:
+            read = [draft.kept[position] for position in reading_order(draft.kept, self._order)]
+            context = self._budget.join([(item.candidate, item.text) for item in read])
+            self._joined[key] = context, self._budget.counting.count(context) if read else 0
+        draft.context, draft.tokens = self._joined[key]
+
+
+def _cut_points(text: str) -> list[int]:
+    """Return where sentences end, blanks after them left out; not the last, which need not end where the text does."""
+    ends = sentence_ends(text)[:-1]
+    pieces = [(start, text[start:end].rstrip()) for start, end in pairwise([0, *ends])]
+    return [start + len(piece) for start, piece in pieces if piece]
+
+
+def _longest(ends: Sequence[int], allowed: int, whole: tuple[int, int], count: Callable[[int], int]) -> int:
+    """Return the largest end up to which a text takes at most ``allowed`` tokens, 0 if even the first takes more.
+
+    Where to look is interpolated between ends whose tokens are known; at most ``MAX_PROBES`` ends are counted.
+
+    :param ends: Where the text may end, in rising order.
+    :param allowed: The tokens that it may take.
+    :param whole: The characters and the tokens of the whole text, which takes more than allowed.
+    :param count: From an end to the tokens of the text up to there.
+    """
+    low, high = 0, len(ends)  # so many ends are known to fit, and so many aren't known not to
+    fits, exceeds = (0, 0), whole
+    for attempt in range(MAX_PROBES):
+        if low == high:
+            break
+        share = (allowed - fits[1]) / max(1, exceeds[1] - fits[1])
+        guess = bisect_right(ends, fits[0] + share * (exceeds[0] - fits[0])) if attempt % 3 else (low + high) // 2
+        probe = min(max(guess, low + 1), high) if attempt else 1
+        end = ends[probe - 1]
+        if count(end) <= allowed:
+            low, fits = probe, (end, count(end))
+        else:
+            high, exceeds = probe - 1, (end, count(end))
+    return ends[low - 1] if low else 0
