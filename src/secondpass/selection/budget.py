@@ -1,4 +1,4 @@
-"""The context budget: how many of the reader LLM's tokens the kept texts may take together."""
+"""The context budget: how many of the LLM's tokens the kept texts may take together, and how they are joined."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,22 +7,22 @@ from typing import Any
 
 from secondpass.candidates import Candidate
 from secondpass.errors import BudgetError
-from secondpass.selection.llm import Room, room_of
+from secondpass.selection.llm_window import context_tokens, read_window
 from secondpass.selection.tokens import TokenCounter, as_counter
 
 
 @dataclass(frozen=True, slots=True)
 class ContextBudget:
-    """A hard ceiling for the kept texts, counted on the joined text as the reader will see it.
+    """A hard limit for the kept texts, counted on the joined text as the LLM will read it.
 
-    :param max_tokens: The ceiling; 0 keeps nothing.
-    :param counter: Counts the reader's tokens: a tiktoken encoding, a Hugging Face tokenizer, any callable from text
-        to tokens or their number; None takes a stated estimate on the safe side.
+    :param max_tokens: The limit; 0 keeps nothing.
+    :param counter: Counts the LLM's tokens: a tiktoken encoding, a Hugging Face tokenizer, any callable from text to
+        tokens or their number; None takes a stated estimate on the safe side.
     :param separator: What stands between two items in the prompt.
     :param template: How one item is written, with the fields ``{text}`` (required), ``{index}`` (from 1, in reading
         order), ``{id}`` and ``{source}``.
     :param origin: Where the number comes from, in words, for the report.
-    :raises BudgetError: If the ceiling is negative or no whole number, or the template can't be filled.
+    :raises BudgetError: If the limit is negative or no whole number, or the template can't be filled.
     """
 
     max_tokens: int
@@ -32,7 +32,7 @@ class ContextBudget:
     origin: str = ""
 
     def __post_init__(self) -> None:
-        """Check the settings and find the counter."""
+        """Check the settings and make the counter a ``TokenCounter``."""
         if isinstance(self.max_tokens, bool) or not isinstance(self.max_tokens, int):
             raise BudgetError(f"max_tokens must be a whole number of tokens, got {self.max_tokens!r}")
         if self.max_tokens < 0:
@@ -55,9 +55,9 @@ class ContextBudget:
         counter: object = None,
         **layout: str,
     ) -> "ContextBudget":
-        """Compute the budget from what an LLM says of itself: window - output - prompt - question - history.
+        """Compute the budget from an LLM's context window: window - output - prompt - question - history.
 
-        :param llm: A LangChain chat model (its ``profile``) or a LlamaIndex LLM (its ``metadata``).
+        :param llm: A LangChain chat model (its ``profile`` is read) or a LlamaIndex LLM (its ``metadata``).
         :param reserve: Tokens kept free for the answer; None takes what the LLM states, and is an error where it
             states nothing.
         :param prompt: The prompt's own words, system prompt included, without question, history and context.
@@ -68,12 +68,13 @@ class ContextBudget:
         :raises BudgetError: If the window or the reserve isn't known, or nothing is left for the context.
         """
         count = as_counter(counter)
-        room = Room(room_of(llm, reserve), prompt=prompt, question=question, history=history)
-        return cls(room.left(count), counter=count, origin=room.story(count), **layout)
+        parts = {"prompt": prompt, "question": question, "history": history}
+        max_tokens, origin = context_tokens(read_window(llm, reserve), parts, count)
+        return cls(max_tokens, counter=count, origin=origin, **layout)
 
     @property
     def counting(self) -> TokenCounter:
-        """The counter, whatever it was made from."""
+        """The counter as a ``TokenCounter``."""
         return as_counter(self.counter)
 
     def render(self, index: int, candidate: Candidate, text: str) -> str:
@@ -87,11 +88,11 @@ class ContextBudget:
 
 
 BudgetSource = int | ContextBudget | Callable[..., int | ContextBudget]
-"""What the doors take as a budget: tokens, a record, or a callable of the query that is asked anew for each call."""
+"""The forms of a budget in the integrations: tokens, a record, or a callable of the query, called for each query."""
 
 
 def as_budget(source: BudgetSource | None, query: str) -> ContextBudget | None:
-    """Make a record of whatever a door was given as its budget.
+    """Return any form of a budget as a record.
 
     :raises BudgetError: If it is none of the accepted forms.
     """

@@ -6,23 +6,22 @@ may reach. Only a draft whose joined text fits is returned. The number of drafts
 in the length of the texts.
 """
 
-from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Literal, NamedTuple
 
 from secondpass.ranking import Dropped, Judged, Kept, Reason
 from secondpass.selection.budget import ContextBudget
-from secondpass.selection.order import Order, reading_order
-from secondpass.selection.outcome import drop, keep
-from secondpass.text import sentence_ends
+from secondpass.selection.cutting import Cutter
+from secondpass.selection.filters import drop
+from secondpass.selection.order import Order, in_reading_order
 
 Policy = Literal["fill", "prefix", "truncate"]
 POLICIES: tuple[Policy, ...] = ("fill", "prefix", "truncate")
 
+DEFAULT_SEPARATOR = "\n\n"  # between texts where there is no budget that says how they are joined
+
 MAX_DRAFTS = 8  # where counts add up, the first draft is the last
-MAX_PROBES = 12  # counts of a candidate's beginning that find where to cut it
 LONGEST_TOKEN = 256  # characters; a text of more than this many for each token left is dropped uncounted
 
 
@@ -32,13 +31,13 @@ class Packed(NamedTuple):
     :param kept: The candidates that fit, in reading order.
     :param dropped: The others, best first.
     :param context: The joined text.
-    :param tokens: The tokens of the joined text; 0 if nothing was kept.
+    :param tokens: The tokens of the joined text, 0 if nothing was kept; None without a budget.
     """
 
     kept: list[Kept]
     dropped: list[Dropped]
     context: str
-    tokens: int
+    tokens: int | None
 
 
 def pack(
@@ -66,8 +65,28 @@ def pack(
         target = following
     if best is None or not best.kept:
         best = packer.draft(budget.max_tokens, most=1)  # the best that fits alone: its joined text is already counted
-    kept = [best.kept[position] for position in reading_order(best.kept, order)]
-    return Packed(kept, best.dropped, best.context, best.tokens)
+    return Packed(in_reading_order(best.kept, order), best.dropped, best.context, best.tokens)
+
+
+def pack_all(ranked: Sequence[Judged], order: Order) -> Packed:
+    """Keep all candidates, given best first, whole and uncounted."""
+    kept = [_kept(item, item.candidate.reading, rank, None) for rank, item in enumerate(ranked, start=1)]
+    kept = in_reading_order(kept, order)
+    return Packed(kept, [], DEFAULT_SEPARATOR.join(item.text for item in kept), None)
+
+
+def _kept(ranked: Judged, text: str, rank: int, tokens: int | None) -> Kept:
+    return Kept(
+        ranked.candidate,
+        ranked.outcome,
+        ranked.probability,
+        ranked.fused,
+        ranked.rank_before,
+        text=text,
+        spans=((0, len(text)),),
+        rank=rank,
+        tokens=tokens,
+    )
 
 
 @dataclass(slots=True)
@@ -124,7 +143,7 @@ class _Packer:
         self._overhead = max(0, budget.counting.count(""))  # what the counter adds to any text
         self._separator = max(0, budget.counting.count(budget.separator) - self._overhead)
         self._counts: dict[tuple[int, int], int] = {}
-        self._ends: dict[int, list[int]] = {}
+        self._cutters: dict[int, Cutter] = {}
         self._joined: dict[tuple[tuple[int, int], ...], tuple[str, int]] = {}
 
     def draft(self, target: int, most: int | None = None) -> _Draft:
@@ -168,10 +187,10 @@ class _Packer:
         """Add the longest beginning of a candidate that fits and ends with a sentence; say whether there is one."""
         text = self._ranked[position].candidate.reading
         allowed = draft.left - self._cost(draft, 0)
-        if position not in self._ends:
-            self._ends[position] = _cut_points(text[: LONGEST_TOKEN * max(1, allowed)])
-        whole = (len(text), self._count(draft, position, len(text)))
-        end = _longest(self._ends[position], allowed, whole, lambda end: self._count(draft, position, end))
+        if position not in self._cutters:
+            tokens = self._count(draft, position, len(text))
+            self._cutters[position] = Cutter(text, tokens, LONGEST_TOKEN * max(1, allowed))
+        end = self._cutters[position].longest(allowed, lambda end: self._count(draft, position, end))
         if end:
             self._keep(draft, position, end)
         return end > 0
@@ -180,7 +199,7 @@ class _Packer:
         tokens = self._count(draft, position, end)
         draft.total += self._cost(draft, tokens)
         text = self._ranked[position].candidate.reading[:end]
-        draft.kept.append(keep(self._ranked[position], text, len(draft.kept) + 1, tokens))
+        draft.kept.append(_kept(self._ranked[position], text, len(draft.kept) + 1, tokens))
 
     def _cost(self, draft: _Draft, tokens: int) -> int:
         """Return what tokens counted alone add to the sum; the counter's overhead is in the first candidate's."""
@@ -197,40 +216,7 @@ class _Packer:
     def _join(self, draft: _Draft) -> None:
         key = tuple((item.rank_before, len(item.text)) for item in draft.kept)
         if key not in self._joined:
-            read = [draft.kept[position] for position in reading_order(draft.kept, self._order)]
+            read = in_reading_order(draft.kept, self._order)
             context = self._budget.join([(item.candidate, item.text) for item in read])
             self._joined[key] = context, self._budget.counting.count(context) if read else 0
         draft.context, draft.tokens = self._joined[key]
-
-
-def _cut_points(text: str) -> list[int]:
-    """Return where sentences end, blanks after them left out; not the last, which need not end where the text does."""
-    ends = sentence_ends(text)[:-1]
-    pieces = [(start, text[start:end].rstrip()) for start, end in pairwise([0, *ends])]
-    return [start + len(piece) for start, piece in pieces if piece]
-
-
-def _longest(ends: Sequence[int], allowed: int, whole: tuple[int, int], count: Callable[[int], int]) -> int:
-    """Return the largest end up to which a text takes at most ``allowed`` tokens, 0 if even the first takes more.
-
-    Where to look is interpolated between ends whose tokens are known; at most ``MAX_PROBES`` ends are counted.
-
-    :param ends: Where the text may end, in rising order.
-    :param allowed: The tokens that it may take.
-    :param whole: The characters and the tokens of the whole text, which takes more than allowed.
-    :param count: From an end to the tokens of the text up to there.
-    """
-    low, high = 0, len(ends)  # so many ends are known to fit, and so many aren't known not to
-    fits, exceeds = (0, 0), whole
-    for attempt in range(MAX_PROBES):
-        if low == high:
-            break
-        share = (allowed - fits[1]) / max(1, exceeds[1] - fits[1])
-        guess = bisect_right(ends, fits[0] + share * (exceeds[0] - fits[0])) if attempt % 3 else (low + high) // 2
-        probe = min(max(guess, low + 1), high) if attempt else 1
-        end = ends[probe - 1]
-        if count(end) <= allowed:
-            low, fits = probe, (end, count(end))
-        else:
-            high, exceeds = probe - 1, (end, count(end))
-    return ends[low - 1] if low else 0

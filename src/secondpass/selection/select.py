@@ -1,19 +1,21 @@
-"""The selection: its settings, and its steps in the road's order."""
+"""The selection: its settings, and its steps in their order."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from secondpass.errors import ConfigurationError
-from secondpass.ranking import Dropped, Judged, Kept, Reason
+from secondpass.ranking import Dropped, Judged, Kept
 from secondpass.selection.budget import ContextBudget
-from secondpass.selection.duplicates import split_duplicates
-from secondpass.selection.order import ORDERS, Order, reading_order
-from secondpass.selection.outcome import Split, drop, keep
-from secondpass.selection.packing import POLICIES, Policy, pack
-from secondpass.selection.threshold import split_threshold, split_unranked
-
-DEFAULT_SEPARATOR = "\n\n"
+from secondpass.selection.filters import (
+    FilterResult,
+    filter_duplicates,
+    filter_threshold,
+    filter_top_k,
+    filter_unranked,
+)
+from secondpass.selection.order import ORDERS, Order
+from secondpass.selection.packing import POLICIES, Packed, Policy, pack, pack_all
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,14 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Selected:
-    """What a selection leaves: the kept in reading order, the dropped, the joined text, and the facts to report."""
+    """The result of a selection.
+
+    :param kept: The kept candidates, in reading order.
+    :param dropped: The others, best first.
+    :param context: The kept texts, joined.
+    :param tokens: The tokens of ``context``; None without a budget.
+    :param facts: What the report says of the selection: policy, budget, counter.
+    """
 
     kept: tuple[Kept, ...]
     dropped: tuple[Dropped, ...]
@@ -70,40 +79,35 @@ class Selected:
     facts: Mapping[str, object] = field(default_factory=dict)
 
 
-def select(judged: Sequence[Judged], selection: Selection) -> Selected:
+def select(ranked: Sequence[Judged], selection: Selection) -> Selected:
     """Choose among candidates that are given best first; each comes back exactly once, kept or dropped."""
-    dropped: list[Dropped] = []
-    stay = list(judged)
-    for split in _steps(selection):
-        stay, gone = split(stay)
-        dropped += gone
-    selected = _unlimited(stay, selection) if selection.budget is None else _budgeted(stay, selection, selection.budget)
-    best_first = {item.rank_before: position for position, item in enumerate(judged)}
-    everything = sorted([*dropped, *selected.dropped], key=lambda item: best_first[item.rank_before])
-    return Selected(selected.kept, tuple(everything), selected.context, selected.tokens, selected.facts)
+    passed, dropped = _filter(ranked, selection)
+    packed = _pack(passed, selection)
+    best_first = {item.rank_before: position for position, item in enumerate(ranked)}
+    everything = sorted([*dropped, *packed.dropped], key=lambda item: best_first[item.rank_before])
+    return Selected(tuple(packed.kept), tuple(everything), packed.context, packed.tokens, _facts(packed, selection))
 
 
-def _steps(selection: Selection) -> Iterator[Callable[[Sequence[Judged]], Split]]:
-    yield split_unranked
-    yield lambda judged: split_threshold(judged, selection.min_probability, selection.min_keep)
+def _filter(ranked: Sequence[Judged], selection: Selection) -> FilterResult:
+    passed, unranked = filter_unranked(ranked)
+    passed, unlikely = filter_threshold(passed, selection.min_probability, selection.min_keep)
+    copies: list[Dropped] = []
     if selection.duplicates == "exact":
-        yield split_duplicates
-    yield lambda judged: _split_top_k(judged, selection.top_k)
+        passed, copies = filter_duplicates(passed)
+    passed, worse = filter_top_k(passed, selection.top_k)
+    return FilterResult(passed, [*unranked, *unlikely, *copies, *worse])
 
 
-def _split_top_k(judged: Sequence[Judged], top_k: int | None) -> Split:
-    limit = len(judged) if top_k is None else top_k
-    return Split(list(judged[:limit]), [drop(item, Reason.OVER_TOP_K, f"top-k is {top_k}") for item in judged[limit:]])
+def _pack(passed: Sequence[Judged], selection: Selection) -> Packed:
+    if selection.budget is None:
+        return pack_all(passed, selection.order)
+    return pack(passed, selection.budget, selection.policy, selection.order)
 
 
-def _unlimited(stay: Sequence[Judged], selection: Selection) -> Selected:
-    kept = [keep(item, item.candidate.reading, rank, None) for rank, item in enumerate(stay, start=1)]
-    kept = [kept[position] for position in reading_order(kept, selection.order)]
-    return Selected(tuple(kept), (), DEFAULT_SEPARATOR.join(item.text for item in kept), None)
-
-
-def _budgeted(stay: Sequence[Judged], selection: Selection, budget: ContextBudget) -> Selected:
-    packed = pack(stay, budget, selection.policy, selection.order)
+def _facts(packed: Packed, selection: Selection) -> dict[str, object]:
+    budget = selection.budget
+    if budget is None:
+        return {}
     facts: dict[str, object] = {
         "policy": selection.policy,
         "tokens": packed.tokens,
@@ -111,6 +115,4 @@ def _budgeted(stay: Sequence[Judged], selection: Selection, budget: ContextBudge
         "counter": budget.counting.name,
         "exact": budget.counting.exact,
     }
-    if budget.origin:
-        facts["budget"] = budget.origin
-    return Selected(tuple(packed.kept), tuple(packed.dropped), packed.context, packed.tokens, facts)
+    return facts | ({"budget": budget.origin} if budget.origin else {})

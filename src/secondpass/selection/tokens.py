@@ -1,4 +1,4 @@
-"""Counting the reader's tokens: with its own tokeniser where one is given, else with a stated safe estimate."""
+"""Counting the LLM's tokens: with its own tokeniser where one is given, else with an estimate on the safe side."""
 
 import operator
 import re
@@ -12,10 +12,10 @@ from secondpass.text import well_formed
 
 @dataclass(frozen=True, slots=True)
 class TokenCounter:
-    """Counts the tokens that a reader LLM makes of a text.
+    """Counts the tokens of a text.
 
-    :param name: What the report calls it.
-    :param exact: Whether it is the reader's own tokeniser, as far as we can know, or an estimate.
+    :param name: Its name in reports.
+    :param exact: Whether it is a tokeniser, or an estimate.
     :param function: From a text without lone surrogates to its number of tokens.
     """
 
@@ -65,7 +65,7 @@ ESTIMATE = TokenCounter("estimate", exact=False, function=estimate_tokens)
 
 
 def as_counter(counter: object) -> TokenCounter:
-    """Make a counter of what people have at hand.
+    """Return a counter for a tokeniser, a callable or None.
 
     Takes a tiktoken encoding, a Hugging Face tokenizer (transformers' or tokenizers'; a copy is used, so that
     padding and truncation set on yours neither count nor change), or any callable from a text to a number or to a

@@ -1,7 +1,6 @@
-"""What an LLM says of its own context window, and what of it is taken before any candidate comes."""
+"""The context window of an LLM, and the tokens of it that are left for the context."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from secondpass.errors import BudgetError
@@ -14,46 +13,30 @@ _UNCOUNTABLE = ("image", "audio", "video", "file", "input_audio", "document")
 
 
 class Window(NamedTuple):
-    """An LLM's context window and what of it the answer will take, in tokens."""
+    """The size of an LLM's context window, and the tokens of it that are reserved for the answer."""
 
     size: int
     reserve: int
 
 
-@dataclass(frozen=True, slots=True)
-class Room:
-    """A window, and what stands in it besides the context."""
+def context_tokens(window: Window, parts: Mapping[str, Any], counter: TokenCounter) -> tuple[int, str]:
+    """Return the tokens left for the context, and how they come about in words.
 
-    window: Window
-    prompt: str
-    question: str
-    history: Any
-
-    def left(self, counter: TokenCounter) -> int:
-        """Return the tokens left for the context.
-
-        :raises BudgetError: If there are none.
-        """
-        left = self.window.size - self.window.reserve - sum(self._taken(counter).values())
-        if left <= 0:
-            raise BudgetError(f"nothing is left for the context: {self.story(counter)} leaves {left} tokens")
-        return left
-
-    def story(self, counter: TokenCounter) -> str:
-        """Return the sum in words."""
-        taken = "".join(f" - {name} {tokens}" for name, tokens in self._taken(counter).items())
-        return f"window {self.window.size} - output {self.window.reserve}{taken}, {counter.name} tokens"
-
-    def _taken(self, counter: TokenCounter) -> dict[str, int]:
-        messages = [_message_text(message) for message in _messages(self.history)]
-        return {
-            "prompt": counter.count(self.prompt) + MESSAGE_OVERHEAD if self.prompt else 0,
-            "question": counter.count(self.question) + MESSAGE_OVERHEAD if self.question else 0,
-            "history": sum(counter.count(text) + MESSAGE_OVERHEAD for text in messages),
-        }
+    :param window: The window and the reserve.
+    :param parts: What else the prompt holds, by name: strings or messages.
+    :param counter: Counts the parts.
+    :raises BudgetError: If no tokens are left.
+    """
+    taken = {name: _tokens(part, counter) for name, part in parts.items()}
+    left = window.size - window.reserve - sum(taken.values())
+    sums = "".join(f" - {name} {tokens}" for name, tokens in taken.items())
+    origin = f"window {window.size} - output {window.reserve}{sums}, {counter.name} tokens"
+    if left <= 0:
+        raise BudgetError(f"nothing is left for the context: {origin} leaves {left} tokens")
+    return left, origin
 
 
-def room_of(llm: object, reserve: int | None) -> Window:
+def read_window(llm: object, reserve: int | None) -> Window:
     """Read the window from a LlamaIndex LLM's ``metadata`` or a LangChain chat model's ``profile``.
 
     :raises BudgetError: If the LLM doesn't state its window, or neither it nor the caller states the reserve.
@@ -83,9 +66,15 @@ def _positive(number: object) -> bool:
     return isinstance(number, int) and number > 0
 
 
-def _messages(history: Any) -> Iterable[Any]:
-    single = isinstance(history, str) or hasattr(history, "content")
-    return [history] if single else history or ()
+def _tokens(part: Any, counter: TokenCounter) -> int:
+    return sum(counter.count(_message_text(message)) + MESSAGE_OVERHEAD for message in _messages(part))
+
+
+def _messages(part: Any) -> Iterable[Any]:
+    if not part:
+        return []
+    single = isinstance(part, str) or hasattr(part, "content")
+    return [part] if single else part
 
 
 def _message_text(message: Any) -> str:

@@ -9,7 +9,7 @@ from worlds import count_words
 
 from secondpass import ContextBudget
 from secondpass.errors import BudgetError
-from secondpass.selection.llm import MESSAGE_OVERHEAD
+from secondpass.selection.llm_window import MESSAGE_OVERHEAD
 
 
 @dataclass
