@@ -64,13 +64,6 @@ def filter_duplicates(ranked: Sequence[Judged]) -> FilterResult:
     return result
 
 
-def filter_top_k(ranked: Sequence[Judged], top_k: int | None) -> FilterResult:
-    """Drop all but the best so many; None drops nothing."""
-    limit = len(ranked) if top_k is None else top_k
-    dropped = [drop(item, Reason.OVER_TOP_K, f"top-k is {top_k}") for item in ranked[limit:]]
-    return FilterResult(list(ranked[:limit]), dropped)
-
-
 def drop(ranked: Judged, reason: Reason, detail: str = "", because_of: Candidate | None = None) -> Dropped:
     """Return the record of a dropped candidate."""
     return Dropped(

@@ -32,24 +32,30 @@ class Packed(NamedTuple):
     :param dropped: The others, best first.
     :param context: The joined text.
     :param tokens: The tokens of the joined text, 0 if nothing was kept; None without a budget.
+    :param nothing_fits: The figures where there were candidates and none fits; else empty.
     """
 
     kept: list[Kept]
     dropped: list[Dropped]
     context: str
     tokens: int | None
+    nothing_fits: str = ""
 
 
 def pack(
-    ranked: Sequence[Judged], budget: ContextBudget, policy: Policy = "fill", order: Order = "relevance"
+    ranked: Sequence[Judged],
+    budget: ContextBudget,
+    policy: Policy = "fill",
+    order: Order = "relevance",
+    top_k: int | None = None,
 ) -> Packed:
-    """Pack candidates, given best first, into the budget.
+    """Pack candidates, given best first, into the budget, until ``top_k`` are kept or there are no more.
 
     ``"fill"`` skips a candidate that doesn't fit and goes on, ``"prefix"`` stops at the first that doesn't fit,
     ``"truncate"`` cuts the first that doesn't fit at a sentence end and stops there (where not even its first sentence
     fits, it is skipped).
     """
-    packer = _Packer(ranked, budget, policy, order)
+    packer = _Packer(ranked, budget, policy, order, top_k)
     best: _Draft | None = None
     above: _Draft | None = None
     target = budget.max_tokens
@@ -65,14 +71,20 @@ def pack(
         target = following
     if best is None or not best.kept:
         best = packer.draft(budget.max_tokens, most=1)  # the best that fits alone: its joined text is already counted
-    return Packed(in_reading_order(best.kept, order), best.dropped, best.context, best.tokens)
+    nothing_fits = packer.smallest() if ranked and not best.kept else ""
+    return Packed(in_reading_order(best.kept, order), best.dropped, best.context, best.tokens, nothing_fits)
 
 
-def pack_all(ranked: Sequence[Judged], order: Order) -> Packed:
-    """Keep all candidates, given best first, whole and uncounted."""
-    kept = [_kept(item, item.candidate.reading, rank, None) for rank, item in enumerate(ranked, start=1)]
+def pack_unlimited(ranked: Sequence[Judged], order: Order, top_k: int | None) -> Packed:
+    """Keep the first ``top_k`` candidates, given best first, whole and uncounted."""
+    kept = [_kept(item, item.candidate.reading, rank, None) for rank, item in enumerate(ranked[:top_k], start=1)]
+    dropped = [_over_top_k(item, top_k) for item in ranked[len(kept) :]]
     kept = in_reading_order(kept, order)
-    return Packed(kept, [], DEFAULT_SEPARATOR.join(item.text for item in kept), None)
+    return Packed(kept, dropped, DEFAULT_SEPARATOR.join(item.text for item in kept), None)
+
+
+def _over_top_k(ranked: Judged, top_k: int | None) -> Dropped:
+    return drop(ranked, Reason.OVER_TOP_K, f"top-k is {top_k}")
 
 
 def _kept(ranked: Judged, text: str, rank: int, tokens: int | None) -> Kept:
@@ -135,11 +147,14 @@ def _next_target(best: _Draft | None, above: _Draft | None, limit: int, *, halve
 class _Packer:
     """Drafts choices of candidates, and counts each candidate and each joined text only once."""
 
-    def __init__(self, ranked: Sequence[Judged], budget: ContextBudget, policy: Policy, order: Order) -> None:
+    def __init__(
+        self, ranked: Sequence[Judged], budget: ContextBudget, policy: Policy, order: Order, top_k: int | None
+    ) -> None:
         self._ranked = ranked
         self._budget = budget
         self._policy = policy
         self._order = order
+        self._top_k = top_k
         self._overhead = max(0, budget.counting.count(""))  # what the counter adds to any text
         self._separator = max(0, budget.counting.count(budget.separator) - self._overhead)
         self._counts: dict[tuple[int, int], int] = {}
@@ -155,6 +170,9 @@ class _Packer:
         draft = _Draft(target)
         full = ""
         for position, item in enumerate(self._ranked):
+            if len(draft.kept) == self._top_k:
+                draft.dropped.append(_over_top_k(item, self._top_k))
+                continue
             closed = len(draft.kept) == most
             why = full or self._add(draft, position, closed=closed)
             if not why:
@@ -167,6 +185,15 @@ class _Packer:
                 full = full or "after the first that didn't fit"
         self._join(draft)
         return draft
+
+    def smallest(self) -> str:
+        """Return how large the smallest candidate is, or with ``"prefix"`` the first, and how large the budget."""
+        first = self._policy == "prefix"
+        lengths = [len(item.candidate.reading) for item in self._ranked[: 1 if first else None]]
+        counts = [self._counts[sized] for sized in enumerate(lengths) if sized in self._counts]
+        size = f"needs {min(counts)} tokens" if counts else f"has {min(lengths)} characters"
+        which = f"the {'first' if first else 'smallest'} of {len(self._ranked)} candidates"
+        return f"{which} {size}, the budget is {self._budget.max_tokens}"
 
     def _add(self, draft: _Draft, position: int, *, closed: bool) -> str:
         """Add a whole candidate, or return the figures that say why it doesn't fit."""

@@ -1,5 +1,6 @@
 """The selection: its settings, and its steps in their order."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -7,28 +8,24 @@ from typing import Literal
 from secondpass.errors import ConfigurationError
 from secondpass.ranking import Dropped, Judged, Kept
 from secondpass.selection.budget import ContextBudget
-from secondpass.selection.filters import (
-    FilterResult,
-    filter_duplicates,
-    filter_threshold,
-    filter_top_k,
-    filter_unranked,
-)
+from secondpass.selection.filters import FilterResult, filter_duplicates, filter_threshold, filter_unranked
 from secondpass.selection.order import ORDERS, Order
-from secondpass.selection.packing import POLICIES, Packed, Policy, pack, pack_all
+from secondpass.selection.packing import POLICIES, Packed, Policy, pack, pack_unlimited
+
+_logger = logging.getLogger("secondpass")
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """How the kept are chosen. The steps run in this order: threshold, duplicates, top-k, budget, reading order.
+    """How the kept are chosen. The steps run in this order: threshold, duplicates, budget and top-k, reading order.
 
-    :param top_k: Keep at most so many; None keeps all that the other steps leave.
-    :param min_probability: Drop candidates below this probability; the fused value is never asked.
+    :param top_k: Keep at most so many of those that fit the budget, best first; None for no limit.
+    :param min_probability: Drop candidates below this probability, which is the model's, not a fused value.
     :param min_keep: Keep the best so many even below the threshold. Top-k and the budget are stronger.
     :param budget: The context budget; None for no limit.
     :param policy: What happens to a candidate that doesn't fit: ``"fill"`` skips it and goes on, ``"prefix"`` stops
         there, ``"truncate"`` cuts it at a sentence end and stops.
-    :param duplicates: ``"exact"`` drops texts that were kept already; ``"keep"`` doesn't look.
+    :param duplicates: ``"exact"`` drops texts that equal a better one; ``"keep"`` doesn't compare them.
     :param order: The reading order: ``"relevance"``, ``"original"`` (the first stage's), or ``"ends"`` (the best at
         both ends).
     :raises ConfigurationError: If a setting is out of its range.
@@ -80,7 +77,18 @@ class Selected:
 
 
 def select(ranked: Sequence[Judged], selection: Selection) -> Selected:
-    """Choose among candidates that are given best first; each comes back exactly once, kept or dropped."""
+    """Choose among candidates that are given best first; each comes back exactly once, kept or dropped.
+
+    Where there are candidates and none fits the budget, a warning with the figures is logged.
+    """
+    selected = choose(ranked, selection)
+    if "nothing_fits" in selected.facts:
+        _logger.warning("no candidate fits the context budget: %s", selected.facts["nothing_fits"])
+    return selected
+
+
+def choose(ranked: Sequence[Judged], selection: Selection) -> Selected:
+    """Do what ``select`` does, and log nothing."""
     passed, dropped = _filter(ranked, selection)
     packed = _pack(passed, selection)
     best_first = {item.rank_before: position for position, item in enumerate(ranked)}
@@ -94,14 +102,13 @@ def _filter(ranked: Sequence[Judged], selection: Selection) -> FilterResult:
     copies: list[Dropped] = []
     if selection.duplicates == "exact":
         passed, copies = filter_duplicates(passed)
-    passed, worse = filter_top_k(passed, selection.top_k)
-    return FilterResult(passed, [*unranked, *unlikely, *copies, *worse])
+    return FilterResult(passed, [*unranked, *unlikely, *copies])
 
 
 def _pack(passed: Sequence[Judged], selection: Selection) -> Packed:
     if selection.budget is None:
-        return pack_all(passed, selection.order)
-    return pack(passed, selection.budget, selection.policy, selection.order)
+        return pack_unlimited(passed, selection.order, selection.top_k)
+    return pack(passed, selection.budget, selection.policy, selection.order, selection.top_k)
 
 
 def _facts(packed: Packed, selection: Selection) -> dict[str, object]:
@@ -115,4 +122,5 @@ def _facts(packed: Packed, selection: Selection) -> dict[str, object]:
         "counter": budget.counting.name,
         "exact": budget.counting.exact,
     }
-    return facts | ({"budget": budget.origin} if budget.origin else {})
+    reported = {"budget": budget.origin, "nothing_fits": packed.nothing_fits}
+    return facts | {name: fact for name, fact in reported.items() if fact}
