@@ -78,12 +78,14 @@ class Kept(Judged):
     :param spans: Which characters of the candidate's reading text those are.
     :param rank: Its rank by relevance among the kept, counted from 1.
     :param tokens: Its tokens, template included, as the budget's counter counts them; None without a budget.
+    :param cut: How many of its tokens were left out to fit the budget; 0 where it is whole.
     """
 
     text: str
     spans: tuple[tuple[int, int], ...]
     rank: int
     tokens: int | None
+    cut: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,13 +37,13 @@ def budget(max_tokens: int) -> ContextBudget:
         ("prefix", 10, [FOX, DOG, BEE]),
         ("truncate", 7, [FOX, "Dogs sleep."]),  # 3 + 2, and stops there
         ("truncate", 8, [FOX, DOG]),
-        ("truncate", 4, [FOX]),  # neither two words of the dog nor of the bees fit into the one that is left
-        ("truncate", 2, ["Dogs sleep."]),  # the fox is one sentence of 3 words and is skipped; the dog is cut to 2
+        ("truncate", 4, [FOX, "Dogs"]),  # no sentence has 1 word, so that the cut is between words
+        ("truncate", 2, ["the red"]),
         ("truncate", 0, []),
     ],
 )
 def test_policies_by_hand(policy: Policy, max_tokens: int, context: list[str]) -> None:
-    """``fill`` skips and goes on, ``prefix`` stops, ``truncate`` cuts at a sentence end and stops."""
+    """``fill`` skips and goes on, ``prefix`` stops, ``truncate`` cuts and stops."""
     packed = pack(judge(FOX, DOG, BEE), budget(max_tokens), policy)
     assert [item.text for item in packed.kept] == context
     assert packed.context == "\n\n".join(context)
@@ -86,6 +86,39 @@ def test_a_cut_text_is_the_start_of_the_reading_text() -> None:
     """A cut keeps whole sentences from the start, without the blanks behind the last."""
     packed = pack(judge("One two. Three four.   Five six."), budget(5), "truncate")
     assert [item.text for item in packed.kept] == ["One two. Three four."]
+
+
+TABLE = "| planet | moons |\n|---|---|\n" + "\n".join(f"| planet {number} | {number} |" for number in range(400))
+CODE = "\n".join(f"def f{number}(x):\n    return x + {number}\n" for number in range(200))
+TRANSCRIPT = "\n".join(f"speaker {number % 2}: well yes I think so and then" for number in range(400))
+
+
+@pytest.mark.parametrize("text", [TABLE, CODE, TRANSCRIPT], ids=["table", "code", "transcript"])
+def test_a_text_without_sentences_is_cut_at_a_line_end(text: str) -> None:
+    """A text too long for the budget by itself is cut after a line, and fills the budget but for a line."""
+    packed = pack(judge(text), budget(300), "truncate")
+    (item,) = packed.kept
+    assert text.startswith(item.text + "\n")
+    assert 285 < packed.tokens <= 300
+
+
+def test_a_cut_candidate_says_how_much_was_cut() -> None:
+    """The span is that of the characters kept, and the tokens left out are those of the rest; a whole one has none."""
+    whole, cut = pack(judge(FOX, DOG), budget(5), "truncate").kept
+    assert (whole.spans, whole.tokens, whole.cut) == (((0, 11),), 3, 0)
+    assert (cut.spans, cut.tokens, cut.cut) == (((0, 11),), 2, 3)
+    assert cut.candidate.reading[slice(*cut.spans[0])] == cut.text == "Dogs sleep."
+
+
+def test_a_template_too_large_for_the_budget_is_no_reason_to_stop() -> None:
+    """A candidate of which nothing fits is skipped, and the next is looked at."""
+    layout = ContextBudget(3, counter=count_words, template="{source} {text}")
+    long_source = Candidate("one two", source="a source of many words")
+    assert pack(judge(long_source, "three four five six"), layout, "truncate").context.split() == [
+        "three",
+        "four",
+        "five",
+    ]
 
 
 def test_a_huge_text_is_cut_at_a_sentence_end_too() -> None:

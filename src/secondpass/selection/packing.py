@@ -52,8 +52,7 @@ def pack(
     """Pack candidates, given best first, into the budget, until ``top_k`` are kept or there are no more.
 
     ``"fill"`` skips a candidate that doesn't fit and goes on, ``"prefix"`` stops at the first that doesn't fit,
-    ``"truncate"`` cuts the first that doesn't fit at a sentence end and stops there (where not even its first sentence
-    fits, it is skipped).
+    ``"truncate"`` cuts the first that doesn't fit and stops there; where no beginning of it fits, it is skipped.
     """
     packer = _Packer(ranked, budget, policy, order, top_k)
     best: _Draft | None = None
@@ -87,7 +86,7 @@ def _over_top_k(ranked: Judged, top_k: int | None) -> Dropped:
     return drop(ranked, Reason.OVER_TOP_K, f"top-k is {top_k}")
 
 
-def _kept(ranked: Judged, text: str, rank: int, tokens: int | None) -> Kept:
+def _kept(ranked: Judged, text: str, rank: int, tokens: int | None, cut: int = 0) -> Kept:
     return Kept(
         ranked.candidate,
         ranked.outcome,
@@ -98,6 +97,7 @@ def _kept(ranked: Judged, text: str, rank: int, tokens: int | None) -> Kept:
         spans=((0, len(text)),),
         rank=rank,
         tokens=tokens,
+        cut=cut,
     )
 
 
@@ -111,6 +111,7 @@ class _Draft:
     :param total: The sum of the tokens of the chosen and of the separators between them.
     :param context: The joined text of the chosen.
     :param tokens: The tokens of the joined text.
+    :param full: Why no further candidate is looked at; empty while they are.
     """
 
     target: int
@@ -119,6 +120,7 @@ class _Draft:
     total: int = 0
     context: str = ""
     tokens: int = 0
+    full: str = ""
 
     @property
     def left(self) -> int:
@@ -168,21 +170,13 @@ class _Packer:
         :param most: Choose at most so many.
         """
         draft = _Draft(target)
-        full = ""
         for position, item in enumerate(self._ranked):
             if len(draft.kept) == self._top_k:
                 draft.dropped.append(_over_top_k(item, self._top_k))
                 continue
-            closed = len(draft.kept) == most
-            why = full or self._add(draft, position, closed=closed)
-            if not why:
-                continue
-            if not full and not closed and self._policy == "truncate" and self._add_beginning(draft, position):
-                full = "the budget was full"
-                continue
-            draft.dropped.append(drop(item, Reason.OVER_BUDGET, why))
-            if self._policy == "prefix":
-                full = full or "after the first that didn't fit"
+            why = draft.full or self._add(draft, position, closed=len(draft.kept) == most)
+            if why:
+                draft.dropped.append(drop(item, Reason.OVER_BUDGET, why))
         self._join(draft)
         return draft
 
@@ -196,12 +190,20 @@ class _Packer:
         return f"{which} {size}, the budget is {self._budget.max_tokens}"
 
     def _add(self, draft: _Draft, position: int, *, closed: bool) -> str:
-        """Add a whole candidate, or return the figures that say why it doesn't fit."""
+        """Add a candidate as the policy says, or return the figures that say why it doesn't fit."""
+        why = self._add_whole(draft, position, closed=closed)
+        if why and self._policy == "truncate" and not closed and self._add_beginning(draft, position):
+            draft.full = "the budget was full"
+            return ""
+        if why and self._policy == "prefix":
+            draft.full = "after the first that didn't fit"
+        return why
+
+    def _add_whole(self, draft: _Draft, position: int, *, closed: bool) -> str:
         length = len(self._ranked[position].candidate.reading)
         if length > LONGEST_TOKEN * max(1, draft.left):
             return f"{length} characters, {draft.left} tokens left"
-        tokens = self._count(draft, position, length)
-        cost = self._cost(draft, tokens)
+        cost = self._cost(draft, self._count(draft, position, length))
         if cost <= draft.left and not closed:
             self._keep(draft, position, length)
             return ""
@@ -211,22 +213,25 @@ class _Packer:
         return figures
 
     def _add_beginning(self, draft: _Draft, position: int) -> bool:
-        """Add the longest beginning of a candidate that fits and ends with a sentence; say whether there is one."""
+        """Add the longest beginning of a candidate that fits, if there is one, and return whether there is."""
         text = self._ranked[position].candidate.reading
         allowed = draft.left - self._cost(draft, 0)
+        if allowed <= 0:
+            return False
         if position not in self._cutters:
-            tokens = self._count(draft, position, len(text))
-            self._cutters[position] = Cutter(text, tokens, LONGEST_TOKEN * max(1, allowed))
+            whole = self._count(draft, position, len(text))
+            self._cutters[position] = Cutter(text, whole, LONGEST_TOKEN * allowed)
         end = self._cutters[position].longest(allowed, lambda end: self._count(draft, position, end))
         if end:
             self._keep(draft, position, end)
         return end > 0
 
     def _keep(self, draft: _Draft, position: int, end: int) -> None:
-        tokens = self._count(draft, position, end)
+        item, tokens = self._ranked[position], self._count(draft, position, end)
+        text = item.candidate.reading
+        cut = self._count(draft, position, len(text)) - tokens
+        draft.kept.append(_kept(item, text[:end], len(draft.kept) + 1, tokens, max(0, cut)))
         draft.total += self._cost(draft, tokens)
-        text = self._ranked[position].candidate.reading[:end]
-        draft.kept.append(_kept(self._ranked[position], text, len(draft.kept) + 1, tokens))
 
     def _cost(self, draft: _Draft, tokens: int) -> int:
         """Return what tokens counted alone add to the sum; the counter's overhead is in the first candidate's."""

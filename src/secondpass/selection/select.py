@@ -24,7 +24,7 @@ class Selection:
     :param min_keep: Keep the best so many even below the threshold. Top-k and the budget are stronger.
     :param budget: The context budget; None for no limit.
     :param policy: What happens to a candidate that doesn't fit: ``"fill"`` skips it and goes on, ``"prefix"`` stops
-        there, ``"truncate"`` cuts it at a sentence end and stops.
+        there, ``"truncate"`` cuts it at a sentence end (else a line end, else between words) and stops.
     :param duplicates: ``"exact"`` drops texts that equal a better one; ``"keep"`` doesn't compare them.
     :param order: The reading order: ``"relevance"``, ``"original"`` (the first stage's), or ``"ends"`` (the best at
         both ends).
