@@ -10,9 +10,9 @@ from secondpass.selection.cutting import MAX_PROBES, Cutter
 from secondpass.selection.tokens import as_counter, estimate_tokens
 
 
-def cut(text: str, allowed: int, longest: int = 10_000) -> str:
+def cut(text: str, allowed: int) -> str:
     """Return the longest beginning of at most so many words."""
-    cutter = Cutter(text, count_words(text), longest)
+    cutter = Cutter(text, count_words(text), allowed)
     return text[: cutter.longest(allowed, lambda end: count_words(text[:end]))]
 
 
@@ -60,13 +60,16 @@ def test_cuts_by_hand(text: str, allowed: int, beginning: str) -> None:
 )
 def test_a_text_without_blanks_is_cut_between_characters(text: str, beginning: str) -> None:
     """Where a text has no words to cut between, ten characters are ten characters; a word is never cut."""
-    assert text[: Cutter(text, len(text), 1000).longest(10, lambda end: end)] == beginning
+    assert text[: Cutter(text, len(text), 10).longest(10, lambda end: end)] == beginning
 
 
-def test_the_last_piece_of_a_head_is_not_taken_for_whole() -> None:
-    """Of a text that is looked at only up to some length, the piece at that length may go on, and is left out."""
-    assert cut("One two. Three four. Five six.", 5, longest=15) == "One two."
-    assert cut("one two three", 3, longest=9) == "one two"
+@pytest.mark.parametrize("piece", ["One two. ", "one two\n", "one two "], ids=["sentences", "lines", "words"])
+def test_the_last_piece_is_not_taken_for_whole(piece: str) -> None:
+    """Only the start of a long text is split, and the piece at which splitting stops may go on: it is left out."""
+    text = piece * 200 + "x" * 2_000
+    beginning = text[: Cutter(text, len(text), 1).longest(3_000, lambda end: end)]
+    assert beginning == beginning.rstrip()
+    assert text.startswith(beginning + piece[-1])
 
 
 def test_places_are_found_by_few_counts() -> None:
@@ -78,7 +81,7 @@ def test_places_are_found_by_few_counts() -> None:
         probes.append(end)
         return count_words(text[:end])
 
-    end = Cutter(text, 50_000, len(text)).longest(20_000, count)
+    end = Cutter(text, 50_000, 20_000).longest(20_000, count)
     assert 19_990 <= count_words(text[:end]) <= 20_000
     assert len(probes) <= MAX_PROBES
 
@@ -88,7 +91,7 @@ def test_places_are_found_by_few_counts() -> None:
 def test_a_beginning_fits(name: str, text: str, allowed: int) -> None:
     """Whatever the counter's rule, what is returned was counted, fits, and isn't blank."""
     counter = as_counter(COUNTERS[name] or estimate_tokens)
-    end = Cutter(text, counter.count(text), len(text)).longest(allowed, lambda end: counter.count(text[:end]))
+    end = Cutter(text, counter.count(text), allowed).longest(allowed, lambda end: counter.count(text[:end]))
     assert not end or (counter.count(text[:end]) <= allowed and text[:end] == text[:end].rstrip() != "")
 
 

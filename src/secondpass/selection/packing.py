@@ -220,7 +220,7 @@ class _Packer:
             return False
         if position not in self._cutters:
             whole = self._count(draft, position, len(text))
-            self._cutters[position] = Cutter(text, whole, LONGEST_TOKEN * allowed)
+            self._cutters[position] = Cutter(text, whole, allowed)
         end = self._cutters[position].longest(allowed, lambda end: self._count(draft, position, end))
         if end:
             self._keep(draft, position, end)
