@@ -15,7 +15,7 @@ class TokenCounter:
     """Counts the tokens of a text.
 
     :param name: Its name in reports.
-    :param exact: Whether it is a tokeniser, or an estimate.
+    :param exact: Whether it counts as the LLM's tokeniser does; an estimate doesn't.
     :param function: From a text without lone surrogates to its number of tokens.
     """
 
@@ -69,7 +69,9 @@ def as_counter(counter: object) -> TokenCounter:
 
     Takes a tiktoken encoding, a Hugging Face tokenizer (transformers' or tokenizers'; a copy is used, so that
     padding and truncation set on yours neither count nor change), or any callable from a text to a number or to a
-    list of tokens (LlamaIndex's tokenizer, ``llm.get_num_tokens``). None gives the estimate.
+    list of tokens (LlamaIndex's tokenizer, ``llm.get_num_tokens``). Tokenisers are exact; a callable may only guess,
+    and is exact where it has an attribute ``exact`` that is True, or is given as ``TokenCounter(name, exact=True,
+    function=...)``. None gives the estimate.
 
     :raises BudgetError: If it is none of these.
     """
@@ -85,7 +87,8 @@ def as_counter(counter: object) -> TokenCounter:
     if hasattr(counter, "convert_ids_to_tokens") and hasattr(counter, "encode"):
         return _transformers_counter(counter)
     if callable(counter):
-        return TokenCounter(name, exact=True, function=_length_of(counter))
+        exact = getattr(counter, "exact", False) is True
+        return TokenCounter(name, exact=exact, function=_length_of(counter))
     raise BudgetError(
         "a token counter must be a tiktoken encoding, a Hugging Face tokenizer, or a callable from text to tokens; "
         f"got {type(counter).__name__}"
