@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from string import Formatter
-from typing import Any
 
 from secondpass.candidates import Candidate
 from secondpass.errors import BudgetError
@@ -49,9 +48,9 @@ class ContextBudget:
         llm: object,
         *,
         reserve: int | None = None,
-        prompt: str = "",
-        question: str = "",
-        history: Any = (),
+        prompt: object = "",
+        question: object = "",
+        history: object = (),
         counter: object = None,
         **layout: str,
     ) -> "ContextBudget":
@@ -60,12 +59,15 @@ class ContextBudget:
         :param llm: A LangChain chat model (its ``profile`` is read) or a LlamaIndex LLM (its ``metadata``).
         :param reserve: Tokens kept free for the answer; None takes what the LLM states, and is an error where it
             states nothing.
-        :param prompt: The prompt's own words, system prompt included, without question, history and context.
+        :param prompt: The prompt without question, history and context: its text, or a LangChain or LlamaIndex prompt
+            template, whose variables count as empty.
         :param question: The question, as the prompt will hold it.
-        :param history: Earlier messages: strings, or either framework's messages.
+        :param history: Earlier messages: strings, dicts with ``content``, either framework's messages, or its memory,
+            chat history or chat store.
         :param counter: As in the constructor; it counts the prompt, question and history too.
         :param layout: ``separator`` and ``template``, as in the constructor.
-        :raises BudgetError: If the window or the reserve isn't known, or nothing is left for the context.
+        :raises BudgetError: If the window or the reserve isn't known, a part can't be counted, or nothing is left for
+            the context.
         """
         count = as_counter(counter)
         parts = {"prompt": prompt, "question": question, "history": history}

@@ -1,6 +1,6 @@
 """The context window of an LLM, and the tokens of it that are left for the context."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from secondpass.errors import BudgetError
@@ -23,7 +23,7 @@ def context_tokens(window: Window, parts: Mapping[str, Any], counter: TokenCount
     """Return the tokens left for the context, and how they come about in words.
 
     :param window: The window and the reserve.
-    :param parts: What else the prompt holds, by name: strings or messages.
+    :param parts: What else the prompt holds, by name: strings, messages, prompt templates or memories.
     :param counter: Counts the parts.
     :raises BudgetError: If no tokens are left.
     """
@@ -66,24 +66,75 @@ def _positive(number: object) -> bool:
     return isinstance(number, int) and number > 0
 
 
-def _tokens(part: Any, counter: TokenCounter) -> int:
+def _tokens(part: object, counter: TokenCounter) -> int:
     return sum(counter.count(_message_text(message)) + MESSAGE_OVERHEAD for message in _messages(part))
 
 
-def _messages(part: Any) -> Iterable[Any]:
-    if not part:
+def _messages(part: Any) -> Sequence[object]:
+    """Return a part of the prompt as its messages: strings, or either framework's messages.
+
+    :raises BudgetError: If it is in none of the forms that can be counted.
+    """
+    if part is None or part == "":
         return []
-    single = isinstance(part, str) or hasattr(part, "content")
-    return [part] if single else part
+    if isinstance(part, str | Mapping) or hasattr(part, "content"):
+        return [part]
+    if hasattr(part, "input_variables") or hasattr(part, "template_vars"):
+        return _template_messages(part)
+    for methods, messages in _FROM_OBJECT.items():
+        if all(hasattr(part, method) for method in methods):
+            return messages(part)
+    if isinstance(part, Iterable):
+        return list(part)
+    raise _uncountable(part)
+
+
+def _template_messages(template: Any) -> Sequence[object]:
+    """Fill a prompt template with nothing: LangChain's or LlamaIndex's, of a string or of a chat."""
+    if hasattr(template, "template_vars"):
+        blank: dict[str, object] = dict.fromkeys(template.template_vars, "")
+    else:
+        lists = getattr(template, "input_types", {})  # the variables that stand for messages
+        blank = {name: [] if name in lists else "" for name in template.input_variables}
+    if hasattr(template, "format_messages"):
+        return list(template.format_messages(**blank))
+    return list(template.format_prompt(**blank).to_messages())
+
+
+def _store_messages(store: Any) -> Sequence[object]:
+    keys = store.get_keys()
+    if len(keys) > 1:
+        raise BudgetError(f"the chat store holds {len(keys)} conversations: give that of one, store.get_messages(key)")
+    return [message for key in keys for message in store.get_messages(key)]
+
+
+_FROM_OBJECT: Mapping[tuple[str, ...], Callable[[Any], Sequence[object]]] = {
+    ("to_messages",): lambda value: value.to_messages(),  # LangChain's prompt values
+    ("messages",): lambda history: history.messages,  # LangChain's chat histories
+    ("load_memory_variables",): lambda memory: [
+        message for value in memory.load_memory_variables({}).values() for message in _messages(value)
+    ],  # LangChain's older memories
+    ("get_keys", "get_messages"): _store_messages,  # LlamaIndex's chat stores
+    ("get", "get_all", "put"): lambda memory: memory.get(),  # LlamaIndex's memories
+}
 
 
 def _message_text(message: Any) -> str:
-    """Return what a message says: a string, or either framework's message, with its blocks and its tool calls.
+    """Return what a message says, with its blocks and its tool calls.
 
-    :raises BudgetError: If a block is an image or the like, whose tokens nobody can tell from here.
+    :param message: A string, a dict with ``content``, a (role, text) pair, or either framework's message.
+    :raises BudgetError: If it is none of these, or a block is an image or the like.
     """
-    content = getattr(message, "content", message)
-    calls = getattr(message, "tool_calls", None)
+    if isinstance(message, str):
+        return message
+    if isinstance(message, tuple):
+        return "\n".join(map(_block_text, message))
+    if isinstance(message, Mapping) and "content" in message:
+        content, calls = message["content"], message.get("tool_calls")
+    elif hasattr(message, "content"):
+        content, calls = getattr(message, "blocks", message.content), getattr(message, "tool_calls", None)
+    else:
+        raise _uncountable(message)
     parts = content if isinstance(content, list | tuple) else [content]
     return "\n".join([*map(_block_text, parts), *([str(calls)] if calls else [])])
 
@@ -91,10 +142,18 @@ def _message_text(message: Any) -> str:
 def _block_text(block: Any) -> str:
     if block is None or isinstance(block, str):
         return block or ""
-    kind = str(block.get("type", "")) if isinstance(block, dict) else ""
-    if kind.startswith(_UNCOUNTABLE):
+    kind = block.get("type", "") if isinstance(block, dict) else getattr(block, "block_type", "")
+    if str(kind).startswith(_UNCOUNTABLE):
         raise BudgetError(
-            f"the history holds a block of type {kind!r}, whose tokens can't be counted: leave it out, "
+            f"a message holds a block of type {kind!r}, whose tokens can't be counted: leave it out, "
             "and raise reserve=... by what it takes"
         )
     return str(block.get("text") or block) if isinstance(block, dict) else str(getattr(block, "text", block))
+
+
+def _uncountable(part: object) -> BudgetError:
+    return BudgetError(
+        "prompt, question and history must be strings, messages (LangChain's, LlamaIndex's, dicts with 'content', or "
+        "lists of them), prompt templates, chat histories, memories or chat stores of either framework; "
+        f"got {type(part).__name__}: {part!r:.80}"
+    )
