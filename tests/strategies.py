@@ -53,6 +53,7 @@ def candidates(draw: st.DrawFn) -> Candidate:
         rank=draw(st.none() | st.integers(1, 9)),
         signals={"bm25": draw(finite)},
         source=draw(st.none() | st.just("store")),
+        metadata=draw(st.just({}) | st.fixed_dictionaries({"title": st.none() | any_text})),
         prompt_text=draw(st.none() | sentences),
     )
 
@@ -67,7 +68,15 @@ budgets = st.builds(
     max_tokens=st.integers(0, 60),
     counter=st.sampled_from(list(COUNTERS.values())),
     separator=st.sampled_from(["\n\n", "", " | ", "\n---\n"]),
-    template=st.sampled_from(["{text}", "[{index}] {text}", "<doc id={id} from={source}>\n{text}\n</doc>"]),
+    template=st.sampled_from(
+        [
+            "{text}",
+            "[{index}] {text}",
+            "<doc id={id} from={source}>\n{text}\n</doc>",
+            "{title}: {text}",
+            lambda index, text, candidate: f"{candidate.id} {text}" * index,
+        ]
+    ),
 )
 
 selections = st.builds(

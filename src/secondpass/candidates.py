@@ -17,6 +17,7 @@ class Candidate:
     :param rank: The first-stage rank, counted from 1; without it, the position in the input counts.
     :param signals: Further named numbers, higher is better, for fusion (``{"bm25": 12.3, "recency": 0.8}``).
     :param source: Which retriever it came from.
+    :param metadata: Further fields, such as a title or a date, that a prompt template can name.
     :param prompt_text: What the LLM will read, where that differs from ``text``.
     :param payload: The caller's own object, carried along untouched and never compared.
     :raises InputError: If the text isn't a string, or a number isn't one.
@@ -28,6 +29,7 @@ class Candidate:
     rank: int | None = None
     signals: Mapping[str, float] = field(default_factory=dict, hash=False)
     source: str | None = None
+    metadata: Mapping[str, object] = field(default_factory=dict, hash=False)
     prompt_text: str | None = None
     payload: object = field(default=None, compare=False, repr=False)
 

@@ -1,13 +1,18 @@
 """The context budget: how many of the LLM's tokens the kept texts may take together, and how they are joined."""
 
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from string import Formatter
+from typing import Any
 
 from secondpass.candidates import Candidate
 from secondpass.errors import BudgetError
 from secondpass.selection.llm_window import context_tokens, read_window
 from secondpass.selection.tokens import TokenCounter, as_counter
+
+Template = str | Callable[[int, str, Candidate], str]
+"""How a candidate is written in the prompt; see ``ContextBudget``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,8 +23,9 @@ class ContextBudget:
     :param counter: Counts the LLM's tokens: a tiktoken encoding, a Hugging Face tokenizer, any callable from text to
         tokens or their number; None takes a stated estimate on the safe side.
     :param separator: What stands between two items in the prompt.
-    :param template: How one item is written, with the fields ``{text}`` (required), ``{index}`` (from 1, in reading
-        order), ``{id}`` and ``{source}``.
+    :param template: How one candidate is written in the prompt: a format string with ``{text}`` (required), ``{index}``
+        (from 1, in reading order), ``{id}``, ``{source}`` and any field of ``Candidate.metadata``, where a missing one
+        is empty; or a callable ``(index, text, candidate) -> str``.
     :param origin: Where the number comes from, in words, for the report.
     :raises BudgetError: If the limit is negative or no whole number, or the template can't be filled.
     """
@@ -27,7 +33,7 @@ class ContextBudget:
     max_tokens: int
     counter: object = None
     separator: str = "\n\n"
-    template: str = "{text}"
+    template: Template = "{text}"
     origin: str = ""
 
     def __post_init__(self) -> None:
@@ -52,7 +58,7 @@ class ContextBudget:
         question: object = "",
         history: object = (),
         counter: object = None,
-        **layout: str,
+        **layout: Any,
     ) -> "ContextBudget":
         """Compute the budget from an LLM's context window: window - output - prompt - question - history.
 
@@ -80,11 +86,24 @@ class ContextBudget:
         return as_counter(self.counter)
 
     def render(self, index: int, candidate: Candidate, text: str) -> str:
-        """Write one item as the prompt will hold it."""
-        return self.template.format(text=text, index=index, id=candidate.id or "", source=candidate.source or "")
+        """Return one candidate as the prompt will hold it.
+
+        :param index: Its position in the reading order, from 1.
+        :param candidate: The candidate.
+        :param text: What is kept of its text.
+        :raises BudgetError: If a callable template returns no string.
+        """
+        if not isinstance(self.template, str):
+            written = self.template(index, text, candidate)
+            if not isinstance(written, str):
+                raise BudgetError(f"a callable template must return a string, got {written!r:.80}")
+            return written
+        known = {"text": text, "index": index, "id": candidate.id, "source": candidate.source}
+        fields = {name: value for name, value in {**candidate.metadata, **known}.items() if value is not None}
+        return self.template.format_map(defaultdict(str, fields))
 
     def join(self, items: list[tuple[Candidate, str]]) -> str:
-        """Write all items, in reading order, as the prompt will hold them."""
+        """Return candidates and their kept texts, given in reading order, as the prompt will hold them."""
         rendered = (self.render(index, *item) for index, item in enumerate(items, start=1))
         return self.separator.join(rendered)
 
@@ -106,14 +125,17 @@ def as_budget(source: BudgetSource | None, query: str) -> ContextBudget | None:
 
 
 def _check_template(template: object) -> None:
+    if callable(template):
+        return
     try:
         parts = list(Formatter().parse(template)) if isinstance(template, str) else []
     except ValueError:
         parts = []
     fields = {name for _, name, _, _ in parts if name is not None}
     formatted = any(spec or conversion for _, _, spec, conversion in parts)  # a format could cut the text unseen
-    if "text" not in fields or formatted or not fields <= {"text", "index", "id", "source"}:
+    bare = all(name and not name.isdigit() and not set(".[") & set(name) for name in fields)
+    if "text" not in fields or formatted or not bare:
         raise BudgetError(
-            "the template must be a format string with {text}, and may use {index}, {id} and {source}, all bare; "
-            f"got {template!r}"
+            "the template must be a format string with {text}, and may use {index}, {id}, {source} and the names of "
+            f"metadata, all bare, or a callable (index, text, candidate) -> str; got {template!r}"
         )
