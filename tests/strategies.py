@@ -8,8 +8,8 @@ from worlds import count_words
 
 from secondpass import Candidate, ContextBudget, ReciprocalRank, Selection, WeightedSum
 from secondpass.scores import Score, Unscored, UnscoredReason
-from secondpass.selection.fit import POLICIES
 from secondpass.selection.order import ORDERS
+from secondpass.selection.packing import POLICIES
 
 any_text = st.text(st.characters(exclude_categories=()), max_size=60)
 """Every code point there is, lone surrogates and NUL among them."""
@@ -53,6 +53,7 @@ def candidates(draw: st.DrawFn) -> Candidate:
         rank=draw(st.none() | st.integers(1, 9)),
         signals={"bm25": draw(finite)},
         source=draw(st.none() | st.just("store")),
+        metadata=draw(st.just({}) | st.fixed_dictionaries({"title": st.none() | any_text})),
         prompt_text=draw(st.none() | sentences),
     )
 
@@ -67,7 +68,15 @@ budgets = st.builds(
     max_tokens=st.integers(0, 60),
     counter=st.sampled_from(list(COUNTERS.values())),
     separator=st.sampled_from(["\n\n", "", " | ", "\n---\n"]),
-    template=st.sampled_from(["{text}", "[{index}] {text}", "<doc id={id} from={source}>\n{text}\n</doc>"]),
+    template=st.sampled_from(
+        [
+            "{text}",
+            "[{index}] {text}",
+            "<doc id={id} from={source}>\n{text}\n</doc>",
+            "{title}: {text}",
+            lambda index, text, candidate: f"{candidate.id} {text}" * index,
+        ]
+    ),
 )
 
 selections = st.builds(

@@ -38,6 +38,14 @@ def test_numbers_that_are_not_finite_count_as_missing(value: float) -> None:
     assert candidate.signals == {"recency": 1.0}
 
 
+def test_metadata_is_compared_and_not_hashed() -> None:
+    """Candidates with other metadata are other candidates; a list in it doesn't keep them out of a set."""
+    fox = Candidate("fox", metadata={"tags": ["red"]})
+    assert fox != Candidate("fox")
+    assert fox in {fox, Candidate("fox", metadata={"tags": ["red"]})}
+    assert Candidate("fox").metadata == {}
+
+
 def test_the_callers_signals_are_copied() -> None:
     """Changing the mapping that was passed in changes no candidate."""
     mine = {"bm25": 1.0}

@@ -57,7 +57,7 @@ def test_the_report_names_every_stage(ranking: Ranking) -> None:
     score, select = ranking.report().splitlines()[-2:]
     assert score.startswith("score: ")
     assert "pairs 3" in score
-    assert "policy fill, tokens 4, max_tokens 4, counter count_words, exact True" in select
+    assert "policy fill, tokens 4, max_tokens 4, counter count_words, exact False" in select
 
 
 def test_the_report_says_when_a_ranking_is_degraded() -> None:

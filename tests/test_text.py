@@ -52,3 +52,20 @@ def test_sentences_by_hand(text: str, pieces: list[str]) -> None:
     """A sentence ends after its mark and the blanks that follow, not after an abbreviation."""
     ends = sentence_ends(text)
     assert [text[start:end] for start, end in zip([0, *ends], ends, strict=False)] == pieces
+
+
+PROSE = "Dr. Fox ran 3.5 km.  It rained! \n\nWas it far? Yes, said the dog.\nThe end.\n\n"
+
+
+@pytest.mark.parametrize("text", [PROSE * 500, "狐狸很快。狗很懒。" * 2_000], ids=["English", "Chinese"])
+def test_long_texts_are_cut_where_short_ones_are(text: str) -> None:
+    """In a text of many thousand characters, the sentences are those of its repeated part."""
+    part = text[: len(text) // (500 if text.startswith("Dr.") else 2_000)]
+    expected = [start + end for start in range(0, len(text), len(part)) for end in sentence_ends(part)]
+    assert sentence_ends(text) == expected
+
+
+def test_a_very_long_sentence_is_one_piece() -> None:
+    """A text without any sentence end has the one at its end, however long it is."""
+    assert sentence_ends("word " * 5_000) == [25_000]
+    assert sentence_ends("word " * 5_000 + "stop. Next one.") == [25_006, 25_015]

@@ -39,11 +39,11 @@ def test_a_wrong_counter_is_found_at_once() -> None:
 
 @pytest.mark.parametrize(
     "template",
-    ["no field", "{0}", "{text", "{name}: {text}", "{index}", "{id.foo}{text}", "{id[x]}{text}", None],
+    ["no field", "{0}", "{}", "{text}{1}", "{text", "{index}", "{id.foo}{text}", "{id[x]}{text}", "{text:.9}", None, 7],
     ids=repr,
 )
 def test_a_template_that_can_not_be_filled_is_refused(template: str) -> None:
-    """A template must be a format string with ``{text}``, and name nothing that no candidate has."""
+    """A template must be a format string with ``{text}``, and name its fields without formats or attributes."""
     with pytest.raises(BudgetError, match="template"):
         ContextBudget(9, template=template)
 
@@ -57,6 +57,32 @@ def test_a_template_is_filled_with_what_a_candidate_has() -> None:
 def test_a_candidate_without_id_and_source_leaves_blanks() -> None:
     """What a candidate doesn't have is an empty string in the prompt, never the word None."""
     assert ContextBudget(99, template="{id}{source}|{text}").render(1, Candidate("x"), "x") == "|x"
+
+
+def test_a_template_is_filled_with_metadata() -> None:
+    """Any field of the metadata can stand in a template; a missing one and a None are empty."""
+    budget = ContextBudget(99, template="{title} ({year}, {page}{missing}): {text}")
+    candidate = Candidate("a red fox", metadata={"title": "Foxes", "year": 2020, "page": None})
+    assert budget.render(1, candidate, "a red fox") == "Foxes (2020, ): a red fox"
+
+
+def test_metadata_never_takes_the_place_of_the_text() -> None:
+    """The names that every candidate has stand for them, whatever its metadata holds."""
+    candidate = Candidate("fox", id="7", metadata={"text": "other", "index": 9, "id": "8"})
+    assert ContextBudget(99, template="{index} {id}: {text}").render(1, candidate, "fox") == "1 7: fox"
+
+
+def test_a_template_can_be_a_callable() -> None:
+    """A chain's own way to write a document is called with the index, the kept text and the candidate."""
+    budget = ContextBudget(99, template=lambda index, text, candidate: f"{index}/{candidate.source}/{text}")
+    assert budget.join([(FOX, "a red"), (FOX, "fox")]) == "1/store/a red\n\n2/store/fox"
+
+
+def test_a_callable_template_must_return_a_string() -> None:
+    """What a callable returns goes into the prompt, and is a BudgetError where it isn't text."""
+    budget = ContextBudget(99, template=lambda _index, _text, _candidate: None)  # type: ignore[arg-type,return-value]
+    with pytest.raises(BudgetError, match="must return a string, got None"):
+        budget.render(1, FOX, "fox")
 
 
 def test_braces_in_a_text_are_text() -> None:

@@ -1,5 +1,6 @@
-"""The selection: its settings, and its steps in the road's order."""
+"""The selection: its settings, and its steps in their order."""
 
+import logging
 from collections import Counter as Multiset
 
 import pytest
@@ -12,6 +13,7 @@ from secondpass import Candidate, ContextBudget, Selection
 from secondpass.errors import ConfigurationError
 from secondpass.scores import Score, Unscored, UnscoredReason
 from secondpass.selection.order import Order
+from secondpass.selection.packing import Policy
 from secondpass.selection.select import select
 
 
@@ -32,7 +34,7 @@ def test_the_default_keeps_everything_best_first() -> None:
 
 
 def test_the_steps_run_in_their_order() -> None:
-    """Invalid, below the threshold, a duplicate, over top-k, over the budget: each step takes its own, nobody twice."""
+    """Invalid, below the threshold, a duplicate, over the budget, over top-k: each is dropped for one reason."""
     invalid = Unscored(UnscoredReason.INVALID)
     judged = judge(
         "best",
@@ -44,7 +46,7 @@ def test_the_steps_run_in_their_order() -> None:
         "nan",
         values=[5, 4, 3, 2, 1, -9, invalid],
     )
-    settings = Selection(min_probability=0.5, top_k=3, budget=words(2))
+    settings = Selection(min_probability=0.5, top_k=2, budget=words(2))
     selected = select(judged, settings)
     assert texts(selected.kept) == ["best", "short"]
     assert reasons(selected.dropped) == {
@@ -90,6 +92,58 @@ def test_top_k_keeps_the_best() -> None:
     assert kept(judge("a", "b", "c"), top_k=99) == ["a", "b", "c"]  # type: ignore[arg-type]
 
 
+def test_top_k_counts_what_fits() -> None:
+    """Candidates too long for the budget take no place of the top-k: a shorter one after them is kept."""
+    judged = judge("one two three", "four five six", "seven eight nine", "a", "b", "c")
+    selected = select(judged, Selection(top_k=2, budget=words(2)))
+    assert texts(selected.kept) == ["a", "b"]
+    assert [(item.candidate.text, str(item.reason), item.detail) for item in selected.dropped] == [
+        ("one two three", "over budget", "3 tokens, 2 left"),
+        ("four five six", "over budget", "3 tokens, 2 left"),
+        ("seven eight nine", "over budget", "3 tokens, 2 left"),
+        ("c", "over top-k", "top-k is 2"),
+    ]
+
+
+def test_prefix_is_not_over_top_k_before_top_k_are_kept() -> None:
+    """What ``prefix`` stops at, and all after it, is over the budget, however small top-k is."""
+    selected = select(judge("a", "two words", "b"), Selection(top_k=2, budget=words(2), policy="prefix"))
+    assert texts(selected.kept) == ["a"]
+    assert reasons(selected.dropped) == {"two words": "over budget", "b": "over budget"}
+
+
+@pytest.mark.parametrize(
+    ("policy", "max_tokens", "figures"),
+    [
+        ("fill", 1, "the smallest of 2 candidates needs 2 tokens, the budget is 1"),
+        ("prefix", 2, "the first of 2 candidates needs 3 tokens, the budget is 2"),
+        ("fill", 0, "the smallest of 2 candidates needs 2 tokens, the budget is 0"),
+    ],
+)
+def test_an_empty_context_is_marked_and_logged_once(
+    policy: Policy, max_tokens: int, figures: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where there are candidates and none fits, the facts and one warning give the figures, and no text."""
+    judged = judge("one two three", "four five", "nan", values=[2, 1, Unscored(UnscoredReason.INVALID)])
+    with caplog.at_level(logging.WARNING, logger="secondpass"):
+        selected = select(judged, Selection(budget=words(max_tokens), policy=policy))
+    assert selected.facts["nothing_fits"] == figures
+    assert caplog.messages == [f"no candidate fits the context budget: {figures}"]
+
+
+def test_candidates_far_too_long_are_marked_by_their_characters() -> None:
+    """Where even the shortest is too long to be worth counting, its characters stand for its tokens."""
+    selected = select(judge("x" * 400, "y" * 300), Selection(budget=words(1)))
+    assert selected.facts["nothing_fits"] == "the smallest of 2 candidates has 300 characters, the budget is 1"
+
+
+def test_no_candidates_are_no_reason_to_warn(caplog: pytest.LogCaptureFixture) -> None:
+    """Where no candidate is left for the budget, nothing is marked and nothing logged."""
+    selected = select(judge("unlikely", values=[-9]), Selection(budget=words(9), min_probability=0.5))
+    assert "nothing_fits" not in selected.facts
+    assert caplog.messages == []
+
+
 def test_min_keep_is_stronger_than_the_threshold() -> None:
     """The best one stays although nothing reaches the threshold."""
     judged = judge("a", "b", values=[-5, -6])
@@ -131,7 +185,7 @@ def test_a_budget_is_reported() -> None:
         "tokens": 2,
         "max_tokens": 9,
         "counter": "count_words",
-        "exact": True,
+        "exact": False,
         "budget": "window 10 - output 1",
     }
 

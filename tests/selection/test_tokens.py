@@ -1,4 +1,4 @@
-"""Counting the reader's tokens, with its own tokeniser or with a safe estimate."""
+"""Counting the LLM's tokens, with its own tokeniser or with a safe estimate."""
 
 import argparse
 import heapq
@@ -16,7 +16,7 @@ from tiny_models import tiny_tokenizer
 from tokenizers import Tokenizer
 
 from secondpass.errors import BudgetError
-from secondpass.selection.tokens import ESTIMATE, as_counter, estimate_tokens
+from secondpass.selection.tokens import ESTIMATE, TokenCounter, as_counter, estimate_tokens
 
 TEXT = "the red fox jump"  # four words of the tiny vocabulary
 
@@ -117,9 +117,28 @@ def number_of_words(text: str) -> int:
 
 @pytest.mark.parametrize("function", [split_words, number_of_words])
 def test_any_callable_counts(function: Callable[[str], Any]) -> None:
-    """A callable may return the tokens or their number; it is reported by its name."""
+    """A callable may return the tokens or their number; it is reported by its name, and not as exact."""
     counter = as_counter(function)
-    assert (counter.count(TEXT), counter.name, counter.exact) == (4, function.__name__, True)
+    assert (counter.count(TEXT), counter.name, counter.exact) == (4, function.__name__, False)
+
+
+@pytest.mark.parametrize(("exact", "reported"), [(True, True), (False, False), ("yes", False), (None, False)])
+def test_a_callable_is_exact_where_it_says_so(exact: object, reported: bool) -> None:
+    """An attribute ``exact`` that is True, and nothing else, makes a callable's counts exact."""
+
+    class Server:
+        def __call__(self, text: str) -> int:
+            return len(text.split())
+
+    counter = Server()
+    counter.exact = exact  # type: ignore[attr-defined]
+    assert as_counter(counter).exact is reported
+
+
+def test_a_counter_made_by_hand_is_taken_as_it_is() -> None:
+    """A ``TokenCounter`` says itself whether it is exact."""
+    counter = TokenCounter("server", exact=True, function=number_of_words)
+    assert as_counter(counter) is counter
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from secondpass.evaluation.settings import Settings
 from secondpass.evaluation.systems import Pass, System
 from secondpass.ranking import Judged, Kept
 from secondpass.scores import Score
-from secondpass.selection.select import Selection, select
+from secondpass.selection.select import Selection, choose
 from secondpass.selection.tokens import TokenCounter, as_counter
 
 _REMEMBERED = 2**15  # texts whose tokens are remembered: every budget counts the same ones
@@ -68,7 +68,7 @@ class Contexts:
         return self._filled((_in_first_order(run[query]) for query in self._tests), selection)
 
     def _filled(self, judged: Iterable[Sequence[Judged]], selection: Selection) -> Filled:
-        chosen = [select(candidates, selection) for candidates in judged]
+        chosen = [choose(candidates, selection) for candidates in judged]
         hits = [
             float(any(map(test, selected.kept))) for test, selected in zip(self._tests.values(), chosen, strict=True)
         ]

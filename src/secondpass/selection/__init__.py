@@ -1,1 +1,1 @@
-"""Which candidates the reader sees: pure functions over records, run in one order by ``select``."""
+"""Selection: which candidates are kept, in which order, within which context budget; pure functions over records."""

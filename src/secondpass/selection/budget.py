@@ -1,5 +1,6 @@
-"""The context budget: how many of the reader LLM's tokens the kept texts may take together."""
+"""The context budget: how many of the LLM's tokens the kept texts may take together, and how they are joined."""
 
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from string import Formatter
@@ -7,32 +8,36 @@ from typing import Any
 
 from secondpass.candidates import Candidate
 from secondpass.errors import BudgetError
-from secondpass.selection.llm import Room, room_of
+from secondpass.selection.llm_window import context_tokens, read_window
 from secondpass.selection.tokens import TokenCounter, as_counter
+
+Template = str | Callable[[int, str, Candidate], str]
+"""How a candidate is written in the prompt; see ``ContextBudget``."""
 
 
 @dataclass(frozen=True, slots=True)
 class ContextBudget:
-    """A hard ceiling for the kept texts, counted on the joined text as the reader will see it.
+    """A hard limit for the kept texts, counted on the joined text as the LLM will read it.
 
-    :param max_tokens: The ceiling; 0 keeps nothing.
-    :param counter: Counts the reader's tokens: a tiktoken encoding, a Hugging Face tokenizer, any callable from text
-        to tokens or their number; None takes a stated estimate on the safe side.
+    :param max_tokens: The limit; 0 keeps nothing.
+    :param counter: Counts the LLM's tokens: a tiktoken encoding, a Hugging Face tokenizer, any callable from text to
+        tokens or their number; None takes a stated estimate on the safe side.
     :param separator: What stands between two items in the prompt.
-    :param template: How one item is written, with the fields ``{text}`` (required), ``{index}`` (from 1, in reading
-        order), ``{id}`` and ``{source}``.
+    :param template: How one candidate is written in the prompt: a format string with ``{text}`` (required), ``{index}``
+        (from 1, in reading order), ``{id}``, ``{source}`` and any field of ``Candidate.metadata``, where a missing one
+        is empty; or a callable ``(index, text, candidate) -> str``.
     :param origin: Where the number comes from, in words, for the report.
-    :raises BudgetError: If the ceiling is negative or no whole number, or the template can't be filled.
+    :raises BudgetError: If the limit is negative or no whole number, or the template can't be filled.
     """
 
     max_tokens: int
     counter: object = None
     separator: str = "\n\n"
-    template: str = "{text}"
+    template: Template = "{text}"
     origin: str = ""
 
     def __post_init__(self) -> None:
-        """Check the settings and find the counter."""
+        """Check the settings and make the counter a ``TokenCounter``."""
         if isinstance(self.max_tokens, bool) or not isinstance(self.max_tokens, int):
             raise BudgetError(f"max_tokens must be a whole number of tokens, got {self.max_tokens!r}")
         if self.max_tokens < 0:
@@ -49,49 +54,66 @@ class ContextBudget:
         llm: object,
         *,
         reserve: int | None = None,
-        prompt: str = "",
-        question: str = "",
-        history: Any = (),
+        prompt: object = "",
+        question: object = "",
+        history: object = (),
         counter: object = None,
-        **layout: str,
+        **layout: Any,
     ) -> "ContextBudget":
-        """Compute the budget from what an LLM says of itself: window - output - prompt - question - history.
+        """Compute the budget from an LLM's context window: window - output - prompt - question - history.
 
-        :param llm: A LangChain chat model (its ``profile``) or a LlamaIndex LLM (its ``metadata``).
+        :param llm: A LangChain chat model (its ``profile`` is read) or a LlamaIndex LLM (its ``metadata``).
         :param reserve: Tokens kept free for the answer; None takes what the LLM states, and is an error where it
             states nothing.
-        :param prompt: The prompt's own words, system prompt included, without question, history and context.
+        :param prompt: The prompt without question, history and context: its text, or a LangChain or LlamaIndex prompt
+            template, whose variables count as empty.
         :param question: The question, as the prompt will hold it.
-        :param history: Earlier messages: strings, or either framework's messages.
+        :param history: Earlier messages: strings, dicts with ``content``, either framework's messages, or its memory,
+            chat history or chat store.
         :param counter: As in the constructor; it counts the prompt, question and history too.
         :param layout: ``separator`` and ``template``, as in the constructor.
-        :raises BudgetError: If the window or the reserve isn't known, or nothing is left for the context.
+        :raises BudgetError: If the window or the reserve isn't known, a part can't be counted, or nothing is left for
+            the context.
         """
         count = as_counter(counter)
-        room = Room(room_of(llm, reserve), prompt=prompt, question=question, history=history)
-        return cls(room.left(count), counter=count, origin=room.story(count), **layout)
+        parts = {"prompt": prompt, "question": question, "history": history}
+        max_tokens, origin = context_tokens(read_window(llm, reserve), parts, count)
+        return cls(max_tokens, counter=count, origin=origin, **layout)
 
     @property
     def counting(self) -> TokenCounter:
-        """The counter, whatever it was made from."""
+        """The counter as a ``TokenCounter``."""
         return as_counter(self.counter)
 
     def render(self, index: int, candidate: Candidate, text: str) -> str:
-        """Write one item as the prompt will hold it."""
-        return self.template.format(text=text, index=index, id=candidate.id or "", source=candidate.source or "")
+        """Return one candidate as the prompt will hold it.
+
+        :param index: Its position in the reading order, from 1.
+        :param candidate: The candidate.
+        :param text: What is kept of its text.
+        :raises BudgetError: If a callable template returns no string.
+        """
+        if not isinstance(self.template, str):
+            written = self.template(index, text, candidate)
+            if not isinstance(written, str):
+                raise BudgetError(f"a callable template must return a string, got {written!r:.80}")
+            return written
+        known = {"text": text, "index": index, "id": candidate.id, "source": candidate.source}
+        fields = {name: value for name, value in {**candidate.metadata, **known}.items() if value is not None}
+        return self.template.format_map(defaultdict(str, fields))
 
     def join(self, items: list[tuple[Candidate, str]]) -> str:
-        """Write all items, in reading order, as the prompt will hold them."""
+        """Return candidates and their kept texts, given in reading order, as the prompt will hold them."""
         rendered = (self.render(index, *item) for index, item in enumerate(items, start=1))
         return self.separator.join(rendered)
 
 
 BudgetSource = int | ContextBudget | Callable[..., int | ContextBudget]
-"""What the doors take as a budget: tokens, a record, or a callable of the query that is asked anew for each call."""
+"""The forms of a budget in the integrations: tokens, a record, or a callable of the query, called for each query."""
 
 
 def as_budget(source: BudgetSource | None, query: str) -> ContextBudget | None:
-    """Make a record of whatever a door was given as its budget.
+    """Return any form of a budget as a record.
 
     :raises BudgetError: If it is none of the accepted forms.
     """
@@ -103,14 +125,17 @@ def as_budget(source: BudgetSource | None, query: str) -> ContextBudget | None:
 
 
 def _check_template(template: object) -> None:
+    if callable(template):
+        return
     try:
         parts = list(Formatter().parse(template)) if isinstance(template, str) else []
     except ValueError:
         parts = []
     fields = {name for _, name, _, _ in parts if name is not None}
     formatted = any(spec or conversion for _, _, spec, conversion in parts)  # a format could cut the text unseen
-    if "text" not in fields or formatted or not fields <= {"text", "index", "id", "source"}:
+    bare = all(name and not name.isdigit() and not set(".[") & set(name) for name in fields)
+    if "text" not in fields or formatted or not bare:
         raise BudgetError(
-            "the template must be a format string with {text}, and may use {index}, {id} and {source}, all bare; "
-            f"got {template!r}"
+            "the template must be a format string with {text}, and may use {index}, {id}, {source} and the names of "
+            f"metadata, all bare, or a callable (index, text, candidate) -> str; got {template!r}"
         )

@@ -1,24 +1,28 @@
-"""The order in which the reader sees what was kept."""
+"""Reading orders: in which order the kept candidates stand in the LLM's context."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, TypeVar
 
 from secondpass.ranking import Judged
 
 Order = Literal["relevance", "original", "ends"]
 ORDERS: tuple[Order, ...] = ("relevance", "original", "ends")
 
+_Ranked = TypeVar("_Ranked", bound=Judged)
 
-def reading_order(judged: Sequence[Judged], order: Order) -> list[int]:
-    """Return the positions of ``judged``, which is best first, in reading order.
 
-    ``"relevance"`` is best first. ``"original"`` is the first stage's order. ``"ends"`` puts the best at both ends
-    and the weakest in the middle, where long contexts are read worst: Liu et al., "Lost in the middle: how language
-    models use long contexts", TACL 2024.
+def in_reading_order(ranked: Sequence[_Ranked], order: Order) -> list[_Ranked]:
+    """Return candidates, given best first, in reading order.
+
+    ``"relevance"`` is best first. ``"original"`` is the first stage's order. ``"ends"`` puts the best at both ends and
+    the weakest in the middle, where LLMs use long contexts least: Liu et al., "Lost in the middle: how language models
+    use long contexts", TACL 2024. Of five candidates, the best are then read in the order 1, 3, 5, 4, 2.
+
+    :param ranked: The candidates, best first.
+    :param order: One of ``ORDERS``.
     """
-    positions = list(range(len(judged)))
     if order == "original":
-        return sorted(positions, key=lambda position: judged[position].rank_before)
+        return sorted(ranked, key=lambda item: item.rank_before)
     if order == "ends":
-        return positions[::2] + positions[1::2][::-1]
-    return positions
+        return [*ranked[::2], *ranked[1::2][::-1]]
+    return list(ranked)

@@ -1,32 +1,31 @@
-"""The selection: its settings, and its steps in the road's order."""
+"""The selection: its settings, and its steps in their order."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from secondpass.errors import ConfigurationError
-from secondpass.ranking import Dropped, Judged, Kept, Reason
+from secondpass.ranking import Dropped, Judged, Kept
 from secondpass.selection.budget import ContextBudget
-from secondpass.selection.duplicates import split_duplicates
-from secondpass.selection.fit import POLICIES, Policy, fit
-from secondpass.selection.order import ORDERS, Order, reading_order
-from secondpass.selection.outcome import Split, drop, keep
-from secondpass.selection.threshold import split_threshold, split_unranked
+from secondpass.selection.filters import FilterResult, filter_duplicates, filter_threshold, filter_unranked
+from secondpass.selection.order import ORDERS, Order
+from secondpass.selection.packing import POLICIES, Packed, Policy, pack, pack_unlimited
 
-DEFAULT_SEPARATOR = "\n\n"
+_logger = logging.getLogger("secondpass")
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """How the kept are chosen. The steps run in this order: threshold, duplicates, top-k, budget, reading order.
+    """How the kept are chosen. The steps run in this order: threshold, duplicates, budget and top-k, reading order.
 
-    :param top_k: Keep at most so many; None keeps all that the other steps leave.
-    :param min_probability: Drop candidates below this probability; the fused value is never asked.
+    :param top_k: Keep at most so many of those that fit the budget, best first; None for no limit.
+    :param min_probability: Drop candidates below this probability, which is the model's, not a fused value.
     :param min_keep: Keep the best so many even below the threshold. Top-k and the budget are stronger.
     :param budget: The context budget; None for no limit.
     :param policy: What happens to a candidate that doesn't fit: ``"fill"`` skips it and goes on, ``"prefix"`` stops
-        there, ``"truncate"`` cuts it at a sentence end and stops.
-    :param duplicates: ``"exact"`` drops texts that were kept already; ``"keep"`` doesn't look.
+        there, ``"truncate"`` cuts it at a sentence end (else a line end, else between words) and stops.
+    :param duplicates: ``"exact"`` drops texts that equal a better one; ``"keep"`` doesn't compare them.
     :param order: The reading order: ``"relevance"``, ``"original"`` (the first stage's), or ``"ends"`` (the best at
         both ends).
     :raises ConfigurationError: If a setting is out of its range.
@@ -61,7 +60,14 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Selected:
-    """What a selection leaves: the kept in reading order, the dropped, the joined text, and the facts to report."""
+    """The result of a selection.
+
+    :param kept: The kept candidates, in reading order.
+    :param dropped: The others, best first.
+    :param context: The kept texts, joined.
+    :param tokens: The tokens of ``context``; None without a budget.
+    :param facts: What the report says of the selection: policy, budget, counter.
+    """
 
     kept: tuple[Kept, ...]
     dropped: tuple[Dropped, ...]
@@ -70,49 +76,51 @@ class Selected:
     facts: Mapping[str, object] = field(default_factory=dict)
 
 
-def select(judged: Sequence[Judged], selection: Selection) -> Selected:
-    """Choose among candidates that are given best first; each comes back exactly once, kept or dropped."""
-    dropped: list[Dropped] = []
-    stay = list(judged)
-    for split in _steps(selection):
-        stay, gone = split(stay)
-        dropped += gone
-    selected = _unlimited(stay, selection) if selection.budget is None else _budgeted(stay, selection, selection.budget)
-    best_first = {item.rank_before: position for position, item in enumerate(judged)}
-    everything = sorted([*dropped, *selected.dropped], key=lambda item: best_first[item.rank_before])
-    return Selected(selected.kept, tuple(everything), selected.context, selected.tokens, selected.facts)
+def select(ranked: Sequence[Judged], selection: Selection) -> Selected:
+    """Choose among candidates that are given best first; each comes back exactly once, kept or dropped.
+
+    Where there are candidates and none fits the budget, a warning with the figures is logged.
+    """
+    selected = choose(ranked, selection)
+    if "nothing_fits" in selected.facts:
+        _logger.warning("no candidate fits the context budget: %s", selected.facts["nothing_fits"])
+    return selected
 
 
-def _steps(selection: Selection) -> Iterator[Callable[[Sequence[Judged]], Split]]:
-    yield split_unranked
-    yield lambda judged: split_threshold(judged, selection.min_probability, selection.min_keep)
+def choose(ranked: Sequence[Judged], selection: Selection) -> Selected:
+    """Do what ``select`` does, and log nothing."""
+    passed, dropped = _filter(ranked, selection)
+    packed = _pack(passed, selection)
+    best_first = {item.rank_before: position for position, item in enumerate(ranked)}
+    everything = sorted([*dropped, *packed.dropped], key=lambda item: best_first[item.rank_before])
+    return Selected(tuple(packed.kept), tuple(everything), packed.context, packed.tokens, _facts(packed, selection))
+
+
+def _filter(ranked: Sequence[Judged], selection: Selection) -> FilterResult:
+    passed, unranked = filter_unranked(ranked)
+    passed, unlikely = filter_threshold(passed, selection.min_probability, selection.min_keep)
+    copies: list[Dropped] = []
     if selection.duplicates == "exact":
-        yield split_duplicates
-    yield lambda judged: _split_top_k(judged, selection.top_k)
+        passed, copies = filter_duplicates(passed)
+    return FilterResult(passed, [*unranked, *unlikely, *copies])
 
 
-def _split_top_k(judged: Sequence[Judged], top_k: int | None) -> Split:
-    limit = len(judged) if top_k is None else top_k
-    return Split(list(judged[:limit]), [drop(item, Reason.OVER_TOP_K, f"top-k is {top_k}") for item in judged[limit:]])
+def _pack(passed: Sequence[Judged], selection: Selection) -> Packed:
+    if selection.budget is None:
+        return pack_unlimited(passed, selection.order, selection.top_k)
+    return pack(passed, selection.budget, selection.policy, selection.order, selection.top_k)
 
 
-def _unlimited(stay: Sequence[Judged], selection: Selection) -> Selected:
-    kept = [keep(item, item.candidate.reading, rank, None) for rank, item in enumerate(stay, start=1)]
-    kept = [kept[position] for position in reading_order(kept, selection.order)]
-    return Selected(tuple(kept), (), DEFAULT_SEPARATOR.join(item.text for item in kept), None)
-
-
-def _budgeted(stay: Sequence[Judged], selection: Selection, budget: ContextBudget) -> Selected:
-    fitted, dropped = fit(stay, budget, selection.policy, selection.order)
-    ranks = {id(item): rank for rank, item in enumerate(fitted.fitted, start=1)}
-    kept = [keep(item.judged, item.text, ranks[id(item)], item.tokens) for item in fitted.in_reading_order()]
+def _facts(packed: Packed, selection: Selection) -> dict[str, object]:
+    budget = selection.budget
+    if budget is None:
+        return {}
     facts: dict[str, object] = {
         "policy": selection.policy,
-        "tokens": fitted.tokens,
+        "tokens": packed.tokens,
         "max_tokens": budget.max_tokens,
         "counter": budget.counting.name,
         "exact": budget.counting.exact,
     }
-    if budget.origin:
-        facts["budget"] = budget.origin
-    return Selected(tuple(kept), tuple(dropped), fitted.context(), fitted.tokens, facts)
+    reported = {"budget": budget.origin, "nothing_fits": packed.nothing_fits}
+    return facts | {name: fact for name, fact in reported.items() if fact}

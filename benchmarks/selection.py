@@ -1,0 +1,78 @@
+"""Milliseconds that a selection takes, and how full the budget gets, for several counters, candidates and budgets.
+
+usage: python benchmarks/selection.py [TOKENIZER.json] [REPETITIONS]
+
+Passages have 180 words. "full" is the budget's share that is used, where candidates were left out for want of it; "by
+trial" is that share where each candidate in turn is tried with a count of the whole joined text, which takes quadratic
+time and is therefore done for the smaller cases alone.
+"""
+
+import random
+import statistics
+import sys
+import time
+
+from tokenizers import Tokenizer
+
+from secondpass import Candidate, ContextBudget, Selection
+from secondpass.ranking import Judged
+from secondpass.scores import Score
+from secondpass.selection.select import Selected, select
+
+CASES = [(100, 1_000), (100, 4_000), (100, 32_000), (300, 4_000), (300, 32_000), (300, 100_000), (1_000, 1_000_000)]
+TRIED = 4_000  # budgets up to here are filled by trial too
+VOCABULARY = (
+    "the retrieval of passages from a store returns many candidates, and a cross-encoder reads each one together with "
+    "the question. What the model finds irrelevant is dropped; the rest is packed into the context (at most 4,096 "
+    "tokens), best first. Nevertheless, uncharacteristically long passages don't always fit: they are skipped, or cut."
+)
+
+
+def main(tokenizer_file: str = "", repetitions: str = "7") -> None:
+    """Print a row for each counter, number of candidates and budget."""
+    counters: dict[str, object] = {"words": lambda text: len(text.split()), "estimate": None}
+    if tokenizer_file:
+        counters["tokenizers"] = Tokenizer.from_file(tokenizer_file)
+    print("| counter | candidates | budget | ms | kept | full | by trial |\n|---|---|---|---|---|---|---|")
+    for name, counter in counters.items():
+        for candidates, max_tokens in CASES:
+            row(name, ranked(candidates), ContextBudget(max_tokens, counter=counter), int(repetitions))
+
+
+def row(name: str, candidates: list[Judged], budget: ContextBudget, repetitions: int) -> None:
+    """Print the median time of one case, and how much of the budget is used."""
+    times: list[float] = []
+    for _ in range(repetitions):
+        started = time.perf_counter()
+        selected = select(candidates, Selection(budget=budget))
+        times.append((time.perf_counter() - started) * 1000)
+    figures = [f"{statistics.median(times):.1f}", str(len(selected.kept)), share(selected, budget)]
+    trial = f"{by_trial(candidates, budget) / budget.max_tokens:.1%}" if budget.max_tokens <= TRIED else ""
+    print(f"| {name} | {len(candidates)} | {budget.max_tokens} | {' | '.join(figures)} | {trial} |", flush=True)
+
+
+def ranked(candidates: int) -> list[Judged]:
+    """Return passages of 180 words on average, best first, without two that are alike."""
+    words = VOCABULARY.split()
+    chance = random.Random(0)
+    texts = [" ".join(chance.choices(words, k=chance.randint(120, 240))) for _ in range(candidates)]
+    return [Judged(Candidate(text), Score(-float(rank)), None, None, rank) for rank, text in enumerate(texts, 1)]
+
+
+def share(selected: Selected, budget: ContextBudget) -> str:
+    """Return how much of the budget is used, where something was left out."""
+    return f"{(selected.tokens or 0) / budget.max_tokens:.1%}" if selected.dropped else ""
+
+
+def by_trial(candidates: list[Judged], budget: ContextBudget) -> int:
+    """Return the tokens of the context where each candidate in turn is kept if the joined text then fits."""
+    kept: list[tuple[Candidate, str]] = []
+    for item in candidates:
+        more = [*kept, (item.candidate, item.candidate.text)]
+        if budget.counting.count(budget.join(more)) <= budget.max_tokens:
+            kept = more
+    return budget.counting.count(budget.join(kept))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

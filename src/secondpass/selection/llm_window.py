@@ -1,0 +1,159 @@
+"""The context window of an LLM, and the tokens of it that are left for the context."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from secondpass.errors import BudgetError
+from secondpass.selection.tokens import TokenCounter
+
+MESSAGE_OVERHEAD = 4
+"""Tokens that a chat format adds to each message for its role and its marks (OpenAI's chat format takes 3 to 4)."""
+
+_UNCOUNTABLE = ("image", "audio", "video", "file", "input_audio", "document")
+
+
+class Window(NamedTuple):
+    """The size of an LLM's context window, and the tokens of it that are reserved for the answer."""
+
+    size: int
+    reserve: int
+
+
+def context_tokens(window: Window, parts: Mapping[str, Any], counter: TokenCounter) -> tuple[int, str]:
+    """Return the tokens left for the context, and how they come about in words.
+
+    :param window: The window and the reserve.
+    :param parts: What else the prompt holds, by name: strings, messages, prompt templates or memories.
+    :param counter: Counts the parts.
+    :raises BudgetError: If no tokens are left.
+    """
+    taken = {name: _tokens(part, counter) for name, part in parts.items()}
+    left = window.size - window.reserve - sum(taken.values())
+    sums = "".join(f" - {name} {tokens}" for name, tokens in taken.items())
+    origin = f"window {window.size} - output {window.reserve}{sums}, {counter.name} tokens"
+    if left <= 0:
+        raise BudgetError(f"nothing is left for the context: {origin} leaves {left} tokens")
+    return left, origin
+
+
+def read_window(llm: object, reserve: int | None) -> Window:
+    """Read the window from a LlamaIndex LLM's ``metadata`` or a LangChain chat model's ``profile``.
+
+    :raises BudgetError: If the LLM doesn't state its window, or neither it nor the caller states the reserve.
+    """
+    metadata: Any = getattr(llm, "metadata", None)
+    if hasattr(metadata, "context_window"):
+        size, stated = metadata.context_window, metadata.num_output
+    else:
+        profile = getattr(llm, "profile", None) or {}
+        size, stated = profile.get("max_input_tokens"), getattr(llm, "max_tokens", None)
+    if not _positive(size):
+        raise BudgetError(
+            f"{type(llm).__name__} doesn't state its context window (a LangChain model in profile['max_input_tokens'], "
+            f"a LlamaIndex LLM in metadata.context_window), got {size!r}: give ContextBudget(max_tokens=...) instead"
+        )
+    if reserve is None and not _positive(stated):
+        raise BudgetError(
+            f"{type(llm).__name__} doesn't state how long its answers may get (got {stated!r}): "
+            "give reserve=..., the tokens to keep free for the answer"
+        )
+    if reserve is not None and not (isinstance(reserve, int) and reserve >= 0):
+        raise BudgetError(f"reserve must be a whole number of tokens from 0, got {reserve!r}")
+    return Window(int(size), int(stated if reserve is None else reserve))
+
+
+def _positive(number: object) -> bool:
+    return isinstance(number, int) and number > 0
+
+
+def _tokens(part: object, counter: TokenCounter) -> int:
+    return sum(counter.count(_message_text(message)) + MESSAGE_OVERHEAD for message in _messages(part))
+
+
+def _messages(part: Any) -> Sequence[object]:
+    """Return a part of the prompt as its messages: strings, or either framework's messages.
+
+    :raises BudgetError: If it is in none of the forms that can be counted.
+    """
+    if part is None or part == "":
+        return []
+    if isinstance(part, str | Mapping) or hasattr(part, "content"):
+        return [part]
+    if hasattr(part, "input_variables") or hasattr(part, "template_vars"):
+        return _template_messages(part)
+    for methods, messages in _FROM_OBJECT.items():
+        if all(hasattr(part, method) for method in methods):
+            return messages(part)
+    if isinstance(part, Iterable):
+        return list(part)
+    raise _uncountable(part)
+
+
+def _template_messages(template: Any) -> Sequence[object]:
+    """Fill a prompt template with nothing: LangChain's or LlamaIndex's, of a string or of a chat."""
+    if hasattr(template, "template_vars"):
+        blank: dict[str, object] = dict.fromkeys(template.template_vars, "")
+    else:
+        lists = getattr(template, "input_types", {})  # the variables that stand for messages
+        blank = {name: [] if name in lists else "" for name in template.input_variables}
+    if hasattr(template, "format_messages"):
+        return list(template.format_messages(**blank))
+    return list(template.format_prompt(**blank).to_messages())
+
+
+def _store_messages(store: Any) -> Sequence[object]:
+    keys = store.get_keys()
+    if len(keys) > 1:
+        raise BudgetError(f"the chat store holds {len(keys)} conversations: give that of one, store.get_messages(key)")
+    return [message for key in keys for message in store.get_messages(key)]
+
+
+_FROM_OBJECT: Mapping[tuple[str, ...], Callable[[Any], Sequence[object]]] = {
+    ("to_messages",): lambda value: value.to_messages(),  # LangChain's prompt values
+    ("messages",): lambda history: history.messages,  # LangChain's chat histories
+    ("load_memory_variables",): lambda memory: [
+        message for value in memory.load_memory_variables({}).values() for message in _messages(value)
+    ],  # LangChain's older memories
+    ("get_keys", "get_messages"): _store_messages,  # LlamaIndex's chat stores
+    ("get", "get_all", "put"): lambda memory: memory.get(),  # LlamaIndex's memories
+}
+
+
+def _message_text(message: Any) -> str:
+    """Return what a message says, with its blocks and its tool calls.
+
+    :param message: A string, a dict with ``content``, a (role, text) pair, or either framework's message.
+    :raises BudgetError: If it is none of these, or a block is an image or the like.
+    """
+    if isinstance(message, str):
+        return message
+    if isinstance(message, tuple):
+        return "\n".join(map(_block_text, message))
+    if isinstance(message, Mapping) and "content" in message:
+        content, calls = message["content"], message.get("tool_calls")
+    elif hasattr(message, "content"):
+        content, calls = getattr(message, "blocks", message.content), getattr(message, "tool_calls", None)
+    else:
+        raise _uncountable(message)
+    parts = content if isinstance(content, list | tuple) else [content]
+    return "\n".join([*map(_block_text, parts), *([str(calls)] if calls else [])])
+
+
+def _block_text(block: Any) -> str:
+    if block is None or isinstance(block, str):
+        return block or ""
+    kind = block.get("type", "") if isinstance(block, dict) else getattr(block, "block_type", "")
+    if str(kind).startswith(_UNCOUNTABLE):
+        raise BudgetError(
+            f"a message holds a block of type {kind!r}, whose tokens can't be counted: leave it out, "
+            "and raise reserve=... by what it takes"
+        )
+    return str(block.get("text") or block) if isinstance(block, dict) else str(getattr(block, "text", block))
+
+
+def _uncountable(part: object) -> BudgetError:
+    return BudgetError(
+        "prompt, question and history must be strings, messages (LangChain's, LlamaIndex's, dicts with 'content', or "
+        "lists of them), prompt templates, chat histories, memories or chat stores of either framework; "
+        f"got {type(part).__name__}: {part!r:.80}"
+    )

@@ -1,0 +1,291 @@
+"""Packing candidates into a context budget, best first, and never a token more."""
+
+from collections import Counter as Multiset
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import COUNTERS, Counter, readable_text, sentences
+from worlds import count_words, judge, reasons
+
+from secondpass import Candidate, ContextBudget
+from secondpass.selection.order import ORDERS, Order
+from secondpass.selection.packing import MAX_DRAFTS, POLICIES, Policy, pack
+from secondpass.selection.tokens import estimate_tokens
+
+# Best first: 3 words, 5 words in two sentences, 2 words.
+FOX = "the red fox"
+DOG = "Dogs sleep. Old dogs snore."
+BEE = "two bees"
+
+
+def budget(max_tokens: int) -> ContextBudget:
+    return ContextBudget(max_tokens, counter=count_words)
+
+
+@pytest.mark.parametrize(
+    ("policy", "max_tokens", "context"),
+    [
+        ("fill", 10, [FOX, DOG, BEE]),  # 3 + 5 + 2
+        ("fill", 9, [FOX, DOG]),
+        ("fill", 7, [FOX, BEE]),  # 3, then not 5 but 2
+        ("fill", 2, [BEE]),
+        ("fill", 1, []),
+        ("fill", 0, []),
+        ("prefix", 7, [FOX]),  # stops at the dog
+        ("prefix", 2, []),
+        ("prefix", 10, [FOX, DOG, BEE]),
+        ("truncate", 7, [FOX, "Dogs sleep."]),  # 3 + 2, and stops there
+        ("truncate", 8, [FOX, DOG]),
+        ("truncate", 4, [FOX, "Dogs"]),  # no sentence has 1 word, so that the cut is between words
+        ("truncate", 2, ["the red"]),
+        ("truncate", 0, []),
+    ],
+)
+def test_policies_by_hand(policy: Policy, max_tokens: int, context: list[str]) -> None:
+    """``fill`` skips and goes on, ``prefix`` stops, ``truncate`` cuts and stops."""
+    packed = pack(judge(FOX, DOG, BEE), budget(max_tokens), policy)
+    assert [item.text for item in packed.kept] == context
+    assert packed.context == "\n\n".join(context)
+
+
+def test_the_figures_say_why_a_candidate_did_not_fit() -> None:
+    """A dropped candidate has its tokens and what was left in its detail."""
+    (dropped,) = pack(judge(FOX, DOG, BEE), budget(7)).dropped
+    assert reasons([dropped]) == {DOG: "over budget"}
+    assert dropped.detail == "5 tokens, 4 left"
+
+
+def test_after_a_stop_everything_is_over_budget() -> None:
+    """What ``prefix`` and ``truncate`` no longer look at says so."""
+    after_prefix = pack(judge(FOX, DOG, BEE), budget(7), "prefix").dropped
+    after_cut = pack(judge(FOX, DOG, BEE), budget(7), "truncate").dropped
+    assert after_prefix[-1].detail == "after the first that didn't fit"
+    assert [item.detail for item in after_cut] == ["the budget was full"]
+
+
+def test_separators_and_templates_count() -> None:
+    """Two items of one word, written as ``item: word`` and joined by ``and then``, take 6 words, not 2."""
+    six, five = (
+        ContextBudget(limit, counter=count_words, separator=" and then ", template="item: {text}") for limit in (6, 5)
+    )
+    fits, too_much = (pack(judge("fox", "dog"), budget) for budget in (six, five))
+    assert (fits.context, fits.tokens) == ("item: fox and then item: dog", 6)
+    assert (too_much.context, too_much.tokens) == ("item: fox", 2)
+
+
+def test_the_prompts_text_counts_not_the_scored_one() -> None:
+    """A candidate whose prompt text is longer than its scored text is measured by what the LLM reads."""
+    small = Candidate("fox", prompt_text="a very long story about a fox")
+    packed = pack(judge(small, "dog"), budget(5))
+    assert packed.context == "dog"
+    assert [item.candidate for item in packed.dropped] == [small]
+
+
+def test_a_cut_text_is_the_start_of_the_reading_text() -> None:
+    """A cut keeps whole sentences from the start, without the blanks behind the last."""
+    packed = pack(judge("One two. Three four.   Five six."), budget(5), "truncate")
+    assert [item.text for item in packed.kept] == ["One two. Three four."]
+
+
+TABLE = "| planet | moons |\n|---|---|\n" + "\n".join(f"| planet {number} | {number} |" for number in range(400))
+CODE = "\n".join(f"def f{number}(x):\n    return x + {number}\n" for number in range(200))
+TRANSCRIPT = "\n".join(f"speaker {number % 2}: well yes I think so and then" for number in range(400))
+
+
+@pytest.mark.parametrize("text", [TABLE, CODE, TRANSCRIPT], ids=["table", "code", "transcript"])
+def test_a_text_without_sentences_is_cut_at_a_line_end(text: str) -> None:
+    """A text too long for the budget by itself is cut after a line, and fills the budget but for a line."""
+    packed = pack(judge(text), budget(300), "truncate")
+    (item,) = packed.kept
+    assert text.startswith(item.text + "\n")
+    assert 285 < packed.tokens <= 300
+
+
+def test_a_cut_candidate_says_how_much_was_cut() -> None:
+    """The span is that of the characters kept, and the tokens left out are those of the rest; a whole one has none."""
+    whole, cut = pack(judge(FOX, DOG), budget(5), "truncate").kept
+    assert (whole.spans, whole.tokens, whole.cut) == (((0, 11),), 3, 0)
+    assert (cut.spans, cut.tokens, cut.cut) == (((0, 11),), 2, 3)
+    assert cut.candidate.reading[slice(*cut.spans[0])] == cut.text == "Dogs sleep."
+
+
+def test_a_template_too_large_for_the_budget_is_no_reason_to_stop() -> None:
+    """A candidate of which nothing fits is skipped, and the next is looked at."""
+    layout = ContextBudget(3, counter=count_words, template="{source} {text}")
+    long_source = Candidate("one two", source="a source of many words")
+    assert pack(judge(long_source, "three four five six"), layout, "truncate").context.split() == [
+        "three",
+        "four",
+        "five",
+    ]
+
+
+def test_a_huge_text_is_cut_at_a_sentence_end_too() -> None:
+    """Of a text too long to split as a whole, the piece at which splitting stopped isn't taken for a sentence."""
+    text = "One. " + "x" * 400
+    assert pack(judge(text), ContextBudget(1, counter=lambda _text: 1), "truncate").context == "One."
+
+
+def test_a_blank_text_that_does_not_fit_has_nothing_to_cut() -> None:
+    """A prompt text of blanks alone has no sentence; it is over the budget like any other."""
+    blank = Candidate("fox", prompt_text="   ")
+    packed = pack(judge(blank), ContextBudget(2, counter=len), "truncate")
+    assert reasons(packed.dropped) == {"fox": "over budget"}
+
+
+def test_a_text_far_too_long_is_refused_without_counting_it() -> None:
+    """A text of millions of characters isn't tokenised to learn that it doesn't fit in five tokens."""
+    count = Recorder(count_words)
+    packed = pack(judge("word " * 1_000_000, FOX), ContextBudget(5, counter=count))
+    assert packed.context == FOX
+    assert max(map(len, count.given)) < 10_000
+
+
+def test_the_reading_order_is_what_is_counted() -> None:
+    """With the best at both ends, the joined text is in that order, and so is its numbering."""
+    layout = ContextBudget(99, counter=count_words, separator=" ", template="{index}:{text}")
+    assert pack(judge("a", "b", "c", "d"), layout, "fill", "ends").context == "1:a 2:c 3:d 4:b"
+
+
+class Recorder:
+    """A counter that keeps the texts that it is given."""
+
+    def __init__(self, count: Counter) -> None:
+        self.count = count
+        self.given: list[str] = []
+
+    def __call__(self, text: str) -> int:
+        self.given.append(text)
+        return self.count(text)
+
+
+PASSAGES = [f"Passage {number} begins here. " + "And so it goes on. " * 35 for number in range(100)]  # 180 words each
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("max_tokens", [500, 5_000, 17_000, 32_000])
+def test_counting_is_linear(max_tokens: int, policy: Policy) -> None:
+    """Each candidate is counted once, and the joined text once more where counts add up."""
+    count = Recorder(count_words)
+    pack(judge(*PASSAGES), ContextBudget(max_tokens, counter=count), policy)
+    assert sum(map(len, count.given)) < 2.5 * sum(map(len, PASSAGES))
+    assert len(count.given) < len(PASSAGES) + 20
+
+
+@pytest.mark.parametrize("name", COUNTERS)
+@pytest.mark.parametrize("max_tokens", [500, 5_000, 17_000, 32_000])
+def test_counting_is_linear_for_any_counter(max_tokens: int, name: str) -> None:
+    """Where joined texts take more or fewer tokens than their parts, only so many of them are counted."""
+    count = Recorder(COUNTERS[name] or estimate_tokens)
+    pack(judge(*PASSAGES), ContextBudget(max_tokens, counter=count))
+    longest = max(map(len, PASSAGES))
+    joined = [text for text in count.given if len(text) > longest]
+    assert len(joined) <= MAX_DRAFTS + 1
+    assert len(count.given) - len(joined) <= len(PASSAGES) + MAX_DRAFTS
+
+
+@pytest.mark.parametrize(
+    ("seam", "max_tokens", "kept"),
+    [
+        (0, 9, 3),  # 3 * 3
+        (0, 8, 2),
+        (1, 10, 2),  # 3 * 3 + 2 = 11
+        (1, 11, 3),
+        (-1, 6, 2),  # 3 * 3 - 2 = 7
+        (-1, 7, 3),
+        (-2, 6, 3),  # 3 * 3 - 4 = 5
+    ],
+)
+def test_the_joined_count_decides(seam: int, max_tokens: int, kept: int) -> None:
+    """Texts of three tokens are packed by what they take together, whatever each seam between them adds or saves."""
+
+    def count(text: str) -> int:
+        return count_words(text) + seam * text.strip().count("\n\n")
+
+    packed = pack(judge("a b c", "d e f", "g h i"), ContextBudget(max_tokens, counter=count))
+    assert len(packed.kept) == kept
+
+
+def test_a_joined_text_that_takes_more_than_its_parts_is_said() -> None:
+    """A candidate that fits by itself, and not together with what is kept, has a detail that says so."""
+    counter = {"": 0, "\n\n": 0, "fox": 1, "dog": 1, "fox\n\ndog": 99}.__getitem__
+    packed = pack(judge("fox", "dog"), ContextBudget(10, counter=counter))
+    assert packed.context == "fox"
+    assert packed.dropped[0].detail == "1 tokens, 0 left: the joined text takes more tokens than its parts"
+
+
+worlds = st.lists(st.one_of(readable_text, sentences), max_size=6)
+layouts = {
+    "separator": st.sampled_from(["\n\n", "", " | ", "\n"]),
+    "template": st.sampled_from(["{text}", "[{index}] {text}\n", "{text} {text}"]),
+}
+sizes = st.integers(0, 40)
+
+
+@pytest.mark.parametrize("name", COUNTERS)
+@given(
+    texts=worlds,
+    max_tokens=sizes,
+    **layouts,
+    policy=st.sampled_from(POLICIES),
+    order=st.sampled_from(ORDERS),
+)
+def test_the_context_never_exceeds_the_budget(
+    name: str, texts: list[str], max_tokens: int, separator: str, template: str, policy: Policy, order: Order
+) -> None:
+    """Whatever the texts, the layout and the counter's rule, the joined text stays within the budget."""
+    layout = ContextBudget(max_tokens, counter=COUNTERS[name], separator=separator, template=template)
+    packed = pack(judge(*texts), layout, policy, order)
+    assert packed.context == layout.join([(item.candidate, item.text) for item in packed.kept])
+    assert not packed.kept or layout.counting.count(packed.context) == packed.tokens <= max_tokens
+
+
+@pytest.mark.parametrize("name", COUNTERS)
+@given(texts=worlds, max_tokens=sizes, **layouts, policy=st.sampled_from(["fill", "truncate"]))
+def test_a_candidate_that_fits_alone_leaves_no_empty_context(
+    name: str, texts: list[str], max_tokens: int, separator: str, template: str, policy: Policy
+) -> None:
+    """Whatever the counter's rule, something is kept where a candidate by itself is within the budget."""
+    layout = ContextBudget(max_tokens, counter=COUNTERS[name], separator=separator, template=template)
+    judged = judge(*texts)
+    alone = [layout.counting.count(layout.join([(item.candidate, item.candidate.reading)])) for item in judged]
+    assert pack(judged, layout, policy).kept or all(tokens > max_tokens for tokens in alone)
+
+
+@pytest.mark.parametrize("name", ["words", "characters", "bytes", "constant overhead of 3"])
+@given(texts=worlds, max_tokens=sizes, **layouts)
+def test_nothing_that_fits_is_left_out_where_counts_add_up(
+    name: str, texts: list[str], max_tokens: int, separator: str, template: str
+) -> None:
+    """The choice is that of counting the joined text for each candidate anew."""
+    layout = ContextBudget(max_tokens, counter=COUNTERS[name], separator=separator, template=template)
+    expected: list[tuple[Candidate, str]] = []
+    for item in judge(*texts):
+        more = [*expected, (item.candidate, item.candidate.reading)]
+        expected = more if layout.counting.count(layout.join(more)) <= max_tokens else expected
+    assert pack(judge(*texts), layout).context == layout.join(expected)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@given(texts=worlds, max_tokens=sizes, name=st.sampled_from(list(COUNTERS)))
+def test_nothing_is_lost(policy: Policy, texts: list[str], max_tokens: int, name: str) -> None:
+    """Every candidate is kept or dropped, once."""
+    judged = judge(*texts)
+    packed = pack(judged, ContextBudget(max_tokens, counter=COUNTERS[name]), policy)
+    came_out = [id(item.candidate) for item in (*packed.kept, *packed.dropped)]
+    assert Multiset(came_out) == Multiset(id(item.candidate) for item in judged)
+
+
+@given(texts=worlds, max_tokens=sizes)
+def test_a_kept_text_is_the_beginning_of_the_candidates(texts: list[str], max_tokens: int) -> None:
+    """No policy invents a word: each text is the candidate's own, from its first character."""
+    kept = pack(judge(*texts), budget(max_tokens), "truncate").kept
+    assert all(item.candidate.reading.startswith(item.text) for item in kept)
+
+
+@given(texts=worlds, max_tokens=sizes)
+def test_fill_keeps_at_least_what_prefix_keeps(texts: list[str], max_tokens: int) -> None:
+    """What stops at the first that doesn't fit is the beginning of what goes on."""
+    prefix, fill = (pack(judge(*texts), budget(max_tokens), policy).kept for policy in ("prefix", "fill"))
+    assert fill[: len(prefix)] == prefix
