@@ -15,7 +15,7 @@ import time
 from tokenizers import Tokenizer
 
 from secondpass import Candidate, ContextBudget, Selection
-from secondpass.ranking import Judged
+from secondpass.ranking import Ranked
 from secondpass.scores import Score
 from secondpass.selection.select import Selected, select
 
@@ -39,7 +39,7 @@ def main(tokenizer_file: str = "", repetitions: str = "7") -> None:
             row(name, ranked(candidates), ContextBudget(max_tokens, counter=counter), int(repetitions))
 
 
-def row(name: str, candidates: list[Judged], budget: ContextBudget, repetitions: int) -> None:
+def row(name: str, candidates: list[Ranked], budget: ContextBudget, repetitions: int) -> None:
     """Print the median time of one case, and how much of the budget is used."""
     times: list[float] = []
     for _ in range(repetitions):
@@ -51,12 +51,12 @@ def row(name: str, candidates: list[Judged], budget: ContextBudget, repetitions:
     print(f"| {name} | {len(candidates)} | {budget.max_tokens} | {' | '.join(figures)} | {trial} |", flush=True)
 
 
-def ranked(candidates: int) -> list[Judged]:
+def ranked(candidates: int) -> list[Ranked]:
     """Return passages of 180 words on average, best first, without two that are alike."""
     words = VOCABULARY.split()
     chance = random.Random(0)
     texts = [" ".join(chance.choices(words, k=chance.randint(120, 240))) for _ in range(candidates)]
-    return [Judged(Candidate(text), Score(-float(rank)), None, None, rank) for rank, text in enumerate(texts, 1)]
+    return [Ranked(Candidate(text), Score(-float(rank)), None, None, rank) for rank, text in enumerate(texts, 1)]
 
 
 def share(selected: Selected, budget: ContextBudget) -> str:
@@ -64,7 +64,7 @@ def share(selected: Selected, budget: ContextBudget) -> str:
     return f"{(selected.tokens or 0) / budget.max_tokens:.1%}" if selected.dropped else ""
 
 
-def by_trial(candidates: list[Judged], budget: ContextBudget) -> int:
+def by_trial(candidates: list[Ranked], budget: ContextBudget) -> int:
     """Return the tokens of the context where each candidate in turn is kept if the joined text then fits."""
     kept: list[tuple[Candidate, str]] = []
     for item in candidates:

@@ -98,9 +98,7 @@ def test_an_unknown_name_lists_the_bundled_models(name: str) -> None:
         load_scorer(f"{name}er")
 
 
-def test_a_folder_of_that_name_is_reached_by_a_path(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_folder_of_that_name_is_reached_by_a_path(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A bundled name means the bundled model; a ``Path`` means the folder."""
     (tmp_path / name).mkdir()
     monkeypatch.chdir(tmp_path)

@@ -52,17 +52,17 @@ def test_a_higher_value_is_no_less_probable(scale: str, pair: tuple[float, float
 
 def test_a_call_without_a_deadline_goes_on() -> None:
     """Nothing ends a call that has neither a deadline nor been cancelled."""
-    assert Call().over() is None
+    assert Call().stop_reason() is None
 
 
 def test_a_deadline_of_nothing_is_over_at_once() -> None:
     """A call with 0 ms is over before it begins, and one with an hour isn't."""
-    assert Call(deadline_ms=0).over() is UnscoredReason.DEADLINE
-    assert Call(deadline_ms=3_600_000).over() is None
+    assert Call(deadline_ms=0).stop_reason() is UnscoredReason.DEADLINE
+    assert Call(deadline_ms=3_600_000).stop_reason() is None
 
 
 def test_a_cancelled_call_is_over() -> None:
     """Cancelling ends a call, and counts before its deadline."""
     call = Call(deadline_ms=0)
     call.cancel()
-    assert call.over() is UnscoredReason.CANCELLED
+    assert call.stop_reason() is UnscoredReason.CANCELLED

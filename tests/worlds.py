@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 
 from secondpass import Call, Candidate
 from secondpass.errors import ScoringError
-from secondpass.ranking import Dropped, Judged, Kept, Ranking
+from secondpass.ranking import Dropped, Ranked, Kept, Ranking
 from secondpass.scores import LOGIT, Pair, Score, Scored, Spec, Unscored
-from secondpass.scoring.protocol import BaseScorer
+from secondpass.scoring.scorer import BaseScorer
 
 
 def count_words(text: str) -> int:
@@ -14,13 +14,14 @@ def count_words(text: str) -> int:
     return len(text.split())
 
 
-def judge(*texts: str | Candidate, values: Sequence[float | Unscored] | None = None) -> list[Judged]:
+def judge(*texts: str | Candidate, values: Sequence[float | Unscored] | None = None) -> list[Ranked]:
     """Return candidates as scoring leaves them, best first; without values the first gets the highest."""
     candidates = [text if isinstance(text, Candidate) else Candidate(text) for text in texts]
     given = values if values is not None else [float(len(texts) - position) for position in range(len(texts))]
     return [
-        Judged(
+        Ranked(
             candidate,
+            rank - 1,
             value if isinstance(value, Unscored) else Score(value),
             None if isinstance(value, Unscored) else LOGIT.probability(value),
             None,
@@ -30,7 +31,7 @@ def judge(*texts: str | Candidate, values: Sequence[float | Unscored] | None = N
     ]
 
 
-def texts(items: Sequence[Judged] | Ranking) -> list[str]:
+def texts(items: Sequence[Ranked] | Ranking) -> list[str]:
     """Return the candidates' texts, or of kept ones what the reader sees."""
     return [item.text if isinstance(item, Kept) else item.candidate.text for item in items]
 

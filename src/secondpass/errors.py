@@ -19,8 +19,6 @@ A message says what must hold, what was given, and what to do.
 
 from importlib.util import find_spec
 
-from importlib.util import find_spec
-
 
 class SecondpassError(Exception):
     """The base class of all exceptions of secondpass."""
@@ -83,19 +81,6 @@ class ScoringError(SecondpassError, RuntimeError):
 
 class OutOfMemory(ScoringError):
     """A batch did not fit into the device's memory."""
-
-
-def require(feature: str, extra: str, *packages: str) -> None:
-    """Check that an extra's packages are installed, without importing them.
-
-    :param feature: What needs them, as the subject of a sentence.
-    :param extra: The extra of secondpass that installs them.
-    :param packages: The packages' names, checked in this order.
-    :raises MissingExtra: For the first package that isn't installed.
-    """
-    for package in packages:
-        if find_spec(package.replace("-", "_")) is None:
-            raise MissingExtra(feature, package, extra)
 
 
 def require(feature: str, extra: str, *packages: str) -> None:

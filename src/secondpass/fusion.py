@@ -1,7 +1,7 @@
 """Fusion of the model's scores with first-stage scores, ranks and other signals.
 
-A fusion is a record with one method, ``fuse``, that returns one value for each candidate, higher is better, to order by.
-Thresholds never read these values.
+A fusion is a record with one method, ``fuse``. It returns one value for each candidate, by which they are ordered,
+higher first. Thresholds never read these values.
 
 The list ``"first_stage"`` holds the first-stage scores where every scored candidate has one, else the first-stage ranks
 (scores and ranks in one list would not be on one scale). Other lists are the candidates' ``signals``; a candidate

@@ -43,8 +43,8 @@ class SecondPassRerank(IntegrationSettings, BaseNodePostprocessor):
 
     :param metadata_mode: The form of a node that the model reads: with the metadata for embeddings (``EMBED``), for the
         LLM (``LLM``), ``ALL`` or ``NONE``. The budget always counts the form that the LLM reads.
-    :param keep_retrieval_score: Whether to write the first-stage score to ``metadata["retrieval_score"]``, excluded from
-        prompts and embeddings.
+    :param keep_retrieval_score: Whether to write the first-stage score to ``metadata["retrieval_score"]``, which is
+        excluded from prompts and embeddings.
 
     All other settings are those of ``IntegrationSettings``.
     """
@@ -72,7 +72,7 @@ class SecondPassRerank(IntegrationSettings, BaseNodePostprocessor):
         """Return what ``rank`` returns, without blocking the event loop; cancelling the task cancels the scoring."""
         return await self._arerank(_query_text(query), self._candidates(nodes))
 
-    def to_dict(self, **kwargs: Any) -> dict[str, Any]:
+    def to_dict(self, **_: Any) -> dict[str, Any]:
         """Return the given settings as plain data for ``from_dict``.
 
         :raises ConfigurationError: If one of them is a live object.

@@ -14,7 +14,7 @@ from langchain_core.messages import BaseMessage
 
 from secondpass import Call, OverlapScorer, Reranker
 from secondpass.errors import ScoringError
-from secondpass.langchain import CrossEncoderCompressor
+from secondpass.langchain import SecondPassRerank
 from secondpass.scores import Pair, Scored
 
 QUESTION = "when do swallows fly south"
@@ -39,9 +39,9 @@ def ids(found: Sequence[Document]) -> list[str | None]:
     return [document.id for document in found]
 
 
-def overlap_compressor(**settings: Any) -> CrossEncoderCompressor:
+def overlap_compressor(**settings: Any) -> SecondPassRerank:
     """Return a compressor over the scorer that counts shared words."""
-    return CrossEncoderCompressor(reranker=Reranker(OverlapScorer()), **settings)
+    return SecondPassRerank(reranker=Reranker(OverlapScorer()), **settings)
 
 
 def tokens(text: str) -> list[str]:

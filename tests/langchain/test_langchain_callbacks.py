@@ -13,9 +13,9 @@ from langchain_worlds import QUESTION, TEXTS, BrokenScorer, Recorder, documents,
 
 from secondpass import Reranker
 from secondpass.errors import InputError, ScoringError
-from secondpass.langchain import CrossEncoderCompressor
+from secondpass.langchain import SecondPassRerank
 
-NAME = "CrossEncoderCompressor"
+NAME = "SecondPassRerank"
 
 
 class FixedRetriever(BaseRetriever):
@@ -25,7 +25,7 @@ class FixedRetriever(BaseRetriever):
         return documents()
 
 
-async def call(compressor: CrossEncoderCompressor, way: str, recorder: Recorder) -> list[Document]:
+async def call(compressor: SecondPassRerank, way: str, recorder: Recorder) -> list[Document]:
     """Call the compressor in one of its four ways, with the recorder listening."""
     given: dict[str, Any] = {"query": QUESTION, "documents": documents()}
     if way == "compress_documents":
@@ -56,7 +56,7 @@ async def test_failure_ends_the_run_with_the_error(way: str) -> None:
     """With ``on_error="raise"`` the run ends in an error, never open."""
     recorder = Recorder()
     with pytest.raises(ScoringError) as raised:
-        await call(CrossEncoderCompressor(reranker=Reranker(BrokenScorer(), on_error="raise")), way, recorder)
+        await call(SecondPassRerank(reranker=Reranker(BrokenScorer(), on_error="raise")), way, recorder)
     [run] = recorder.named(NAME)
     assert run.error is raised.value
     assert run.outputs is None
@@ -66,7 +66,7 @@ async def test_failure_ends_the_run_with_the_error(way: str) -> None:
 async def test_degraded_run_says_so_in_its_outputs(way: str) -> None:
     """A run that fell back to the first stage is visible as such in the trace."""
     recorder = Recorder()
-    await call(CrossEncoderCompressor(reranker=Reranker(BrokenScorer())), way, recorder)
+    await call(SecondPassRerank(reranker=Reranker(BrokenScorer())), way, recorder)
     [run] = recorder.named(NAME)
     assert run.outputs["degraded"] == "scorer failed: the engine is on fire"
 

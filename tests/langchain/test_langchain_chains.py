@@ -27,7 +27,7 @@ from langchain_worlds import (
 )
 
 from secondpass import ContextBudget
-from secondpass.langchain import CrossEncoderCompressor, TwoStageRetriever
+from secondpass.langchain import SecondPassRerank, TwoStageRetriever
 
 SYSTEM = "Answer from the context.\n<context>\n{context}\n</context>"
 
@@ -64,7 +64,7 @@ def join(found: Sequence[Document]) -> str:
     return "\n\n".join(document.page_content for document in found)
 
 
-def answering(store: Chroma, compressor: CrossEncoderCompressor, llm: FakeListChatModel) -> Runnable[str, str]:
+def answering(store: Chroma, compressor: SecondPassRerank, llm: FakeListChatModel) -> Runnable[str, str]:
     """Return the chain from a question to an answer."""
     prompt = ChatPromptTemplate.from_messages([("system", SYSTEM), ("human", "{query}")])
     return (
@@ -99,7 +99,7 @@ def test_pipeline_traces_the_compressor() -> None:
     recorder = Recorder()
     pipeline = DocumentCompressorPipeline(transformers=[overlap_compressor()])
     pipeline.compress_documents(documents(), QUESTION, callbacks=[recorder])
-    assert len(recorder.named("CrossEncoderCompressor")) == 1
+    assert len(recorder.named("SecondPassRerank")) == 1
 
 
 async def test_compression_retriever_over_chroma(store: Chroma) -> None:
@@ -153,7 +153,7 @@ def test_real_weights_answer_from_question_to_prompt(store: Chroma, reranker_fol
     """Chroma, real weights, prompt and LLM: the answer leads the context, which fits its budget."""
     recorder = Recorder()
     budget = ContextBudget(limit, counter=tokens)
-    compressor = CrossEncoderCompressor(model=str(reranker_folder), budget=budget)
+    compressor = SecondPassRerank(model=str(reranker_folder), budget=budget)
     chain = answering(store, compressor, FakeListChatModel(responses=["September."]))
     assert chain.invoke(QUESTION, {"callbacks": [recorder]}) == "September."
     assert shown_context(recorder).startswith(TEXTS["answer"])
@@ -162,7 +162,7 @@ def test_real_weights_answer_from_question_to_prompt(store: Chroma, reranker_fol
 
 async def test_real_weights_behind_the_two_stage_retriever(store: Chroma, reranker_folder: Path) -> None:
     """Chroma's candidates come back reranked by real weights, with both stages' scores, on both paths."""
-    compressor = CrossEncoderCompressor(model=str(reranker_folder))
+    compressor = SecondPassRerank(model=str(reranker_folder))
     retriever = TwoStageRetriever(vectorstore=store, compressor=compressor, k=2)
     found = retriever.invoke(QUESTION)
     assert found[0].id == "answer"

@@ -13,7 +13,7 @@ from langchain_worlds import BY_RELEVANCE, QUESTION, TEXTS, documents, ids, over
 
 from secondpass import OverlapScorer, Reranker, WeightedSum
 from secondpass.errors import InputError
-from secondpass.langchain import CrossEncoderCompressor
+from secondpass.langchain import SecondPassRerank
 
 ADDED = {"relevance_score", "secondpass"}
 
@@ -110,7 +110,7 @@ def test_score_key_brings_the_first_stages_score_into_the_fusion() -> None:
     stored = [
         Document(TEXTS[name], id=name, metadata={"bm25": n}) for n, name in enumerate(["answer", "bread", "rain"])
     ]
-    found = CrossEncoderCompressor(reranker=reranker, score_key="bm25").compress_documents(stored, QUESTION)
+    found = SecondPassRerank(reranker=reranker, score_key="bm25").compress_documents(stored, QUESTION)
     assert ids(found) == ["rain", "bread", "answer"]
     assert found[0].metadata["secondpass"]["first_stage_score"] == 2.0
 

@@ -11,7 +11,7 @@ from langchain_worlds import QUESTION, TEXTS, BrokenScorer, documents, ids, over
 
 from secondpass import Call, OverlapScorer, Reranker
 from secondpass.errors import InputError, ScoringError
-from secondpass.langchain import CrossEncoderCompressor
+from secondpass.langchain import SecondPassRerank
 from secondpass.scores import Pair, Scored, UnscoredReason
 
 
@@ -37,7 +37,7 @@ def degraded(found: Sequence[Document]) -> set[str]:
 
 def test_failing_scorer_gives_the_first_stages_order_marked() -> None:
     """Every document comes back in the order in which it came, with the cause and without a score."""
-    found = CrossEncoderCompressor(reranker=Reranker(BrokenScorer())).compress_documents(documents(), QUESTION)
+    found = SecondPassRerank(reranker=Reranker(BrokenScorer())).compress_documents(documents(), QUESTION)
     assert ids(found) == list(TEXTS)
     assert {document.metadata["secondpass"]["degraded"] for document in found} == {
         "scorer failed: the engine is on fire"
@@ -47,20 +47,20 @@ def test_failing_scorer_gives_the_first_stages_order_marked() -> None:
 
 async def test_failing_scorer_degrades_on_the_async_path_too() -> None:
     """``acompress_documents`` gives the first stage's order as well."""
-    found = await CrossEncoderCompressor(reranker=Reranker(BrokenScorer())).acompress_documents(documents(), QUESTION)
+    found = await SecondPassRerank(reranker=Reranker(BrokenScorer())).acompress_documents(documents(), QUESTION)
     assert ids(found) == list(TEXTS)
     assert degraded(found) == {"scorer failed"}
 
 
 def test_degraded_ranking_still_keeps_top_n() -> None:
     """The limits hold for the first stage's order too."""
-    found = CrossEncoderCompressor(reranker=Reranker(BrokenScorer()), top_n=2).compress_documents(documents(), QUESTION)
+    found = SecondPassRerank(reranker=Reranker(BrokenScorer()), top_n=2).compress_documents(documents(), QUESTION)
     assert ids(found) == ["bread", "wall"]
 
 
 async def test_on_error_raise_raises_on_both_paths() -> None:
     """Those who prefer it get the error."""
-    compressor = CrossEncoderCompressor(reranker=Reranker(BrokenScorer(), on_error="raise"))
+    compressor = SecondPassRerank(reranker=Reranker(BrokenScorer(), on_error="raise"))
     with pytest.raises(ScoringError, match="on fire"):
         compressor.compress_documents(documents(), QUESTION)
     with pytest.raises(ScoringError, match="on fire"):
@@ -69,7 +69,7 @@ async def test_on_error_raise_raises_on_both_paths() -> None:
 
 async def test_rerankers_deadline_holds_on_both_paths() -> None:
     """A deadline that is over at once leaves the first stage's order, and the entry says why."""
-    compressor = CrossEncoderCompressor(reranker=Reranker(OverlapScorer(), deadline_ms=0))
+    compressor = SecondPassRerank(reranker=Reranker(OverlapScorer(), deadline_ms=0))
     for found in (
         compressor.compress_documents(documents(), QUESTION),
         await compressor.acompress_documents(documents(), QUESTION),
@@ -94,7 +94,7 @@ def test_question_that_is_no_string_raises() -> None:
 async def test_cancelled_task_cancels_the_call() -> None:
     """When the awaiting task is cancelled, the scorer's call says so, and the cancellation goes through."""
     scorer = WaitingScorer()
-    compressor = CrossEncoderCompressor(reranker=Reranker(scorer))
+    compressor = SecondPassRerank(reranker=Reranker(scorer))
     task = asyncio.create_task(compressor.acompress_documents(documents(), QUESTION))
     try:
         assert await asyncio.to_thread(scorer.begun.wait, 30)
@@ -102,7 +102,7 @@ async def test_cancelled_task_cancels_the_call() -> None:
         with pytest.raises(asyncio.CancelledError):
             await task
         assert scorer.call is not None
-        assert scorer.call.over() is UnscoredReason.CANCELLED
+        assert scorer.call.stop_reason() is UnscoredReason.CANCELLED
     finally:
         scorer.may_end.set()
 
@@ -110,9 +110,7 @@ async def test_cancelled_task_cancels_the_call() -> None:
 async def test_event_loop_goes_on_while_a_scorer_works() -> None:
     """The awaiting loop is free: it is what lets the scorer end."""
     scorer = WaitingScorer()
-    task = asyncio.create_task(
-        CrossEncoderCompressor(reranker=Reranker(scorer)).acompress_documents(documents(), QUESTION)
-    )
+    task = asyncio.create_task(SecondPassRerank(reranker=Reranker(scorer)).acompress_documents(documents(), QUESTION))
     assert await asyncio.to_thread(scorer.begun.wait, 30)
     scorer.may_end.set()
     assert len(await task) == len(TEXTS)

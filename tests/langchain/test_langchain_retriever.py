@@ -13,7 +13,7 @@ from langchain_core.vectorstores import InMemoryVectorStore, VectorStore
 from langchain_worlds import BrokenScorer, Recorder, ids, overlap_compressor
 
 from secondpass import OverlapScorer, Reranker, WeightedSum
-from secondpass.langchain import CrossEncoderCompressor, TwoStageRetriever
+from secondpass.langchain import SecondPassRerank, TwoStageRetriever
 
 VECTORS = {"question": [1.0, 0.0], "near": [0.8, 0.6], "middle": [0.0, 0.5], "far": [-1.0, 0.0]}
 SIMILARITIES = {
@@ -139,7 +139,7 @@ async def test_store_without_scores_falls_back_to_ranks() -> None:
 
 def test_fusion_hears_the_first_stages_score() -> None:
     """A fusion that listens to the first stage alone gives the store's order back, distances and all."""
-    compressor = CrossEncoderCompressor(reranker=Reranker(OverlapScorer(), fusion=WeightedSum(alpha=1)))
+    compressor = SecondPassRerank(reranker=Reranker(OverlapScorer(), fusion=WeightedSum(alpha=1)))
     retriever = TwoStageRetriever(vectorstore=ListStore([0.1, 0.5, 2.0]), compressor=compressor)
     found = retriever.invoke("far")
     assert ids(found) == ["near", "middle", "far"]
@@ -180,7 +180,7 @@ def test_empty_store_gives_nothing(tmp_path: Path) -> None:
 
 def test_failing_scorer_leaves_the_stores_order(tmp_path: Path) -> None:
     """When scoring fails the retriever is what it would be without a second pass, and says so."""
-    compressor = CrossEncoderCompressor(reranker=Reranker(BrokenScorer()))
+    compressor = SecondPassRerank(reranker=Reranker(BrokenScorer()))
     found = TwoStageRetriever(vectorstore=chroma(tmp_path, "cosine"), compressor=compressor, k=2).invoke("question")
     assert ids(found) == ["near", "middle"]
     assert all(document.metadata["secondpass"]["degraded"] for document in found)
@@ -200,6 +200,6 @@ async def test_second_pass_is_a_run_under_the_retrievers() -> None:
     recorder = Recorder()
     retriever.invoke("far", {"callbacks": [recorder]})
     await retriever.ainvoke("far", {"callbacks": [recorder]})
-    outer, inner = recorder.named("TwoStageRetriever"), recorder.named("CrossEncoderCompressor")
+    outer, inner = recorder.named("TwoStageRetriever"), recorder.named("SecondPassRerank")
     assert [run.parent for run in inner] == [run.run_id for run in outer]
     assert len(inner) == 2

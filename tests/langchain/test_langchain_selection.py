@@ -7,7 +7,7 @@ from langchain_worlds import QUESTION, TEXTS, documents, ids, overlap_compressor
 
 from secondpass import ContextBudget, OverlapScorer, Reranker, Selection
 from secondpass.errors import BudgetError, ConfigurationError
-from secondpass.langchain import CrossEncoderCompressor
+from secondpass.langchain import SecondPassRerank
 
 EXACT = {"counter": tokens}  # "answer" counts 8 tokens, "rain" 8, "fast" 4, a separator 2
 
@@ -124,12 +124,12 @@ def test_prefix_stops_at_the_first_document_that_does_not_fit() -> None:
 def test_rerankers_own_selection_holds_where_the_door_says_nothing() -> None:
     """Settings of the shared reranker count, and a door's own setting takes the place of that one alone."""
     reranker = Reranker(OverlapScorer(), selection=Selection(top_k=3, order="original"))
-    assert ids(CrossEncoderCompressor(reranker=reranker).compress_documents(documents(), QUESTION)) == [
+    assert ids(SecondPassRerank(reranker=reranker).compress_documents(documents(), QUESTION)) == [
         "answer",
         "fast",
         "rain",
     ]
-    narrower = CrossEncoderCompressor(reranker=reranker, top_n=2)
+    narrower = SecondPassRerank(reranker=reranker, top_n=2)
     assert ids(narrower.compress_documents(documents(), QUESTION)) == ["answer", "rain"]
 
 

@@ -11,7 +11,7 @@ from langchain_worlds import QUESTION, TEXTS, documents, ids, overlap_compressor
 
 from secondpass import ContextBudget, OverlapScorer, Reranker
 from secondpass.errors import ConfigurationError, ModelNotFound
-from secondpass.langchain import CrossEncoderCompressor
+from secondpass.langchain import SecondPassRerank
 
 SETTINGS: dict[str, Any] = {"top_n": 2, "budget": 100, "min_probability": 0.1, "order": "ends", "score_key": "bm25"}
 
@@ -25,7 +25,7 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         names.append(model)
         return OverlapScorer()
 
-    monkeypatch.setattr("secondpass.doors.load_scorer", load_overlap)
+    monkeypatch.setattr("secondpass.integration.load_scorer", load_overlap)
     return names
 
 
@@ -34,7 +34,7 @@ revives = pytest.mark.filterwarnings("ignore:The function `load` is in beta")
 
 def from_data(data: Any) -> Any:
     """Revive what ``dumpd`` wrote."""
-    return load(data, allowed_objects=[CrossEncoderCompressor], valid_namespaces=["secondpass"])
+    return load(data, allowed_objects=[SecondPassRerank], valid_namespaces=["secondpass"])
 
 
 @pytest.mark.parametrize(
@@ -60,12 +60,12 @@ def from_data(data: Any) -> Any:
 def test_settings_that_cannot_work_are_refused_at_construction(settings: dict[str, Any], message: str) -> None:
     """A mistake in the settings raises a ValueError that names it, before any question comes."""
     with pytest.raises(ValueError, match=message):
-        CrossEncoderCompressor(**settings)
+        SecondPassRerank(**settings)
 
 
 def test_nothing_is_loaded_at_construction(loaded: list[str]) -> None:
     """The model is loaded by the first call, once, and not before."""
-    compressor = CrossEncoderCompressor(model="some/model")
+    compressor = SecondPassRerank(model="some/model")
     assert loaded == []
     for _ in range(2):
         compressor.compress_documents(documents(), QUESTION)
@@ -74,20 +74,20 @@ def test_nothing_is_loaded_at_construction(loaded: list[str]) -> None:
 
 def test_warmup_loads_the_model(loaded: list[str]) -> None:
     """``warmup`` does what the first call would otherwise wait for."""
-    CrossEncoderCompressor(model="some/model").warmup()
+    SecondPassRerank(model="some/model").warmup()
     assert loaded == ["some/model"]
 
 
 def test_model_that_does_not_exist_raises_at_the_first_call_though_failures_degrade(tmp_path: Path) -> None:
     """A missing model is a mistake in the configuration, and is never turned into a degraded ranking."""
-    compressor = CrossEncoderCompressor(model=str(tmp_path / "nowhere"), on_error="degrade")
+    compressor = SecondPassRerank(model=str(tmp_path / "nowhere"), on_error="degrade")
     with pytest.raises(ModelNotFound, match="nowhere"):
         compressor.compress_documents(documents(), QUESTION)
 
 
 async def test_model_that_does_not_exist_raises_on_the_async_path_too(tmp_path: Path) -> None:
     """``acompress_documents`` raises the same error."""
-    compressor = CrossEncoderCompressor(model=str(tmp_path / "nowhere"), on_error="degrade")
+    compressor = SecondPassRerank(model=str(tmp_path / "nowhere"), on_error="degrade")
     with pytest.raises(ModelNotFound, match="nowhere"):
         await compressor.acompress_documents(documents(), QUESTION)
 
@@ -95,7 +95,7 @@ async def test_model_that_does_not_exist_raises_on_the_async_path_too(tmp_path: 
 @revives
 def test_dumpd_and_load_make_an_equal_compressor(loaded: list[str]) -> None:
     """LangChain's own serialisation writes the settings down, and what it revives works."""
-    revived = from_data(dumpd(CrossEncoderCompressor(model="some/model", **SETTINGS)))
+    revived = from_data(dumpd(SecondPassRerank(model="some/model", **SETTINGS)))
     assert revived.settings() == {"model": "some/model", **SETTINGS}
     assert ids(revived.compress_documents(documents(), QUESTION)) == ["answer", "rain"]
 
@@ -104,7 +104,7 @@ def test_dumpd_and_load_make_an_equal_compressor(loaded: list[str]) -> None:
 def test_budget_record_survives_serialisation() -> None:
     """A budget with layout and the default counter is plain data, and comes back as the same record."""
     budget = ContextBudget(100, separator="\n---\n", template="[{index}] {text}", origin="by hand")
-    revived = from_data(dumpd(CrossEncoderCompressor(model="some/model", budget=budget)))
+    revived = from_data(dumpd(SecondPassRerank(model="some/model", budget=budget)))
     assert revived.budget == budget
 
 
@@ -119,7 +119,7 @@ def test_budget_record_survives_serialisation() -> None:
 )
 def test_dumpd_marks_live_objects_as_not_implemented(settings: dict[str, Any]) -> None:
     """Where live objects can't be written down, LangChain's own mark says so, and ``dumps`` doesn't fail."""
-    compressor = CrossEncoderCompressor(**settings)
+    compressor = SecondPassRerank(**settings)
     assert dumpd(compressor)["type"] == "not_implemented"
     assert '"not_implemented"' in dumps(compressor)
 
@@ -129,7 +129,7 @@ def test_dumpd_marks_live_objects_as_not_implemented(settings: dict[str, Any]) -
 )
 def test_copies_work_and_have_the_same_settings(loaded: list[str], copied: Any) -> None:
     """Pickling and copying keep every setting, and what comes out answers questions."""
-    compressor = CrossEncoderCompressor(model="some/model", **SETTINGS)
+    compressor = SecondPassRerank(model="some/model", **SETTINGS)
     twin = copied(compressor)
     assert twin.settings() == {"model": "some/model", **SETTINGS}
     assert ids(twin.compress_documents(documents(), QUESTION)) == ["answer", "rain"]
@@ -137,7 +137,7 @@ def test_copies_work_and_have_the_same_settings(loaded: list[str], copied: Any) 
 
 def test_used_compressor_pickles_without_its_model(loaded: list[str]) -> None:
     """Only settings travel; the model is loaded again where they arrive."""
-    compressor = CrossEncoderCompressor(model="some/model")
+    compressor = SecondPassRerank(model="some/model")
     compressor.compress_documents(documents(), QUESTION)
     twin = pickle.loads(pickle.dumps(compressor))
     assert loaded == ["some/model"]
@@ -165,12 +165,12 @@ def test_deepcopy_shares_the_live_reranker() -> None:
 def test_pickling_live_objects_raises_and_names_them(settings: dict[str, Any], named: str) -> None:
     """What can't be written down is refused by name, not lost in silence."""
     with pytest.raises(ConfigurationError, match=named):
-        pickle.dumps(CrossEncoderCompressor(**settings))
+        pickle.dumps(SecondPassRerank(**settings))
 
 
 def test_real_weights_come_back_after_pickling(reranker_folder: Path) -> None:
     """A compressor over real weights answers the same after its settings travelled."""
-    compressor = CrossEncoderCompressor(model=str(reranker_folder), engine="onnx", top_n=2)
+    compressor = SecondPassRerank(model=str(reranker_folder), engine="onnx", top_n=2)
     twin = pickle.loads(pickle.dumps(compressor))
     found = twin.compress_documents(documents(), QUESTION)
     assert ids(found)[0] == "answer"

@@ -17,7 +17,7 @@ from pydantic import PrivateAttr
 
 from secondpass import Call, OverlapScorer, Reranker
 from secondpass.errors import ScoringError
-from secondpass.llama_index import CrossEncoderPostprocessor
+from secondpass.llama_index import SecondPassRerank
 from secondpass.scores import Pair, Scored
 
 QUESTION = "when do swallows fly south"
@@ -47,9 +47,9 @@ def ids(found: Sequence[NodeWithScore]) -> list[str]:
     return [scored.node.node_id for scored in found]
 
 
-def overlap_postprocessor(**settings: Any) -> CrossEncoderPostprocessor:
+def overlap_postprocessor(**settings: Any) -> SecondPassRerank:
     """Return a postprocessor over the scorer that counts shared words."""
-    return CrossEncoderPostprocessor(reranker=Reranker(OverlapScorer()), **settings)
+    return SecondPassRerank(reranker=Reranker(OverlapScorer()), **settings)
 
 
 def tokens(text: str) -> list[str]:

@@ -26,7 +26,7 @@ from llama_worlds import (
 )
 
 from secondpass import ContextBudget
-from secondpass.llama_index import CrossEncoderPostprocessor
+from secondpass.llama_index import SecondPassRerank
 
 CONTEXT = "Answer from the context.\n<context>\n{context_str}\n</context>"
 PADDING = 500  # tokens that LlamaIndex's default synthesizer keeps free besides the answer; past it, it asks twice
@@ -50,7 +50,7 @@ def retriever(tmp_path: Path) -> BaseRetriever:
     return index.as_retriever(similarity_top_k=5)
 
 
-def engine(retriever: BaseRetriever, llm: PromptKeeper, door: CrossEncoderPostprocessor) -> RetrieverQueryEngine:
+def engine(retriever: BaseRetriever, llm: PromptKeeper, door: SecondPassRerank) -> RetrieverQueryEngine:
     """Return the query engine from a question to an answer."""
     return RetrieverQueryEngine.from_args(retriever, llm=llm, node_postprocessors=[door], text_qa_template=QA)
 
@@ -142,7 +142,7 @@ def test_real_weights_answer_from_question_to_prompt(
 ) -> None:
     """Chroma, real weights and LLM: the answer leads the context, which fits its budget."""
     llm = PromptKeeper()
-    door = CrossEncoderPostprocessor(model=str(reranker_folder), budget=ContextBudget(limit, counter=tokens))
+    door = SecondPassRerank(model=str(reranker_folder), budget=ContextBudget(limit, counter=tokens))
     response = engine(retriever, llm, door).query(QUESTION)
     context = shown_context(llm.prompts[0])
     assert context.startswith(f"file: answer.txt\n\n{TEXTS['answer']}")
@@ -152,8 +152,8 @@ def test_real_weights_answer_from_question_to_prompt(
 
 async def test_real_weights_come_back_from_written_settings(reranker_folder: Path) -> None:
     """A postprocessor over real weights answers the same after its settings travelled, on the async path too."""
-    door = CrossEncoderPostprocessor(model=str(reranker_folder), top_n=2)
-    twin = CrossEncoderPostprocessor.from_json(door.to_json())
+    door = SecondPassRerank(model=str(reranker_folder), top_n=2)
+    twin = SecondPassRerank.from_json(door.to_json())
     expected = door.postprocess_nodes(scored_nodes(), query_str=QUESTION)
     found = await twin.apostprocess_nodes(scored_nodes(), query_str=QUESTION)
     assert [scored.to_dict() for scored in found] == [scored.to_dict() for scored in expected]

@@ -22,7 +22,7 @@ from llama_worlds import (
 
 from secondpass import Reranker
 from secondpass.errors import ScoringError
-from secondpass.llama_index import CrossEncoderPostprocessor
+from secondpass.llama_index import SecondPassRerank
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def keeper() -> Iterator[EventKeeper]:
     root.event_handlers = [handler for handler in root.event_handlers if handler is not keeper]
 
 
-async def run(postprocessor: CrossEncoderPostprocessor, way: str, nodes: list[NodeWithScore]) -> list[NodeWithScore]:
+async def run(postprocessor: SecondPassRerank, way: str, nodes: list[NodeWithScore]) -> list[NodeWithScore]:
     """Call the postprocessor in one of its two ways."""
     if way == "sync":
         return postprocessor.postprocess_nodes(nodes, query_str=QUESTION)
@@ -62,7 +62,7 @@ async def test_success_is_told_as_a_start_and_an_end(keeper: EventKeeper, way: s
 async def test_failure_has_its_end_too(keeper: EventKeeper, way: str) -> None:
     """When scoring raises, the end comes all the same, without nodes."""
     with pytest.raises(ScoringError):
-        await run(CrossEncoderPostprocessor(reranker=Reranker(BrokenScorer(), on_error="raise")), way, scored_nodes())
+        await run(SecondPassRerank(reranker=Reranker(BrokenScorer(), on_error="raise")), way, scored_nodes())
     assert [type(event) for event in keeper.events] == [ReRankStartEvent, ReRankEndEvent]
     assert keeper.events[1].nodes == []
 
@@ -102,7 +102,7 @@ async def test_older_callbacks_are_told_of_the_failure(way: str) -> None:
     """When scoring raises, the older event ends with the exception."""
     older = OlderKeeper()
     reranker = Reranker(BrokenScorer(), on_error="raise")
-    postprocessor = CrossEncoderPostprocessor(reranker=reranker, callback_manager=CallbackManager([older]))
+    postprocessor = SecondPassRerank(reranker=reranker, callback_manager=CallbackManager([older]))
     with pytest.raises(ScoringError) as raised:
         await run(postprocessor, way, scored_nodes())
     assert [kind for kind, _, _ in older.events] == ["start", "end"]

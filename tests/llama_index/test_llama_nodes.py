@@ -34,7 +34,7 @@ from llama_worlds import (
 
 from secondpass import OverlapScorer, Reranker
 from secondpass.errors import InputError, ScoringError
-from secondpass.llama_index import CrossEncoderPostprocessor
+from secondpass.llama_index import SecondPassRerank
 
 KINDS: dict[str, BaseNode] = {
     "TextNode": TextNode(text="swallows", id_="n", metadata={"a": 1}),
@@ -125,7 +125,7 @@ def test_score_of_zero_is_a_score() -> None:
 def test_second_pass_reads_nothing_of_the_first(mode: MetadataMode) -> None:
     """Two passes in a row read the same texts, in whatever mode: the first one's entry stays out."""
     scorer = ReadingScorer()
-    postprocessor = CrossEncoderPostprocessor(reranker=Reranker(scorer), metadata_mode=mode)
+    postprocessor = SecondPassRerank(reranker=Reranker(scorer), metadata_mode=mode)
     once = postprocessor.postprocess_nodes(scored_nodes(), query_str=QUESTION)
     first = sorted(scorer.read)
     twice = postprocessor.postprocess_nodes(once, query_str=QUESTION)
@@ -154,7 +154,7 @@ def test_metadata_mode_decides_what_the_model_reads(mode: MetadataMode | None, r
     )
     scorer = ReadingScorer()
     settings: dict[str, Any] = {"metadata_mode": mode} if mode else {}
-    postprocessor = CrossEncoderPostprocessor(reranker=Reranker(scorer), **settings)
+    postprocessor = SecondPassRerank(reranker=Reranker(scorer), **settings)
     postprocessor.postprocess_nodes([NodeWithScore(node=node)], query_str=QUESTION)
     assert scorer.read == [read]
 
@@ -207,7 +207,7 @@ async def test_arank_returns_the_same_ranking() -> None:
 
 async def test_failing_scorer_gives_the_first_stages_order_marked() -> None:
     """Every node comes back in the order in which it came, with the cause in the entry, on both paths."""
-    postprocessor = CrossEncoderPostprocessor(reranker=Reranker(BrokenScorer()))
+    postprocessor = SecondPassRerank(reranker=Reranker(BrokenScorer()))
     for found in (
         postprocessor.postprocess_nodes(scored_nodes(), query_str=QUESTION),
         await postprocessor.apostprocess_nodes(scored_nodes(), query_str=QUESTION),
@@ -220,7 +220,7 @@ async def test_failing_scorer_gives_the_first_stages_order_marked() -> None:
 
 async def test_on_error_raise_raises_on_both_paths() -> None:
     """Those who prefer it get the error."""
-    postprocessor = CrossEncoderPostprocessor(reranker=Reranker(BrokenScorer(), on_error="raise"))
+    postprocessor = SecondPassRerank(reranker=Reranker(BrokenScorer(), on_error="raise"))
     with pytest.raises(ScoringError, match="on fire"):
         postprocessor.postprocess_nodes(scored_nodes(), query_str=QUESTION)
     with pytest.raises(ScoringError, match="on fire"):
@@ -229,7 +229,7 @@ async def test_on_error_raise_raises_on_both_paths() -> None:
 
 def test_deadline_leaves_the_first_stages_order() -> None:
     """A deadline that is over at once is told in the entry."""
-    postprocessor = CrossEncoderPostprocessor(reranker=Reranker(OverlapScorer(), deadline_ms=0))
+    postprocessor = SecondPassRerank(reranker=Reranker(OverlapScorer(), deadline_ms=0))
     found = postprocessor.postprocess_nodes(scored_nodes(), query_str=QUESTION)
     assert ids(found) == list(TEXTS)
     assert found[0].node.metadata["secondpass"]["degraded"].startswith("deadline")

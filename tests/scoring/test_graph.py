@@ -6,7 +6,7 @@ import pytest
 from tiny_models import Variant, tiny_onnx
 
 from secondpass.errors import ModelError
-from secondpass.scoring.engines.graph import GraphFacts, read_graph
+from secondpass.scoring.engines.onnx_graph import GraphFacts, read_graph
 
 
 @pytest.mark.parametrize(

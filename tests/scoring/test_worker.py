@@ -11,7 +11,7 @@ from secondpass import Call
 from secondpass.errors import ConfigurationError, ModelError, OutOfMemory, ScoringError
 from secondpass.scores import Pair, Score, Unscored
 from secondpass.scoring.cross_encoder import CrossEncoder
-from secondpass.scoring.engine import Encoded, scoring_errors
+from secondpass.scoring.engines.base import Encoded, scoring_errors
 from secondpass.scoring.worker import DEADLINE_BLOCK, Job, Worker
 
 

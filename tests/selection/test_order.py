@@ -5,15 +5,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from worlds import judge
 
-from secondpass.ranking import Judged
+from secondpass.ranking import Ranked
 from secondpass.scores import Score
 from secondpass.selection.order import ORDERS, Order, in_reading_order
 
 
-def shuffled(ranks: list[int]) -> list[Judged]:
+def shuffled(ranks: list[int]) -> list[Ranked]:
     """Return judged candidates, best first, with these first-stage ranks."""
     (one,) = judge("x")
-    return [Judged(one.candidate, Score(0.0), None, None, rank) for rank in ranks]
+    return [Ranked(one.candidate, Score(0.0), None, None, rank) for rank in ranks]
 
 
 def read(ranks: list[int], order: Order) -> list[int]:

@@ -10,7 +10,7 @@ import pytest
 
 from secondpass.errors import ConfigurationError, ScoringError
 from secondpass.scores import LOGIT, Call, Pair, Score, Scored, Spec, Unscored, UnscoredReason
-from secondpass.scoring.protocol import BaseScorer
+from secondpass.scoring.scorer import BaseScorer
 from secondpass.training.store import ScoreStore
 
 

@@ -14,9 +14,9 @@ from rich.progress import Progress, SpinnerColumn, TaskID, TimeElapsedColumn
 from rich.text import Text
 
 from secondpass.errors import SecondpassError
+from secondpass.scoring.load import EngineName, load_scorer
 from secondpass.scoring.overlap import OverlapScorer
-from secondpass.scoring.protocol import Scorer
-from secondpass.scoring.registry import EngineName, load_scorer
+from secondpass.scoring.scorer import Scorer
 
 _CANNOT_RUN = 2
 _PLAIN_WIDTH = 100  # columns where the output is no terminal

@@ -21,8 +21,8 @@ from secondpass.cli.app import app, console, installed_version
 from secondpass.cli.demo.fetch import cache_folder, is_fetched
 from secondpass.errors import MissingExtra, SecondpassError
 from secondpass.models import bundled_models
-from secondpass.scoring.devices import Hardware, probe
-from secondpass.scoring.registry import ENGINES, load_scorer
+from secondpass.scoring.hardware import Hardware, cpu_count
+from secondpass.scoring.load import ENGINES, load_scorer
 
 _NAME = "secondpass"
 _MODULES = {"protobuf": "google.protobuf"}
@@ -95,7 +95,7 @@ def examine() -> tuple[Finding, ...]:
 def _machine() -> Iterator[Finding]:
     yield Finding("machine", "system", f"{platform.system()} {platform.machine()}")
     yield Finding("machine", "python", platform.python_version())
-    usable, installed = probe().cpus, os.cpu_count() or 1
+    usable, installed = cpu_count(), os.cpu_count() or 1
     yield Finding("machine", "processors", f"{usable} usable of {installed}" if usable < installed else str(installed))
 
 

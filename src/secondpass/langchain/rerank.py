@@ -33,9 +33,9 @@ class SecondPassRerank(
 
     Use it as ``base_compressor`` of a ``ContextualCompressionRetriever``, in a ``DocumentCompressorPipeline``, or as a
     step of a chain that is invoked with ``{"query": ..., "documents": ...}``. It returns copies with id, class and
-    metadata, and two metadata keys more: ``relevance_score``, the probability of relevance, and ``secondpass``, a record
-    with the raw score and both ranks. In a degraded pass, which the record marks, documents without a score have the
-    first stage's as ``relevance_score``.
+    metadata, and adds two metadata keys: ``relevance_score``, the probability of relevance, and ``secondpass``, a
+    record with the raw score and both ranks. In a degraded pass, which the record marks, documents without a score have
+    the first stage's as ``relevance_score``.
 
     :param model: Also a LangChain ``BaseCrossEncoder``.
     :param score_key: The metadata key of a first-stage score, higher is better, for fusion; None for none.
@@ -186,7 +186,9 @@ class SecondPassRerank(
             raise InputError(f'the input must be {{"query": str, "documents": [Document, ...]}}, got {keys}')
         unknown = sorted(kwargs.keys() - {"top_n"})
         if unknown:
-            raise InputError(f"invoke takes the keyword top_n alone, got {', '.join(unknown)}: set it on the compressor")
+            raise InputError(
+                f"invoke takes the keyword top_n alone, got {', '.join(unknown)}: set it on the compressor"
+            )
         return self._candidates(given["documents"]), given["query"], kwargs.get("top_n")
 
     def _document(self, kept: Kept, ranking: Ranking) -> Document:

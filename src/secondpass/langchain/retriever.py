@@ -97,7 +97,9 @@ def score_direction(store: VectorStore) -> Literal["similarity", "distance"] | N
     """
     if isinstance(store, InMemoryVectorStore):
         return "similarity"  # it has no relevance function, and returns the cosine
-    if str(getattr(store, "distance_strategy", "")).endswith("MAX_INNER_PRODUCT") and hasattr(store, "index_to_docstore_id"):
+    if str(getattr(store, "distance_strategy", "")).endswith("MAX_INNER_PRODUCT") and hasattr(
+        store, "index_to_docstore_id"
+    ):
         return "similarity"
     try:
         relevance = store._select_relevance_score_fn()

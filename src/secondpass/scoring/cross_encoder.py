@@ -51,7 +51,7 @@ class CrossEncoder(BaseScorer):
 
         :raises ConfigurationError: Always.
         """
-        raise ConfigurationError("a loaded model can't be pickled: pickle its name, and call load_scorer in the process")
+        raise ConfigurationError("a loaded model can't be pickled: pickle its name, and load it in the other process")
 
     @property
     def spec(self) -> Spec:
@@ -105,9 +105,7 @@ class CrossEncoder(BaseScorer):
         return job.stopped
 
     def _encode(self, pairs: Sequence[Pair]) -> list[Encoded]:
-        heads = [
-            Pair(_head(pair.query, MAX_QUERY_CHARACTERS), _head(pair.text, MAX_TEXT_CHARACTERS)) for pair in pairs
-        ]
+        heads = [Pair(_head(pair.query, MAX_QUERY_CHARACTERS), _head(pair.text, MAX_TEXT_CHARACTERS)) for pair in pairs]
         encoded = self._engine.encode(heads)
         return [_with_extrapolated(*item) for item in zip(encoded, heads, pairs, strict=True)]
 

@@ -189,7 +189,7 @@ def nvidia_gpus() -> tuple[Gpu, ...]:
 
 
 def _visible(rows: list[list[str]]) -> list[list[str]]:
-    """Return the rows that ``CUDA_VISIBLE_DEVICES`` names, in its order; like CUDA, ignore all after an unknown name."""
+    """Return the rows that ``CUDA_VISIBLE_DEVICES`` names, in its order, up to the first unknown name, as CUDA does."""
     declared = os.environ.get("CUDA_VISIBLE_DEVICES")
     if declared is None:
         return rows

@@ -4,34 +4,32 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from secondpass.candidates import Candidate
-from secondpass.ranking import Dropped, Judged, Reason
+from secondpass.ranking import Dropped, Ranked, Reason
 from secondpass.scores import Unscored, UnscoredReason
-
-_NEVER_RANKED = {UnscoredReason.INVALID: Reason.INVALID, UnscoredReason.PRUNED: Reason.PRUNED}
 
 
 class FilterResult(NamedTuple):
     """The candidates that pass a filter, and those that it drops; both best first."""
 
-    passed: list[Judged]
+    passed: list[Ranked]
     dropped: list[Dropped]
 
 
-def filter_unranked(ranked: Sequence[Judged]) -> FilterResult:
-    """Drop candidates whose score is invalid or that were pruned.
+def filter_unranked(ranked: Sequence[Ranked]) -> FilterResult:
+    """Drop candidates whose score is invalid.
 
     Candidates that a deadline or a failure of the scorer left without a score pass.
     """
     result = FilterResult([], [])
     for item in ranked:
-        if isinstance(item.outcome, Unscored) and item.outcome.reason in _NEVER_RANKED:
-            result.dropped.append(drop(item, _NEVER_RANKED[item.outcome.reason], item.outcome.detail))
+        if isinstance(item.outcome, Unscored) and item.outcome.reason is UnscoredReason.INVALID:
+            result.dropped.append(drop(item, Reason.INVALID, item.outcome.detail))
         else:
             result.passed.append(item)
     return result
 
 
-def filter_threshold(ranked: Sequence[Judged], min_probability: float | None, min_keep: int) -> FilterResult:
+def filter_threshold(ranked: Sequence[Ranked], min_probability: float | None, min_keep: int) -> FilterResult:
     """Drop candidates below a probability; those without a score have none and pass.
 
     :param ranked: Candidates, best first.
@@ -50,7 +48,7 @@ def filter_threshold(ranked: Sequence[Judged], min_probability: float | None, mi
     return result
 
 
-def filter_duplicates(ranked: Sequence[Judged]) -> FilterResult:
+def filter_duplicates(ranked: Sequence[Ranked]) -> FilterResult:
     """Drop every candidate whose text for the LLM equals that of a better one, blanks at its ends aside."""
     first: dict[str, Candidate] = {}
     result = FilterResult([], [])
@@ -64,10 +62,11 @@ def filter_duplicates(ranked: Sequence[Judged]) -> FilterResult:
     return result
 
 
-def drop(ranked: Judged, reason: Reason, detail: str = "", because_of: Candidate | None = None) -> Dropped:
+def drop(ranked: Ranked, reason: Reason, detail: str = "", because_of: Candidate | None = None) -> Dropped:
     """Return the record of a dropped candidate."""
     return Dropped(
         ranked.candidate,
+        ranked.index,
         ranked.outcome,
         ranked.probability,
         ranked.fused,

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from typing import Literal, TypeVar
 
-from secondpass.ranking import Judged
+from secondpass.ranking import Ranked
 
 Order = Literal["relevance", "original", "ends"]
 ORDERS: tuple[Order, ...] = ("relevance", "original", "ends")
 
-_Ranked = TypeVar("_Ranked", bound=Judged)
+_Ranked = TypeVar("_Ranked", bound=Ranked)
 
 
 def in_reading_order(ranked: Sequence[_Ranked], order: Order) -> list[_Ranked]:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from secondpass.ranking import Dropped, Judged, Kept, Reason
+from secondpass.ranking import Dropped, Kept, Ranked, Reason
 from secondpass.selection.budget import ContextBudget
 from secondpass.selection.cutting import Cutter
 from secondpass.selection.filters import drop
@@ -43,7 +43,7 @@ class Packed(NamedTuple):
 
 
 def pack(
-    ranked: Sequence[Judged],
+    ranked: Sequence[Ranked],
     budget: ContextBudget,
     policy: Policy = "fill",
     order: Order = "relevance",
@@ -74,7 +74,7 @@ def pack(
     return Packed(in_reading_order(best.kept, order), best.dropped, best.context, best.tokens, nothing_fits)
 
 
-def pack_unlimited(ranked: Sequence[Judged], order: Order, top_k: int | None) -> Packed:
+def pack_unlimited(ranked: Sequence[Ranked], order: Order, top_k: int | None) -> Packed:
     """Keep the first ``top_k`` candidates, given best first, whole and uncounted."""
     kept = [_kept(item, item.candidate.reading, rank, None) for rank, item in enumerate(ranked[:top_k], start=1)]
     dropped = [_over_top_k(item, top_k) for item in ranked[len(kept) :]]
@@ -82,13 +82,14 @@ def pack_unlimited(ranked: Sequence[Judged], order: Order, top_k: int | None) ->
     return Packed(kept, dropped, DEFAULT_SEPARATOR.join(item.text for item in kept), None)
 
 
-def _over_top_k(ranked: Judged, top_k: int | None) -> Dropped:
+def _over_top_k(ranked: Ranked, top_k: int | None) -> Dropped:
     return drop(ranked, Reason.OVER_TOP_K, f"top-k is {top_k}")
 
 
-def _kept(ranked: Judged, text: str, rank: int, tokens: int | None, cut: int = 0) -> Kept:
+def _kept(ranked: Ranked, text: str, rank: int, tokens: int | None, cut: int = 0) -> Kept:
     return Kept(
         ranked.candidate,
+        ranked.index,
         ranked.outcome,
         ranked.probability,
         ranked.fused,
@@ -150,7 +151,7 @@ class _Packer:
     """Drafts choices of candidates, and counts each candidate and each joined text only once."""
 
     def __init__(
-        self, ranked: Sequence[Judged], budget: ContextBudget, policy: Policy, order: Order, top_k: int | None
+        self, ranked: Sequence[Ranked], budget: ContextBudget, policy: Policy, order: Order, top_k: int | None
     ) -> None:
         self._ranked = ranked
         self._budget = budget

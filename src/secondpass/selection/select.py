@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from secondpass.errors import ConfigurationError
-from secondpass.ranking import Dropped, Judged, Kept
+from secondpass.ranking import Dropped, Kept, Ranked
 from secondpass.selection.budget import ContextBudget
 from secondpass.selection.filters import FilterResult, filter_duplicates, filter_threshold, filter_unranked
 from secondpass.selection.order import ORDERS, Order
@@ -76,7 +76,7 @@ class Selected:
     facts: Mapping[str, object] = field(default_factory=dict)
 
 
-def select(ranked: Sequence[Judged], selection: Selection) -> Selected:
+def select(ranked: Sequence[Ranked], selection: Selection) -> Selected:
     """Choose among candidates that are given best first; each comes back exactly once, kept or dropped.
 
     Where there are candidates and none fits the budget, a warning with the figures is logged.
@@ -87,7 +87,7 @@ def select(ranked: Sequence[Judged], selection: Selection) -> Selected:
     return selected
 
 
-def choose(ranked: Sequence[Judged], selection: Selection) -> Selected:
+def choose(ranked: Sequence[Ranked], selection: Selection) -> Selected:
     """Do what ``select`` does, and log nothing."""
     passed, dropped = _filter(ranked, selection)
     packed = _pack(passed, selection)
@@ -96,7 +96,7 @@ def choose(ranked: Sequence[Judged], selection: Selection) -> Selected:
     return Selected(tuple(packed.kept), tuple(everything), packed.context, packed.tokens, _facts(packed, selection))
 
 
-def _filter(ranked: Sequence[Judged], selection: Selection) -> FilterResult:
+def _filter(ranked: Sequence[Ranked], selection: Selection) -> FilterResult:
     passed, unranked = filter_unranked(ranked)
     passed, unlikely = filter_threshold(passed, selection.min_probability, selection.min_keep)
     copies: list[Dropped] = []
@@ -105,7 +105,7 @@ def _filter(ranked: Sequence[Judged], selection: Selection) -> FilterResult:
     return FilterResult(passed, [*unranked, *unlikely, *copies])
 
 
-def _pack(passed: Sequence[Judged], selection: Selection) -> Packed:
+def _pack(passed: Sequence[Ranked], selection: Selection) -> Packed:
     if selection.budget is None:
         return pack_unlimited(passed, selection.order, selection.top_k)
     return pack(passed, selection.budget, selection.policy, selection.order, selection.top_k)

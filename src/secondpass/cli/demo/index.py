@@ -17,7 +17,7 @@ from tokenizers import Tokenizer
 from secondpass.candidates import Candidate
 from secondpass.cli.demo.fetch import MEMBERS
 from secondpass.errors import ConfigurationError
-from secondpass.scoring.devices import probe
+from secondpass.scoring.hardware import cpu_count
 
 Vectors = NDArray[np.float32]
 Report = Callable[[int, int], None]
@@ -37,7 +37,7 @@ class BiEncoder:
 
     def __init__(self, folder: Path) -> None:
         options = ort.SessionOptions()
-        options.intra_op_num_threads = probe().cpus
+        options.intra_op_num_threads = cpu_count()
         options.log_severity_level = 3  # its warnings are about its own graph optimisations
         self._session = ort.InferenceSession(str(folder / "model.onnx"), options, ["CPUExecutionProvider"])
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))

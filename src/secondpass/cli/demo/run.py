@@ -18,9 +18,9 @@ from secondpass.cli.app import app, bars, console, one_line_errors
 from secondpass.cli.demo.corpus import python_reference
 from secondpass.cli.demo.fetch import cache_folder, fetch_bi_encoder
 from secondpass.errors import InputError, require
-from secondpass.ranking import Dropped, Judged, Kept, Ranking, Reason
+from secondpass.ranking import Dropped, Kept, Ranked, Ranking, Reason
 from secondpass.reranker import Reranker
-from secondpass.scoring.registry import load_scorer
+from secondpass.scoring.load import load_scorer
 from secondpass.selection.budget import ContextBudget
 from secondpass.selection.select import Selection
 
@@ -174,7 +174,7 @@ def _dropped_row(item: Dropped) -> tuple[str, ...]:
     return str(item.rank_before), *_scores(item), item.candidate.id or "", why, _start(item.candidate.reading)
 
 
-def _scores(item: Judged) -> tuple[str, str]:
+def _scores(item: Ranked) -> tuple[str, str]:
     probability = "-" if item.probability is None else f"{item.probability:.3f}"
     return probability, "-" if item.score is None else f"{item.score:.2f}"
 

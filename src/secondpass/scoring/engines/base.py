@@ -45,7 +45,7 @@ class EngineFacts:
 class Engine(Protocol):
     """Runs one model.
 
-    ``encode`` and ``count_tokens`` may be called from any thread, ``forward`` and ``release`` only from the worker's thread.
+    ``encode`` and ``count_tokens`` may be called from any thread, ``forward`` and ``release`` from the worker's alone.
     """
 
     facts: EngineFacts

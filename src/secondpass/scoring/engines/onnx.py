@@ -22,6 +22,7 @@ _ORT_ERRORS: tuple[type[Exception], ...] = tuple(
     error for error in vars(ort_errors).values() if isinstance(error, type) and issubclass(error, Exception)
 )
 _FOREIGN: tuple[type[Exception], ...] = (*_ORT_ERRORS, RuntimeError, MemoryError)
+_OPENING: tuple[type[Exception], ...] = (*_FOREIGN, ValueError)
 _OUT_OF_MEMORY: tuple[type[Exception], ...] = (*_ORT_ERRORS, MemoryError)
 _CUDA = "CUDAExecutionProvider"
 _DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(double)": "float64"}
@@ -118,7 +119,7 @@ class OnnxEngine:
             options.log_severity_level = 3  # its warnings are about its own graph optimisation
             try:
                 self._session = ort.InferenceSession(str(self._graph), options, _providers(self._placement.device))
-            except (*_FOREIGN, ValueError) as error:
+            except _OPENING as error:
                 raise ModelError(f"onnxruntime can't open {self._graph}: {error!s:.300}") from error
         return self._session
 
@@ -176,9 +177,7 @@ def _integer(declared: str) -> Any:
 def _dtype(requested: str, graph: GraphFacts, output: Any) -> str:
     dtype = "int8" if graph.quantised else _DTYPES.get(output.type, output.type)
     if requested not in {"auto", dtype}:
-        raise DeviceError(
-            f"dtype must be auto or {dtype}, in which this ONNX graph computes, got {requested!r}"
-        )
+        raise DeviceError(f"dtype must be auto or {dtype}, in which this ONNX graph computes, got {requested!r}")
     return dtype
 
 

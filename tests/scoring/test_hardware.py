@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from secondpass.errors import DeviceError
-from secondpass.scoring import devices
+from secondpass.scoring import hardware as devices
 from secondpass.scoring.batching import BatchLimits
-from secondpass.scoring.devices import Gpu, Hardware, Request, place, probe
+from secondpass.scoring.hardware import Gpu, Hardware, Request, place, probe
 
 GIB = 1024**3
 
