@@ -1,4 +1,4 @@
-"""What property tests draw from: texts of every kind, counters of every temper, candidates, selections, budgets."""
+"""What property tests draw from: texts of every kind, counters by every rule, candidates, selections, budgets."""
 
 import math
 from collections.abc import Callable

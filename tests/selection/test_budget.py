@@ -32,7 +32,7 @@ def test_a_negative_ceiling_says_where_it_came_from() -> None:
 
 
 def test_a_wrong_counter_is_found_at_once() -> None:
-    """What can't count is refused when the budget is made, not when the first question comes."""
+    """What can't count is refused when the budget is made, not at the first query."""
     with pytest.raises(BudgetError, match="a token counter must be"):
         ContextBudget(9, counter=3)
 
@@ -125,5 +125,5 @@ def test_what_is_no_budget_is_refused() -> None:
 
 
 def test_the_counter_is_reported() -> None:
-    """``counting`` is the counter that was found, with its name."""
+    """``counting`` is the counter, with its name."""
     assert ContextBudget(9, counter=count_words).counting.name == "count_words"

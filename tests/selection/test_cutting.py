@@ -73,7 +73,7 @@ def test_the_last_piece_is_not_taken_for_whole(piece: str) -> None:
 
 
 def test_places_are_found_by_few_counts() -> None:
-    """In a text of 50,000 words, the longest beginning of 20,000 is found by few counts, and all but filled."""
+    """In a text of 50,000 words, the longest beginning of 20,000 takes few counts to find, and all but fills them."""
     text = "word " * 50_000
     probes: list[int] = []
 

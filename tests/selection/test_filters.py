@@ -26,7 +26,7 @@ def test_the_threshold_itself_is_enough() -> None:
 
 
 def test_without_a_threshold_everything_stays() -> None:
-    """None asks nothing."""
+    """Without a threshold nothing is dropped, however unlikely."""
     assert texts(filter_threshold(judge("hopeless", values=[-50.0]), None, min_keep=0).passed) == ["hopeless"]
 
 
@@ -56,7 +56,7 @@ def test_a_candidate_without_a_score_is_not_below_anything() -> None:
         (UnscoredReason.FAILED, None),
     ],
 )
-def test_who_can_still_be_kept_without_a_score(reason: UnscoredReason, dropped_as: str | None) -> None:
+def test_which_candidates_can_be_kept_without_a_score(reason: UnscoredReason, dropped_as: str | None) -> None:
     """Invalid and pruned candidates go; what time or a failure left unscored stays eligible."""
     passed, dropped = filter_unranked(judge("x", values=[Unscored(reason, "detail")]))
     assert reasons(dropped) == ({} if dropped_as is None else {"x": dropped_as})
@@ -87,7 +87,7 @@ def test_case_and_inner_blanks_make_a_difference() -> None:
 
 
 def test_what_the_reader_sees_decides() -> None:
-    """Two scored texts with one prompt text are duplicates; one scored text with two prompt texts isn't."""
+    """Two scored texts with one prompt text are duplicates; one scored text with two prompt texts aren't."""
     _, same = filter_duplicates(
         judge(Candidate("part 1", prompt_text="whole"), Candidate("part 2", prompt_text="whole"))
     )

@@ -14,7 +14,7 @@ from secondpass.errors import ConfigurationError
 from secondpass.scores import Score, Unscored, UnscoredReason
 from secondpass.selection.order import Order
 from secondpass.selection.packing import Policy
-from secondpass.selection.select import select
+from secondpass.selection.select import choose, select
 
 
 def words(max_tokens: int) -> ContextBudget:
@@ -74,8 +74,8 @@ def test_duplicates_take_no_place_of_the_top_k() -> None:
     assert kept(judge("fox", "fox", "dog"), top_k=2) == ["fox", "dog"]  # type: ignore[arg-type]
 
 
-def test_a_duplicate_names_who_stands_for_it() -> None:
-    """The report of a dropped copy leads to the kept one."""
+def test_a_duplicate_names_the_kept_one() -> None:
+    """A dropped copy names the candidate that is kept in its place."""
     fox, copy = Candidate("fox", id="fox"), Candidate("fox", id="copy")
     selected = select(judge(fox, copy), Selection())
     assert [item.because_of for item in selected.dropped] == [fox]
@@ -159,7 +159,7 @@ def test_the_budget_is_stronger_than_min_keep() -> None:
 
 
 def test_top_k_is_stronger_than_min_keep() -> None:
-    """At most so many are kept, however many the threshold was told to leave."""
+    """At most so many are kept, however many the threshold must leave."""
     assert kept(judge("a", "b", "c"), top_k=1, min_keep=3) == ["a"]  # type: ignore[arg-type]
 
 
@@ -218,7 +218,7 @@ def test_settings_out_of_range_are_refused(settings: dict[str, object], said: st
 
 
 @given(world=st.lists(st.tuples(candidates(), outcomes), max_size=7), settings=selections)
-def test_nobody_is_lost_and_nobody_invented(
+def test_no_candidate_is_lost_or_invented(
     world: list[tuple[Candidate, float | Score | Unscored]], settings: Selection
 ) -> None:
     """Whatever the settings, every candidate is kept or dropped, exactly once."""
@@ -226,3 +226,10 @@ def test_nobody_is_lost_and_nobody_invented(
     judged = judge(*found, values=[outcome for _, outcome in world])  # type: ignore[misc]
     selected = select(judged, settings)
     assert Multiset(id(item.candidate) for item in (*selected.kept, *selected.dropped)) == Multiset(map(id, found))
+
+
+def test_choosing_alone_logs_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """``choose`` marks an empty context as ``select`` does, and leaves the log to its caller."""
+    selected = choose(judge("two words"), Selection(budget=words(1)))
+    assert "nothing_fits" in selected.facts
+    assert caplog.messages == []

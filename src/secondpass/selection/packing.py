@@ -132,9 +132,14 @@ class _Draft:
 def _next_target(best: _Draft | None, above: _Draft | None, limit: int, *, halve: bool) -> int | None:
     """Return the next draft's target, or None where no other draft can be expected to fit better.
 
-    Joined tokens are taken as proportional to their sum, and what a seam saved so far is expected of one more. Once a
-    draft came out too large, the target is interpolated between that draft and the best that fits, or halves the
-    distance, which bounds the search where joined tokens grow faster than their sum.
+    Joined tokens are taken as proportional to their sum, and one more candidate as saving what each saved so far. Once
+    a draft is too large, the target is interpolated between that draft and the best that fits, or is halfway between
+    them, which bounds the search where joined tokens grow faster than their sum.
+
+    :param best: The draft with the highest target of those that fit the budget.
+    :param above: The latest draft that exceeds it.
+    :param limit: The budget.
+    :param halve: Whether to go halfway instead of interpolating.
     """
     floor, total, tokens = (best.target, best.total, best.tokens) if best else (0, 0, 0)
     if best and not above:
