@@ -7,8 +7,8 @@ from secondpass import Call
 from secondpass.errors import OutOfMemory
 from secondpass.scores import LOGIT, Pair, Spec
 from secondpass.scoring.batching import BatchLimits
-from secondpass.scoring.hardware import Placement
 from secondpass.scoring.engines.base import Encoded, EngineFacts
+from secondpass.scoring.hardware import Placement
 from secondpass.scoring.heads import Head
 
 

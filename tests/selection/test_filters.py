@@ -50,7 +50,6 @@ def test_a_candidate_without_a_score_is_not_below_anything() -> None:
     ("reason", "dropped_as"),
     [
         (UnscoredReason.INVALID, "invalid"),
-        (UnscoredReason.PRUNED, "pruned"),
         (UnscoredReason.DEADLINE, None),
         (UnscoredReason.CANCELLED, None),
         (UnscoredReason.FAILED, None),
