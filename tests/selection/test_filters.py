@@ -56,7 +56,7 @@ def test_a_candidate_without_a_score_is_not_below_anything() -> None:
     ],
 )
 def test_which_candidates_can_be_kept_without_a_score(reason: UnscoredReason, dropped_as: str | None) -> None:
-    """Invalid and pruned candidates go; what time or a failure left unscored stays eligible."""
+    """Invalid candidates are dropped; those that a deadline or a failure left unscored stay eligible."""
     passed, dropped = filter_unranked(judge("x", values=[Unscored(reason, "detail")]))
     assert reasons(dropped) == ({} if dropped_as is None else {"x": dropped_as})
     assert len(passed) == (1 if dropped_as is None else 0)
