@@ -1,4 +1,4 @@
-"""The README's code runs as it stands, with the hub's model id replaced by a folder with real weights."""
+"""The README's code runs as it stands, with the bundled model."""
 
 import re
 from pathlib import Path
@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 README = Path(__file__).parents[1] / "README.md"
-HUB_ID = "cross-encoder/ms-marco-MiniLM-L6-v2"
 TEXTS = [
     "The adult flea lives for two to three months if it finds a host; without one it starves within two weeks.",
     "Fleas are wingless insects that feed on the blood of mammals and birds.",
@@ -17,26 +16,26 @@ TEXTS = [
 ]
 
 
-def block(name: str, model: Path) -> str:
+def block(name: str) -> str:
     """Return one of the README's Python blocks."""
     found = re.search(rf"<!-- test: {name} -->\n```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
     if found is None:
         raise LookupError(name)
-    return found.group(1).replace(HUB_ID, str(model))
+    return found.group(1)
 
 
 def test_the_core_block_keeps_what_fits_and_reports_it(
-    reranker_folder: Path, capsys: pytest.CaptureFixture[str]
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """The plain Python block prints a context within its budget, and a report that names each reason."""
     world: dict[str, object] = {"texts": TEXTS}
-    exec(block("core", reranker_folder), world)
+    exec(block("core"), world)
     printed = capsys.readouterr().out
     assert "A flea can live up to a year" in printed
     assert all(reason in printed for reason in ("over budget", "duplicate", "below threshold"))
 
 
-def test_the_langchain_block_runs_over_a_real_store(reranker_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_langchain_block_runs_over_a_real_store(capsys: pytest.CaptureFixture[str]) -> None:
     """The LangChain block answers from a vector store and prints the scores of the best."""
     from langchain_core.embeddings import DeterministicFakeEmbedding
     from langchain_core.vectorstores import InMemoryVectorStore
@@ -44,12 +43,12 @@ def test_the_langchain_block_runs_over_a_real_store(reranker_folder: Path, capsy
     world: dict[str, object] = {
         "vectorstore": InMemoryVectorStore.from_texts(TEXTS, DeterministicFakeEmbedding(size=16))
     }
-    exec(block("langchain", reranker_folder), world)
+    exec(block("langchain"), world)
     assert "rank_before" in capsys.readouterr().out
 
 
 def test_the_llama_index_block_runs_in_a_query_engine(
-    reranker_folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The LlamaIndex block answers through a query engine, with the best text in the prompt of a mock model."""
     from llama_index.core import Document, MockEmbedding, Settings, VectorStoreIndex
@@ -59,17 +58,17 @@ def test_the_llama_index_block_runs_in_a_query_engine(
     index = VectorStoreIndex.from_documents(
         [Document(text=text) for text in TEXTS], embed_model=MockEmbedding(embed_dim=8)
     )
-    exec(block("llama_index", reranker_folder), {"index": index})
+    exec(block("llama_index"), {"index": index})
     assert "two to three months" in capsys.readouterr().out
 
 
-def test_the_evaluation_block_measures_a_store(reranker_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_evaluation_block_measures_a_store(capsys: pytest.CaptureFixture[str]) -> None:
     """The evaluation block asks a vector store, and prints measures without and with the second pass."""
     from langchain_core.embeddings import DeterministicFakeEmbedding
     from langchain_core.vectorstores import InMemoryVectorStore
 
     store = InMemoryVectorStore(DeterministicFakeEmbedding(size=16))
     store.add_texts(TEXTS, ids=[f"flea-{number}" for number in range(len(TEXTS))])
-    exec(block("evaluation", reranker_folder), {"vectorstore": store})
+    exec(block("evaluation"), {"vectorstore": store})
     printed = capsys.readouterr().out
-    assert all(name in printed for name in ("nDCG@10", "RR@10", "R@100", reranker_folder.name))
+    assert all(name in printed for name in ("nDCG@10", "RR@10", "R@100", "small"))
