@@ -17,6 +17,8 @@
 A message says what must hold, what came, and what to do.
 """
 
+from importlib.util import find_spec
+
 
 class SecondpassError(Exception):
     """The root of every error that secondpass raises on purpose."""
@@ -67,6 +69,19 @@ class MissingExtra(ConfigurationError, ImportError):
         super().__init__(f"{needed_for} needs {package}, which is not installed: pip install {wanted}")
         self.package = package
         self.extra = extra
+
+
+def require(feature: str, extra: str, *packages: str) -> None:
+    """Raise unless every package is installed; nothing is imported to find out.
+
+    :param feature: What needs them, as the subject of a sentence.
+    :param extra: The extra of secondpass that brings them; empty where the base install does.
+    :param packages: The names under which they are imported.
+    :raises MissingExtra: For the first package that isn't there.
+    """
+    for package in packages:
+        if find_spec(package) is None:
+            raise MissingExtra(feature, package, extra)
 
 
 class InputError(SecondpassError, ValueError, TypeError):
