@@ -45,8 +45,8 @@ def test_real_runs_equal_trec_eval(assets: Path, name: str, track: str) -> None:
         for query, candidates in collection.run.items()
     }
     expected = straight({q: dict(texts) for q, texts in collection.qrels.items()}, run, set(PAIRS.values()))
-    for name, trec_eval_name in PAIRS.items():
-        assert ours[name] == {query: expected[query][trec_eval_name] for query in collection.qrels}
+    for measure, trec_eval_name in PAIRS.items():
+        assert ours[measure] == {query: expected[query][trec_eval_name] for query in collection.qrels}
 
 
 def test_run_file_with_ties_gives_trec_evals_figures(assets: Path, dl19: list[dict[str, Any]], tmp_path: Path) -> None:

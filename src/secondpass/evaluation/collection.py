@@ -170,9 +170,7 @@ def retrieve_with(source: Any, *, name: IdSource = None) -> Retrieve:
     )
 
 
-def bm25_run(
-    queries: Mapping[str, str], corpus: Mapping[str, str], depth: int = 100
-) -> dict[str, tuple[Candidate, ...]]:
+def bm25_run(queries: Mapping[str, str], corpus: Mapping[str, str], depth: int = 100) -> Run:
     """Return the best ``depth`` texts for each query, best first, with their BM25 scores.
 
     Robertson and Zaragoza, "The probabilistic relevance framework: BM25 and beyond", 2009, with Lucene's inverse
@@ -193,10 +191,10 @@ def bm25_run(
     query_words = bm25s.tokenize(list(queries.values()), **options)
     positions, scores = index.retrieve(query_words, k=min(depth, len(corpus)), show_progress=False)
     texts = list(corpus.items())
-    run = {}
+    run: dict[str, list[Candidate]] = {}
     for query, row, values in zip(queries, positions, scores, strict=True):
         retrieved = [(*texts[position], score) for position, score in zip(row, values, strict=True) if score > 0]
-        run[query] = tuple(Candidate(text, id=key, score=score, source="bm25") for key, text, score in retrieved)
+        run[query] = [Candidate(text, id=key, score=score, source="bm25") for key, text, score in retrieved]
     return run
 
 

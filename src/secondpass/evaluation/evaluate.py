@@ -46,7 +46,7 @@ def evaluate(
     :raises ScoringError: If scoring failed and a reranker's ``on_error`` is ``"raise"``.
     """
     systems = name_systems(rerankers)
-    progress = progress or _no_progress
+    progress = progress or (lambda *_: None)
     measured = Measures(measures, collection.qrels)
     contexts = Contexts(collection, settings)
     results = {system.name: rerank_collection(system, collection, progress) for system in systems}
@@ -85,10 +85,6 @@ def evaluate(
         differences=tuple(_differences(values, settings.sampling)),
         per_query=values,
     )
-
-
-def _no_progress(_work: str, _done: int, _total: int) -> None:
-    """Report nothing."""
 
 
 def _differences(values: Mapping[str, Values], sampling: Sampling) -> Iterator[Difference]:

@@ -25,13 +25,7 @@ SecondPass = Reranker | Scorer
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """A second pass under evaluation.
-
-    :param name: Its name in results.
-    :param reranker: The reranker.
-    :param selection: Chooses the texts that are measured, in the order of relevance.
-    :param context_selection: Chooses the texts in the context; its budget is replaced at each point of the curve.
-    """
+    """A second pass, with the selection whose order is measured, and the one that fills a context of any budget."""
 
     name: str
     reranker: Reranker
@@ -64,14 +58,10 @@ class QueryResult:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """The cost of a query over those not degraded: a failed call is fast, and would flatter the mean.
+    """The cost of a query, over those not degraded: a failed call is fast, and would flatter the mean.
 
-    :param queries: How many those are; with none the other figures are None or empty.
-    :param median_ms: The median time, selection included.
-    :param mean_ms: The mean time.
-    :param stages_ms: The mean time of each stage.
-    :param tokens: The mean number of tokens that the scorer read; None where it doesn't count them.
-    :param candidates: The mean number of candidates.
+    Times include the selection; stages, tokens that the scorer read (None where it doesn't count them), and candidates
+    are means.
     """
 
     queries: int
@@ -84,13 +74,7 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class Completeness:
-    """What is missing from a system's results.
-
-    :param queries: How many queries were reranked.
-    :param degraded: How many of them stand, in part or as a whole, in the first stage's order, by cause.
-    :param unscored: How many candidates have no score, by reason.
-    :param truncated: How many candidates the model didn't read to their end.
-    """
+    """How many queries there are, degraded ones by cause, candidates without a score by reason, and truncated ones."""
 
     queries: int
     degraded: Mapping[str, int]
