@@ -71,6 +71,19 @@ class MissingExtra(ConfigurationError, ImportError):
         self.extra = extra
 
 
+def require(feature: str, extra: str, *packages: str) -> None:
+    """Raise unless every package is installed; nothing is imported to find out.
+
+    :param feature: What needs them, as the subject of a sentence.
+    :param extra: The extra of secondpass that brings them; empty where the base install does.
+    :param packages: The names under which they are imported.
+    :raises MissingExtra: For the first package that isn't there.
+    """
+    for package in packages:
+        if find_spec(package) is None:
+            raise MissingExtra(feature, package, extra)
+
+
 class InputError(SecondpassError, ValueError, TypeError):
     """An invalid query, candidate, document, node or score."""
 

@@ -3,16 +3,15 @@
 from dataclasses import replace
 
 import pytest
-from evaluation_worlds import CORPUS, QUICK, world
+from evaluation_collections import CORPUS, QUICK, animals, no_progress
 from hypothesis import given
 from hypothesis import strategies as st
 from worlds import Scripted, count_words
 
 from secondpass import Reranker, Selection
 from secondpass.evaluation import Collection
-from secondpass.evaluation.answers import holds_any, normalise
-from secondpass.evaluation.context import Contexts
-from secondpass.evaluation.systems import as_systems, run_pass
+from secondpass.evaluation.context import Contexts, holds_any, normalise
+from secondpass.evaluation.systems import name_systems, rerank_collection
 
 WORDS = replace(QUICK, counter=count_words, separator=" ")
 WORSE = {"q1": ["dog", "moon", "fox"], "q2": ["dog", "bee", "whale"], "q3": ["dog", "moon"]}
@@ -74,69 +73,70 @@ def contexts(collection: Collection) -> Contexts:
 
 def test_plain_top_k_stops_at_the_first_that_does_not_fit() -> None:
     """The first stage's context is its head, as long as it fits, and no later text jumps in."""
-    filled = contexts(world()).plainly(5)
+    filled = contexts(animals()).first_stage(5)
     assert filled.tokens == (5, 0, 5)  # "the lazy dog can eat"; the whale has 8 words; "the red fox is quick"
     assert filled.hits == (0.0, 0.0, 0.0)
-    assert contexts(world()).plainly(8).hits == (0.0, 1.0, 0.0)
+    assert contexts(animals()).first_stage(8).hits == (0.0, 1.0, 0.0)
 
 
 def test_rules_without_scores_skip_what_does_not_fit() -> None:
     """The second pass's own rules over the first stage's order: fill goes on, and drops duplicates."""
-    filled = contexts(world()).by_rules(5, Selection())
+    filled = contexts(animals()).first_stage(5, Selection())
     assert filled.tokens == (5, 5, 5)
-    assert contexts(world()).by_rules(12, Selection(top_k=1)).tokens == (5, 8, 5)
+    assert contexts(animals()).first_stage(12, Selection(top_k=1)).tokens == (5, 8, 5)
 
 
 def test_second_pass_fills_by_its_scores() -> None:
     """What the model ranks first is in the context, scored once however many budgets are asked."""
-    collection = world(run=WORSE)
+    collection = animals(run=WORSE)
     scorer = Scripted(KNOWING.script)
-    (system,) = as_systems(scorer)
-    passes = [run_pass(system, q, text, collection.run[q]) for q, text in collection.queries.items()]
+    (system,) = name_systems(scorer)
+    results = rerank_collection(system, collection, no_progress)
     scored = len(scorer.asked)
-    filled = [contexts(collection).second(tokens, system, passes) for tokens in (4, 6, 8, 100)]
-    assert [found.hits for found in filled] == [(0.0, 1.0, 0.0), (1.0, 0.0, 1.0), (1.0, 1.0, 1.0), (1.0, 1.0, 1.0)]
+    filled = [contexts(collection).second_pass(tokens, system, results) for tokens in (4, 6, 8, 100)]
+    assert [way.hits for way in filled] == [(0.0, 1.0, 0.0), (1.0, 0.0, 1.0), (1.0, 1.0, 1.0), (1.0, 1.0, 1.0)]
     assert len(scorer.asked) == scored
 
 
 def test_no_context_is_over_its_budget() -> None:
     """All three ways keep to the budget, by the same counter and separator."""
-    collection = world()
-    (system,) = as_systems(Reranker(KNOWING, selection=Selection(policy="truncate")))
-    passes = [run_pass(system, q, text, collection.run[q]) for q, text in collection.queries.items()]
+    collection = animals()
+    (system,) = name_systems(Reranker(KNOWING, selection=Selection(policy="truncate")))
+    results = rerank_collection(system, collection, no_progress)
     for tokens in range(1, 20):
-        room = contexts(collection)
-        ways = (room.plainly(tokens), room.by_rules(tokens, system.fills), room.second(tokens, system, passes))
-        assert max(max(filled.tokens) for filled in ways) <= tokens
+        filled = contexts(collection)
+        first_stage = (filled.first_stage(tokens), filled.first_stage(tokens, system.context_selection))
+        ways = (*first_stage, filled.second_pass(tokens, system, results))
+        assert max(max(way.tokens) for way in ways) <= tokens
 
 
 def test_answers_are_looked_for_where_there_are_any() -> None:
     """With answers, the queries that have one count, and a relevant item without the answer is no hit."""
-    collection = world(answers={"q1": ["lazy dog"], "q2": ["zebra"]})
-    room = contexts(collection)
-    assert len(room) == 2
-    assert room.plainly(5).hits == (1.0, 0.0)
-    assert room.plainly(100).hits == (1.0, 0.0)
+    collection = animals(answers={"q1": ["lazy dog"], "q2": ["zebra"]})
+    filled = contexts(collection)
+    assert len(filled) == 2
+    assert filled.first_stage(5).hits == (1.0, 0.0)
+    assert filled.first_stage(100).hits == (1.0, 0.0)
 
 
 def test_grade_decides_what_is_relevant() -> None:
     """``relevant_from`` leaves out lower grades."""
-    collection = world()
-    assert Contexts(collection, replace(WORDS, relevant_from=2)).plainly(100).hits == (1.0, 0.0, 1.0)
+    collection = animals()
+    assert Contexts(collection, replace(WORDS, relevant_from=2)).first_stage(100).hits == (1.0, 0.0, 1.0)
 
 
 def test_duplicate_of_a_relevant_text_is_as_good() -> None:
     """Where the rules drop the judged one of two equal texts, its words are in the context all the same."""
-    collection = world(
+    collection = animals(
         corpus=CORPUS | {"copy": CORPUS["fox"]}, qrels={"q1": {"copy": 1}}, run={"q1": ["fox", "copy", "dog"]}
     )
-    room = contexts(collection)
-    assert room.plainly(5).hits == room.by_rules(100, Selection()).hits == (1.0,)
+    filled = contexts(collection)
+    assert filled.first_stage(5).hits == filled.first_stage(100, Selection()).hits == (1.0,)
 
 
 def test_threshold_and_top_k_of_a_reranker_hold_in_the_context() -> None:
     """A reranker fills by its own rules; only its budget is set anew."""
-    collection = world(run=WORSE)
-    (system,) = as_systems(Reranker(KNOWING, selection=Selection(top_k=1)))
-    passes = [run_pass(system, q, text, collection.run[q]) for q, text in collection.queries.items()]
-    assert contexts(collection).second(100, system, passes).tokens == (5, 8, 6)
+    collection = animals(run=WORSE)
+    (system,) = name_systems(Reranker(KNOWING, selection=Selection(top_k=1)))
+    results = rerank_collection(system, collection, no_progress)
+    assert contexts(collection).second_pass(100, system, results).tokens == (5, 8, 6)

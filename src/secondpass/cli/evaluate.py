@@ -1,20 +1,29 @@
 """``secondpass evaluate``."""
 
+import json
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from secondpass.cli.app import app, bars, one_line_errors, open_scorer, say
+from secondpass.errors import ConfigurationError
+from secondpass.text import well_formed
+
+if TYPE_CHECKING:
+    from secondpass.evaluation import Collection
+
+_SOURCES = "--beir FOLDER, --squad FILE, --run FILE.json --qrels FILE, or --run, --qrels, --queries and --texts"
 
 
 @app.command(short_help="Measure what a second pass gains, and what it costs.")
 def evaluate(
     *,
     model: Annotated[list[str], typer.Option(help="A folder, a hub id, or 'overlap'; several are compared.")],
-    beir: Annotated[Path | None, typer.Option(help="A folder in BEIR's form; BM25 is the first stage.")] = None,
-    split: Annotated[str, typer.Option(help="Whose judgements of it to take.")] = "test",
-    squad: Annotated[Path | None, typer.Option(help="A JSON file in SQuAD's form; BM25 is the first stage.")] = None,
+    beir: Annotated[Path | None, typer.Option(help="A BEIR folder; BM25 is the first stage.")] = None,
+    split: Annotated[str, typer.Option(help="The split of it whose judgements are taken.")] = "test",
+    squad: Annotated[Path | None, typer.Option(help="A SQuAD JSON file; BM25 is the first stage.")] = None,
     run: Annotated[Path | None, typer.Option(help="A TREC run, or JSON with queries and hits.")] = None,
     qrels: Annotated[Path | None, typer.Option(help="The run's judgements.")] = None,
     queries: Annotated[Path | None, typer.Option(help="The run's questions: id, tab, text; or JSON Lines.")] = None,
@@ -26,35 +35,93 @@ def evaluate(
     budgets: Annotated[str, typer.Option(help="Context budgets in tokens; '' for none.")] = "128,256,512,1024,2048",
     relevant_from: Annotated[int, typer.Option(help="The lowest grade of a relevant item in the context.")] = 1,
     limit: Annotated[int | None, typer.Option(help="Only the first so many queries.")] = None,
-    json_: Annotated[Path | None, typer.Option("--json", help="Write everything, as data.")] = None,
+    json_: Annotated[Path | None, typer.Option("--json", help="Write the whole result as JSON.")] = None,
     markdown: Annotated[Path | None, typer.Option(help="Write the tables; they are printed without it.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     engine: Annotated[str, typer.Option(help="auto, onnx or torch.")] = "auto",
 ) -> None:
     """Measure one or more models on judged questions: quality, cost, depth, and answers in the context.
 
-    Everything is told without and with the second pass, with intervals and a paired test.
+    Each figure is given without and with the second pass, with intervals and a paired test.
     """
     with one_line_errors():
-        from secondpass import evaluation as room
-        from secondpass.evaluation import command
+        from secondpass import evaluation
 
-        settings = room.Settings(
-            depths=command.whole_numbers("--depths", depths),
-            budgets=command.whole_numbers("--budgets", budgets),
-            timed=timed,
+        settings = evaluation.Settings(
+            depths=_whole_numbers("--depths", depths),
+            budgets=_whole_numbers("--budgets", budgets),
+            timed_queries=timed,
             relevant_from=relevant_from,
         )
-        targets = command.Targets(json_, markdown)
-        collection = command.Sources(beir, split, squad, run, qrels, queries, texts, candidates, limit).read()
+        _check_output("--json", json_)
+        _check_output("--markdown", markdown)
+        collection = _Source(beir, split, squad, run, qrels, queries, texts, candidates).read()
+        collection = collection if limit is None else collection.first(limit)
         scorers = [open_scorer(name, engine, device) for name in model]
-        with bars() as tell:
-            found = room.evaluate(
-                scorers, collection, measures=measure or room.DEFAULT_MEASURES, settings=settings, progress=tell
-            )
-        targets.write(found)
-        for system in found.systems:
-            if not system.passes.whole:
-                typer.echo(f"secondpass: {system.name}: {system.passes.trouble()}", err=True)
+        measures = measure or evaluation.DEFAULT_MEASURES
+        with bars() as progress:
+            result = evaluation.evaluate(scorers, collection, measures=measures, settings=settings, progress=progress)
+        if json_:
+            _write(json_, json.dumps(result.to_dict(), indent=1, ensure_ascii=False) + "\n")
+        if markdown:
+            _write(markdown, result.to_markdown())
+        for system in result.systems:
+            if problems := system.completeness.problems():
+                typer.echo(f"secondpass: {system.name}: {problems}", err=True)
         if markdown is None:
-            say(found.to_markdown())
+            say(result.to_markdown())
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """The options that name a collection."""
+
+    beir: Path | None
+    split: str
+    squad: Path | None
+    run: Path | None
+    qrels: Path | None
+    queries: Path | None
+    texts: Path | None
+    candidates: int
+
+    def read(self) -> "Collection":
+        """Read the collection, cut to the number of candidates."""
+        if sum(source is not None for source in (self.beir, self.squad, self.run)) != 1:
+            raise ConfigurationError(f"give exactly one collection: {_SOURCES}")
+        collection = self._read()
+        longest = max(map(len, collection.run.values()))
+        return collection.cut(self.candidates) if longest > self.candidates else collection
+
+    def _read(self) -> "Collection":
+        from secondpass.evaluation import read_beir, read_squad, read_trec, read_trec_json
+
+        if self.beir:
+            return read_beir(self.beir, self.split, depth=self.candidates)
+        if self.squad:
+            return read_squad(self.squad, depth=self.candidates)
+        if self.run and self.qrels and self.run.suffix == ".json":
+            return read_trec_json(self.run, self.qrels)
+        if self.run and self.qrels and self.queries and self.texts:
+            return read_trec(self.run, self.qrels, self.queries, self.texts)
+        raise ConfigurationError(
+            f"a run needs its judgements, and unless it is JSON its questions and texts: {_SOURCES}"
+        )
+
+
+def _whole_numbers(option: str, value: str) -> tuple[int, ...]:
+    """Read whole numbers between commas or blanks."""
+    try:
+        return tuple(int(number) for number in value.replace(",", " ").split())
+    except ValueError as error:
+        raise ConfigurationError(f"{option} must be whole numbers with commas between, got {value!r}") from error
+
+
+def _check_output(option: str, path: Path | None) -> None:
+    """Check the folder beforehand: an hour of scoring should not end at a misspelt name."""
+    if path and (not path.parent.is_dir() or path.is_dir()):
+        raise ConfigurationError(f"{option} must name a file in a folder that is there, got {path}")
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(well_formed(text), "utf-8")

@@ -6,27 +6,25 @@
 
     evaluation = evaluate(load_scorer("cross-encoder/ms-marco-MiniLM-L6-v2"), read_beir("scifact"))
     print(evaluation.to_markdown())
-
-Its libraries come with the extra ``eval``, and are imported when they are first needed.
 """
 
-from secondpass.evaluation.beir import read_beir
-from secondpass.evaluation.bm25 import bm25_run
-from secondpass.evaluation.collection import Collection
-from secondpass.evaluation.estimates import Sampling
+from secondpass.errors import require
+
+require("secondpass.evaluation", "eval", "bm25s", "Stemmer", "ir_measures", "pytrec_eval", "scipy")
+
+from secondpass.evaluation.collection import Collection, Question, ask, bm25_run, retrieve_with
 from secondpass.evaluation.evaluate import evaluate
 from secondpass.evaluation.measures import DEFAULT_MEASURES, Measures
+from secondpass.evaluation.readers import read_beir, read_squad, read_trec, read_trec_json
 from secondpass.evaluation.results import Evaluation
-from secondpass.evaluation.retrievers import Question, ask, retrieve_with
-from secondpass.evaluation.settings import Settings
-from secondpass.evaluation.squad import read_squad
-from secondpass.evaluation.trec import read_trec, read_trec_json
+from secondpass.evaluation.settings import Progress, Sampling, Settings
 
 __all__ = [
     "DEFAULT_MEASURES",
     "Collection",
     "Evaluation",
     "Measures",
+    "Progress",
     "Question",
     "Sampling",
     "Settings",

@@ -1,32 +1,44 @@
-"""The test collection: questions, texts, judgements, and what the first stage found."""
+"""The test collection, and the first stages that find its candidates: BM25, or the user's own vector store.
 
-from collections.abc import Iterable, Mapping, Sequence
+LangChain's and LlamaIndex's objects are recognised by their methods; neither framework is imported here.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
-from secondpass.candidates import Candidate
+import bm25s
+import Stemmer
+
+from secondpass.candidates import Candidate, as_candidates, first_stage_ranks
 from secondpass.errors import ConfigurationError, InputError
 
 Qrels = Mapping[str, Mapping[str, int]]
 """From a query's id to its judged texts' ids, each with its grade; 0 and below is not relevant."""
 Run = Mapping[str, Sequence[Candidate]]
-"""From a query's id to what the first stage found for it, best first."""
+"""From a query's id to the first stage's candidates for it, best first."""
+Retrieve = Callable[[str, int], Sequence[Candidate]]
+"""From a question and a number to at most so many candidates, each with an id."""
+IdSource = str | Callable[[Any], str | None] | None
+"""Where a text's id comes from: a metadata key, a function of the document or node, or None for its own id."""
+_K1, _B = 0.9, 0.4  # Anserini's BM25 baselines, from which the BEIR paper's figures come
 
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """What an evaluation is run on. Queries without a judgement and without an answer are left out.
+    """The input of an evaluation. Queries without a judgement and without an answer are left out.
 
-    A judged query for which the first stage found nothing stays in, and counts 0 on every measure: leaving it out
-    would make the first stage look better than it is.
+    A judged query without candidates stays in, and counts 0 on every measure: leaving it out would make the first
+    stage look better than it is.
 
-    :param name: What results call it.
+    :param name: The name in results.
     :param queries: From a query's id to its text.
     :param corpus: From a text's id to the text; every candidate of the run is in it.
-    :param qrels: The judgements. Judged texts that aren't in the corpus count as relevant and not found.
+    :param qrels: The judgements. Ranked texts that aren't in the corpus count as relevant and not retrieved.
     :param run: The first stage's candidates for each query, best first, each with an id.
     :param answers: From a query's id to the strings that answer it, where they are known.
-    :param notes: What a reader of the results should know, such as how many queries were left out.
-    :raises InputError: If no query is judged or has an answer, or the run names what isn't there.
+    :param notes: Remarks for the results, such as how many queries were left out.
+    :raises InputError: If no query is judged or has an answer, or the run names an unknown query or text.
     """
 
     name: str
@@ -39,107 +51,184 @@ class Collection:
 
     def __post_init__(self) -> None:
         """Check that the parts fit together, and keep the queries that can be evaluated."""
-        known = [query for query in self.queries if self.qrels.get(query) or self.answers.get(query)]
-        if not known:
+        kept = [query for query in self.queries if self.qrels.get(query) or self.answers.get(query)]
+        if not kept:
             raise InputError(
                 f"at least one query of {self.name} must have a judgement or an answer: of {len(self.queries)} queries "
-                f"(such as {_some(self.queries)}) none is among the {len(self.qrels)} judged (such as "
-                f"{_some(self.qrels)}); check that queries and qrels use the same ids"
+                f"(such as {_examples(self.queries)}) none is among the {len(self.qrels)} judged (such as "
+                f"{_examples(self.qrels)}); check that queries and qrels use the same ids"
             )
-        _check_known(self.name, "the run", "query", self.run, self.queries)
+        _check_known(f"the run of {self.name} must name a query that is there", self.run, self.queries)
         for query, candidates in self.run.items():
             _check_candidates(f"the run of {self.name} for query {query!r}", candidates, self.corpus)
-        _check_answers(self.name, self.answers)
+        for query, answers in self.answers.items():
+            if isinstance(answers, str):
+                raise InputError(f"answers must be a list of strings, and query {query!r} has one string: {answers!r}")
         set_ = object.__setattr__
-        set_(self, "notes", tuple(dict.fromkeys((*self.notes, *self._left_out()))))  # a cut asks again
-        set_(self, "queries", {query: self.queries[query] for query in known})
-        set_(self, "qrels", {query: dict(self.qrels[query]) for query in known if self.qrels.get(query)})
-        set_(self, "run", {query: tuple(self.run.get(query, ())) for query in known})
-        set_(self, "answers", {query: tuple(self.answers[query]) for query in known if self.answers.get(query)})
+        set_(self, "notes", tuple(dict.fromkeys((*self.notes, *self._warnings()))))  # `first` and `cut` warn again
+        set_(self, "queries", {query: self.queries[query] for query in kept})
+        set_(self, "qrels", {query: dict(self.qrels[query]) for query in kept if self.qrels.get(query)})
+        set_(self, "run", {query: tuple(self.run.get(query, ())) for query in kept})
+        set_(self, "answers", {query: tuple(self.answers[query]) for query in kept if self.answers.get(query)})
 
     def __len__(self) -> int:
         """Count the queries."""
         return len(self.queries)
 
     def first(self, queries: int) -> "Collection":
-        """Return the same collection with its first so many queries.
-
-        :raises ConfigurationError: If the number isn't from 1.
-        """
+        """Return the same collection with its first so many queries, at least 1."""
         if queries < 1:
             raise ConfigurationError(f"a collection must keep at least 1 query, got {queries}")
         kept = dict(list(self.queries.items())[:queries])
-        note = f"the first {len(kept)} of {len(self)} queries" if len(kept) < len(self) else ""
-        return self._with(run={query: self.run[query] for query in kept}, queries=kept, note=note)
+        qrels = {query: grades for query, grades in self.qrels.items() if query in kept}
+        run = {query: self.run[query] for query in kept}
+        note = [f"the first {queries} of {len(self)} queries"] if queries < len(self) else []
+        return replace(self, queries=kept, qrels=qrels, run=run, notes=(*self.notes, *note))
 
     def cut(self, candidates: int) -> "Collection":
-        """Return the same collection with only the first so many candidates for each query.
-
-        :raises ConfigurationError: If the number isn't from 1.
-        """
+        """Return the same collection with only the first so many candidates for each query, at least 1."""
         if candidates < 1:
             raise ConfigurationError(f"a run must keep at least 1 candidate a query, got {candidates}")
-        run = {query: found[:candidates] for query, found in self.run.items()}
-        return self._with(run=run, queries=self.queries, note=f"at most {candidates} candidates a query")
+        run = {query: ranked[:candidates] for query, ranked in self.run.items()}
+        return replace(self, run=run, notes=(*self.notes, f"at most {candidates} candidates a query"))
 
-    def _with(self, *, run: Run, queries: Mapping[str, str], note: str) -> "Collection":
-        qrels = {query: grades for query, grades in self.qrels.items() if query in queries}
-        answers = {query: strings for query, strings in self.answers.items() if query in queries}
-        notes = (*self.notes, note) if note else self.notes
-        return replace(self, run=run, queries=queries, qrels=qrels, answers=answers, notes=notes)
-
-    def _left_out(self) -> list[str]:
-        """Say how many judged queries have no text here (they are in no mean), and where no relevant text was found."""
-        unasked = len([query for query in self.qrels if query not in self.queries])
-        notes = [f"{unasked} of {len(self.qrels)} judged queries have no text and are left out"] if unasked else []
-        if self.qrels and not any(self._finds(query, grades) for query, grades in self.qrels.items()):
-            notes.append("the first stage found no relevant text for any query: check that both use the same ids")
-        return notes
-
-    def _finds(self, query: str, grades: Mapping[str, int]) -> bool:
-        return any(grades.get(str(candidate.id), 0) > 0 for candidate in self.run.get(query, ()))
+    def _warnings(self) -> Iterable[str]:
+        if without_text := len(self.qrels.keys() - self.queries.keys()):
+            yield f"{without_text} of {len(self.qrels)} judged queries have no text and are left out"
+        grades = [self.qrels[q].get(str(item.id), 0) for q in self.qrels for item in self.run.get(q, ())]
+        if self.qrels and max(grades, default=0) < 1:
+            yield "the first stage found no relevant text for any query: check that both use the same ids"
 
 
-def unique(what: str, items: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Return pairs of id and text as a mapping.
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question with its expected results.
 
-    :param what: Where they are from, as the subject of a sentence.
-    :raises InputError: If an id comes twice.
+    :param text: The question.
+    :param relevant: The ids of the texts that answer it, or those ids with grades.
+    :param answers: Strings that answer it, for the measure "answer in context".
+    :param id: Its id; None takes its place in the list, from 1.
     """
-    found: dict[str, str] = {}
-    for key, text in items:
-        if key in found:
-            raise InputError(f"{what} must name each id once, and {key!r} comes twice")
-        found[key] = text
-    return found
+
+    text: str
+    relevant: Iterable[str] | Mapping[str, int] = ()
+    answers: Sequence[str] = ()
+    id: str | None = None
+
+    def grades(self) -> dict[str, int]:
+        """Return the relevant texts with their grades, 1 where none were given."""
+        if isinstance(self.relevant, str):
+            raise InputError(f"relevant must be a list of ids, got one string: {self.relevant!r:.80}")
+        graded = self.relevant if isinstance(self.relevant, Mapping) else dict.fromkeys(self.relevant, 1)
+        return {str(key): int(grade) for key, grade in graded.items()}
 
 
-def _check_known(name: str, part: str, kind: str, ids: Iterable[str], known: Mapping[str, object]) -> None:
-    unknown = [key for key in ids if key not in known]
-    if unknown:
-        raise InputError(
-            f"{part} of {name} must name a {kind} that is there: {len(unknown)} ids are unknown, such as "
-            f"{_some(unknown)}, while there are {len(known)} such as {_some(known)}"
-        )
+def ask(questions: Iterable[Question], retrieve: Retrieve, *, depth: int = 100, name: str = "questions") -> Collection:
+    """Ask the first stage every question once, and return its candidates as a collection.
+
+    :param questions: The questions.
+    :param retrieve: Called with a question's text and ``depth``; ``retrieve_with`` makes one of a framework's object.
+    :param depth: How many candidates to ask for; more than that are cut off.
+    :param name: The collection's name in results.
+    :raises InputError: If a candidate has no id, one comes twice, or no question has an answer or a relevant text.
+    """
+    numbered = [(question.id or str(number), question) for number, question in enumerate(questions, start=1)]
+    by_id = dict(numbered)
+    if len(by_id) < len(numbered):
+        raise InputError("questions must have ids of their own, or none, and one comes twice")
+    run = {key: _best_first(retrieve(question.text, depth))[:depth] for key, question in by_id.items()}
+    return Collection(
+        name,
+        queries={key: question.text for key, question in by_id.items()},
+        corpus={str(item.id): item.text for candidates in run.values() for item in candidates},
+        qrels={key: question.grades() for key, question in by_id.items()},
+        run=run,
+        answers={key: question.answers for key, question in by_id.items()},
+    )
 
 
-def _check_answers(name: str, answers: Mapping[str, Sequence[str]]) -> None:
-    for query, strings in answers.items():
-        if isinstance(strings, str):
-            raise InputError(
-                f"the answers of {name} must be a list of strings for each query, and query {query!r} has one string: "
-                f"{strings!r:.80}"
-            )
+def retrieve_with(source: Any, *, name: IdSource = None) -> Retrieve:
+    """Make a ``Retrieve`` of a LangChain vector store or retriever, or of a LlamaIndex retriever.
+
+    A vector store is asked for the evaluation's depth; a retriever returns as many as its own settings say
+    (``search_kwargs`` with ``k``, ``similarity_top_k``), so set them to that depth. LangChain's stores return distances
+    or similarities without saying which, so their numbers are left out; the order is what counts.
+
+    :param source: The store or retriever.
+    :param name: The source of a text's id: a metadata key, a function of the document or node, or None for its own id.
+    :raises ConfigurationError: If the source is none of these.
+    """
+    if hasattr(source, "similarity_search"):
+        return lambda query, k: [_from_document(item, name) for item in source.similarity_search(query, k=k)]
+    if hasattr(source, "retrieve"):
+        return lambda query, _k: [_from_node(item, name) for item in source.retrieve(query)]
+    if hasattr(source, "invoke"):
+        return lambda query, _k: [_from_document(item, name) for item in source.invoke(query)]
+    raise ConfigurationError(
+        "source must be a LangChain vector store or retriever, or a LlamaIndex retriever (with similarity_search, "
+        f"invoke or retrieve), got {type(source).__name__}: write a function of (query, k) that returns Candidates"
+    )
+
+
+def bm25_run(queries: Mapping[str, str], corpus: Mapping[str, str], depth: int = 100) -> Run:
+    """Return the best ``depth`` texts for each query, best first, with their BM25 scores.
+
+    Robertson and Zaragoza, "The probabilistic relevance framework: BM25 and beyond", 2009, with Lucene's inverse
+    document frequency, English stop words and the English Snowball stemmer. Texts that share no word with the query
+    (score 0) are left out.
+
+    :raises InputError: If no text has a word to index.
+    :raises ConfigurationError: If the depth isn't from 1.
+    """
+    if depth < 1:
+        raise ConfigurationError(f"the first stage's depth must be 1 or more, got {depth}")
+    options = {"stopwords": "en", "stemmer": Stemmer.Stemmer("english"), "show_progress": False}
+    words = bm25s.tokenize(list(corpus.values()), **options)
+    if not words.vocab:
+        raise InputError(f"BM25 needs texts with words other than stop words, and {len(corpus)} texts have none")
+    index = bm25s.BM25(k1=_K1, b=_B, backend="numpy")
+    index.index(words, show_progress=False)
+    query_words = bm25s.tokenize(list(queries.values()), **options)
+    positions, scores = index.retrieve(query_words, k=min(depth, len(corpus)), show_progress=False)
+    texts = list(corpus.items())
+    run: dict[str, list[Candidate]] = {}
+    for query, row, values in zip(queries, positions, scores, strict=True):
+        retrieved = [(*texts[position], score) for position, score in zip(row, values, strict=True) if score > 0]
+        run[query] = [Candidate(text, id=key, score=score, source="bm25") for key, text, score in retrieved]
+    return run
+
+
+def _best_first(retrieved: Any) -> tuple[Candidate, ...]:
+    """Sort by the candidates' own ranks, and number them anew, so that a cut leaves no gap."""
+    candidates = as_candidates(retrieved)
+    ranked = sorted(zip(first_stage_ranks(candidates), candidates, strict=True), key=lambda both: both[0])
+    return tuple(replace(c, rank=rank, id=None if c.id is None else str(c.id)) for rank, c in ranked)
+
+
+def _from_document(document: Any, name: IdSource) -> Candidate:
+    return Candidate(document.page_content, id=_id(document, document.id, name))
+
+
+def _from_node(scored: Any, name: IdSource) -> Candidate:
+    node = scored.node
+    text = node.get_content(metadata_mode="embed")  # what the LlamaIndex integration scores by default
+    prompt_text = node.get_content(metadata_mode="llm")
+    return Candidate(text, id=_id(node, node.node_id, name), score=scored.score, prompt_text=prompt_text)
+
+
+def _id(item: Any, own: str | None, name: IdSource) -> str | None:
+    key = own if name is None else item.metadata.get(name) if isinstance(name, str) else name(item)
+    return None if key is None else str(key)
 
 
 def _check_candidates(where: str, candidates: Sequence[Candidate], corpus: Mapping[str, str]) -> None:
-    ids = [candidate.id for candidate in candidates]
-    unknown = [key for key in ids if key is None or key not in corpus]
-    if unknown:
+    ids = [candidate.id for candidate in candidates if candidate.id is not None]
+    if len(ids) < len(candidates):
         raise InputError(
-            f"{where} must name texts of the corpus: {len(unknown)} of {len(ids)} ids are not in it, such as "
-            f"{unknown[0]!r}, while the corpus has ids such as {_some(corpus)}"
+            f"{where}: every candidate must have an id, and {len(candidates) - len(ids)} have none: give the store's "
+            "documents ids, or retrieve_with(store, name=...) a metadata key"
         )
+    _check_known(f"{where} must name texts of the corpus", ids, corpus)
     if len(set(ids)) < len(ids):
         twice = next(key for key in ids if ids.count(key) > 1)
         raise InputError(f"{where} must name each text once, and {twice!r} comes twice: rankings are measured by id")
@@ -148,5 +237,13 @@ def _check_candidates(where: str, candidates: Sequence[Candidate], corpus: Mappi
         raise InputError(f"{where} must be best first, and its ranks are {ranks[:5]}: sort it, or leave the ranks out")
 
 
-def _some(ids: Iterable[str]) -> str:
+def _check_known(rule: str, ids: Iterable[str], known: Mapping[str, object]) -> None:
+    if unknown := [key for key in ids if key not in known]:
+        raise InputError(
+            f"{rule}: {len(unknown)} ids are unknown, such as {_examples(unknown)}, while there are {len(known)} such "
+            f"as {_examples(known)}"
+        )
+
+
+def _examples(ids: Iterable[str]) -> str:
     return ", ".join(repr(key) for key in list(ids)[:2]) or "none"

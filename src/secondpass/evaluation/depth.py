@@ -1,108 +1,126 @@
-"""The depth curve: what reading more candidates gains, and what it costs."""
+"""The depth curve: quality gained and time spent by reranking more candidates."""
 
 import statistics
 import time
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from secondpass.candidates import Candidate
 from secondpass.evaluation.collection import Collection
-from secondpass.evaluation.systems import EVERYTHING, Pass, System, ids_by_rank
+from secondpass.evaluation.measures import Interval, Measures, means
+from secondpass.evaluation.settings import Progress, Settings
+from secondpass.evaluation.systems import EVERYTHING, QueryResult, System, ids_by_rank
 from secondpass.reranker import Reranker
-from secondpass.scores import Call, Pair, Score, Scored, Spec, Unscored
-from secondpass.scoring.protocol import BaseScorer
-
-
-class Replay(BaseScorer):
-    """Gives texts the outcomes that another scorer gave them before, so that nothing is scored twice.
-
-    :param by: The other scorer.
-    :param known: From a text to its outcomes, one for each time that the candidates held it, in their order.
-    """
-
-    def __init__(self, by: Spec, known: Mapping[str, Sequence[Score | Unscored]]) -> None:
-        self._by = by
-        self._known = known
-
-    @property
-    def spec(self) -> Spec:
-        """What is known of the other scorer."""
-        return self._by
-
-    def score_pairs(self, pairs: Sequence[Pair], *, call: Call | None = None) -> Scored:  # noqa: ARG002  # takes no time
-        """Return what each text was given before, whatever the query."""
-        seen: Counter[str] = Counter()
-        outcomes = []
-        for pair in pairs:
-            outcomes.append(self._known[pair.text][seen[pair.text]])
-            seen[pair.text] += 1
-        return Scored(tuple(outcomes), self._by)
-
-    def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """Count words: nobody asks a replay for a model's tokens."""
-        return [len(text.split()) for text in texts]
+from secondpass.call import Call
+from secondpass.scores import Pair, Score, Scored, Spec, Unscored
+from secondpass.scoring.scorer import BaseScorer
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """How long reranking took at one depth.
-
-    :param median_ms: The median of the whole passes; None where there was none.
-    :param passes: How many passes that is the median of.
-    :param degraded: How many were degraded, and are not in the median.
-    """
+    """The median time of reranking at one depth; degraded queries are counted, and are not in the median."""
 
     median_ms: float | None
-    passes: int
+    queries: int
     degraded: int
 
 
-def depths_within(collection: Collection, depths: Sequence[int]) -> tuple[int, ...]:
-    """Return the depths that the run has, or the depth that it has where all are beyond it."""
-    deepest = max((len(found) for found in collection.run.values()), default=0)
-    within = tuple(depth for depth in depths if depth <= deepest)
-    return within or ((deepest,) if deepest and depths else ())
+@dataclass(frozen=True, slots=True)
+class DepthPoint:
+    """Quality at one depth, the rest following in first-stage order, and the time of reranking so many.
 
-
-def order_at(system: System, done: Pass, candidates: Sequence[Candidate], depth: int) -> tuple[str, ...]:
-    """Return the order had only the first ``depth`` candidates been reranked, the rest following as they were.
-
-    The scores are those of the pass over all candidates (which those of fewer can differ from, where a model isn't
-    batch-invariant); fusion is computed anew, since it looks at its whole input.
-    The system's own top-k, threshold and budget stay out of it: the curve is about the order.
+    :param depth: How many candidates are reranked; 0 is the first stage.
+    :param quality: The mean of each measure.
+    :param gain: The mean minus the first stage's, for each measure.
+    :param timing: The milliseconds; None where none were measured.
     """
-    head = candidates[:depth]
-    known: dict[str, list[Score | Unscored]] = {}
-    for item in sorted(done.judged, key=lambda item: item.rank_before):
-        known.setdefault(item.candidate.text, []).append(item.outcome)
-    replayed = Reranker(Replay(system.reranker.scorer.spec, known), fusion=system.reranker.fusion, selection=EVERYTHING)
-    ranked = replayed.rerank(done.ranking.query, head).kept
-    return (*ids_by_rank(ranked), *(str(candidate.id) for candidate in candidates[depth:]))
+
+    depth: int
+    quality: Mapping[str, Interval]
+    gain: Mapping[str, float]
+    timing: Timing | None
+
+
+class Replay(BaseScorer):
+    """Repeats the outcomes that another scorer gave for a query's texts, for any head of them, in the same order."""
+
+    def __init__(self, spec: Spec, outcomes: Sequence[Score | Unscored]) -> None:
+        self.spec = spec
+        self._outcomes = outcomes
+
+    def score_pairs(self, pairs: Sequence[Pair], *, call: Call | None = None) -> Scored:  # noqa: ARG002  # takes no time
+        """Return the first outcomes, one for each pair."""
+        return Scored(tuple(self._outcomes[: len(pairs)]), self.spec)
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Count words: a model's tokens are never asked of a replay."""
+        return [len(text.split()) for text in texts]
+
+
+def depth_curve(
+    system: System,
+    results: Sequence[QueryResult],
+    collection: Collection,
+    measures: Measures,
+    settings: Settings,
+    progress: Progress,
+) -> tuple[DepthPoint, ...]:
+    """Return quality, from the results' scores, and milliseconds, measured, at depth 0 (the first stage) and others."""
+    depths = depths_within(collection, settings.depths)
+    timings = time_depths(system, collection, depths, settings.timed_queries, progress) if depths else []
+    points: list[DepthPoint] = []
+    for depth, timing in zip((0, *depths), (None, *timings), strict=True) if depths else ():
+        orders = {result.query: order_at(system, result, collection.run[result.query], depth) for result in results}
+        quality = means(measures.per_query(orders), settings.sampling)
+        first = points[0].quality if points else quality
+        gain = {name: mean.mean - first[name].mean for name, mean in quality.items()}
+        points.append(DepthPoint(depth, quality, gain, timing))
+    return tuple(points)
+
+
+def depths_within(collection: Collection, depths: Sequence[int]) -> tuple[int, ...]:
+    """Return the depths up to the run's length, or that length where all are beyond it."""
+    longest = max(map(len, collection.run.values()))
+    within = tuple(depth for depth in depths if depth <= longest)
+    return within or ((longest,) if longest and depths else ())
+
+
+def order_at(system: System, result: QueryResult, candidates: Sequence[Candidate], depth: int) -> tuple[str, ...]:
+    """Return the order had only the first ``depth`` candidates been reranked, the rest following in their order.
+
+    The scores are those of all candidates together (from which those of fewer can differ, where a model isn't
+    batch-invariant); fusion is computed anew, since it reads all of its input. The system's own top-k, threshold and
+    budget stay out of it: the curve is about the order.
+    """
+    by_rank = sorted(result.candidates, key=lambda item: item.rank_before)
+    readable = [item.outcome for item in by_rank if item.candidate.text.strip()]  # blank texts aren't scored
+    replay = Replay(system.reranker.scorer.spec, readable)
+    reranker = Reranker(replay, fusion=system.reranker.fusion, selection=EVERYTHING)
+    head = reranker.rerank(result.ranking.query, candidates[:depth]).kept
+    return (*ids_by_rank(head), *(str(candidate.id) for candidate in candidates[depth:]))
 
 
 def time_depths(
-    system: System, collection: Collection, depths: Sequence[int], timed: int
-) -> Iterator[list[float | None]]:
-    """Rerank a sample of queries at each depth, and return each query's seconds; None stands for a degraded pass.
+    system: System, collection: Collection, depths: Sequence[int], queries: int, progress: Progress
+) -> list[Timing | None]:
+    """Rerank a sample of queries at each depth, and return each depth's timing; None where the sample is empty.
 
     The depths take turns: rising on one query and falling on the next, so that a processor that warms up or slows
     down favours none of them. Queries with enough candidates for the greatest depth come first.
     """
-    by_length = sorted(collection.queries, key=lambda query: -min(len(collection.run[query]), max(depths)))
-    for turn, query in enumerate(by_length[:timed]):
-        seconds: dict[int, float | None] = {}
+    sample = sorted(collection.queries, key=lambda query: -min(len(collection.run[query]), max(depths)))[:queries]
+    seconds: dict[int, list[float | None]] = {depth: [] for depth in depths}
+    for turn, query in enumerate(sample):
         for depth in depths if turn % 2 == 0 else depths[::-1]:
+            candidates = collection.run[query][:depth]
             started = time.perf_counter()
-            ranking = system.reranker.rerank(
-                collection.queries[query], collection.run[query][:depth], selection=EVERYTHING
-            )
-            seconds[depth] = None if ranking.degraded else time.perf_counter() - started
-        yield [seconds[depth] for depth in depths]
+            ranking = system.reranker.rerank(collection.queries[query], candidates, selection=EVERYTHING)
+            seconds[depth].append(None if ranking.degraded else time.perf_counter() - started)
+        progress(f"timing {system.name}", turn + 1, len(sample))
+    return [timing_of(seconds[depth]) if sample else None for depth in depths]
 
 
-def timings(rows: Sequence[Sequence[float | None]], depths: Sequence[int]) -> list[Timing]:
-    """Return the median of each depth over the queries that were timed."""
-    columns = [[row[position] for row in rows] for position in range(len(depths))]
-    whole = [[seconds * 1000 for seconds in column if seconds is not None] for column in columns]
-    return [Timing(statistics.median(ms) if ms else None, len(ms), len(rows) - len(ms)) for ms in whole]
+def timing_of(seconds: Sequence[float | None]) -> Timing:
+    """Return the median over queries; None stands for a degraded one."""
+    complete = [value * 1000 for value in seconds if value is not None]
+    return Timing(statistics.median(complete) if complete else None, len(complete), len(seconds) - len(complete))

@@ -1,158 +1,128 @@
 """An evaluation as tables in Markdown."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from secondpass.evaluation.changes import Changed, Moved
-from secondpass.evaluation.depth import Timing
-from secondpass.evaluation.estimates import Interval, Paired
-from secondpass.evaluation.results import Contained, Evaluation, SystemResult
+from secondpass.evaluation.context import ContextShare
+from secondpass.evaluation.measures import Comparison, Interval
+from secondpass.evaluation.results import Evaluation, QueryChange, SystemResult
 from secondpass.evaluation.systems import FIRST_STAGE
 
 _TEXT_WIDTH = 60
 
 
 def as_markdown(evaluation: Evaluation) -> str:
-    """Return the whole story; what wasn't looked at has no section."""
-    parts = [*_head(evaluation), *_quality(evaluation), *_differences(evaluation), *_cost(evaluation)]
+    """Return all sections; what wasn't computed has none."""
+    parts = [*_head(evaluation), *(_quality(evaluation) if evaluation.measures else ()), *_cost(evaluation.systems)]
     for system in evaluation.systems:
-        parts += [*_depths(system, evaluation.measures), *_contexts(system, evaluation)]
-        parts += _changes(system, "won", system.won, evaluation.measures)
-        parts += _changes(system, "lost", system.lost, evaluation.measures)
+        parts += _depths(system, evaluation.measures) if system.depths else ()
+        parts += _contexts(system, evaluation) if system.contexts else ()
+        for side, changes in (("won", system.won), ("lost", system.lost)):
+            if changes:
+                parts += _changes(f"## Queries {side}: {_cell(system.name)}, {evaluation.measures[0]}", changes)
     return "\n\n".join(parts) + "\n"
 
 
-def _head(evaluation: Evaluation) -> Iterable[str]:
+def _head(evaluation: Evaluation) -> Iterator[str]:
     yield f"# {_cell(evaluation.collection)}: without and with the second pass"
     yield f"{evaluation.queries} queries, {evaluation.judged} of them judged."
     if evaluation.notes:
         yield "\n".join(f"- {_cell(note)}" for note in evaluation.notes)
     for system in evaluation.systems:
-        if not system.passes.whole:
-            yield f"**{_cell(system.name)}: {system.passes.trouble()}. The figures below hold them as they came.**"
-        if system.whole:
-            rows = [[w.measure, str(w.queries), f"{w.before:.4f}", f"{w.after:.4f}"] for w in system.whole]
+        if problems := system.completeness.problems():
+            yield f"**{_cell(system.name)}: {problems}. The figures below include them.**"
+        if system.without_degraded:
+            rows = [[m.measure, m.queries, f"{m.before:.4f}", f"{m.after:.4f}"] for m in system.without_degraded]
             yield f"Without the degraded passes of {_cell(system.name)}:"
-            yield _table(["measure", "queries", FIRST_STAGE, _cell(system.name)], rows)
+            yield _table(["measure", "queries", FIRST_STAGE, system.name], rows)
 
 
-def _quality(evaluation: Evaluation) -> Iterable[str]:
-    if not evaluation.measures:
-        return
+def _quality(evaluation: Evaluation) -> Iterator[str]:
     quality = {FIRST_STAGE: evaluation.first_stage} | {item.name: item.quality for item in evaluation.systems}
-    rows = [[_cell(name), *(_mean(found[m]) for m in evaluation.measures)] for name, found in quality.items()]
+    settings = evaluation.settings
     yield "## Quality"
-    yield _table(["", *evaluation.measures], rows)
-    yield f"Means over queries, with {_confidence(evaluation)} intervals ({evaluation.settings['interval']})."
-
-
-def _differences(evaluation: Evaluation) -> Iterable[str]:
-    if not evaluation.differences:
-        return
-    rows = [
-        [item.measure, _cell(item.before), _cell(item.after), *_paired(item.found), *_counted(item.found)]
-        for item in evaluation.differences
-    ]
+    yield _table(["", *evaluation.measures], ([name, *of.values()] for name, of in quality.items()))
+    yield f"Means over queries, with {settings['sampling']['confidence'] * 100:g} % intervals ({settings['interval']})."
+    differences = [(item, item.comparison) for item in evaluation.differences]
     yield "## Differences"
-    yield _table(["measure", "from", "to", "difference", "p", "won", "lost", "tied"], rows)
-    yield f"p: {evaluation.settings['test']}; not corrected for the number of comparisons."
+    yield _table(
+        ["measure", "from", "to", "difference", "p", "won", "lost", "tied"],
+        ([d.measure, d.before, d.after, *_compared(c), c.won, c.lost, c.tied] for d, c in differences),
+    )
+    yield f"p: {settings['test']}; not corrected for the number of comparisons."
 
 
-def _cost(evaluation: Evaluation) -> Iterable[str]:
-    rows = []
-    for system in evaluation.systems:
+def _cost(systems: Sequence[SystemResult]) -> Iterator[str]:
+    rows: list[list[object]] = []
+    for system in systems:
         cost = system.cost
-        stages = ", ".join(f"{name} {ms:.1f}" for name, ms in cost.stages_ms.items())
         figures = [_number(cost.median_ms), _number(cost.mean_ms), _number(cost.tokens, 0), _number(cost.candidates)]
-        rows.append([_cell(system.name), *figures, stages, str(system.passes.truncated)])
+        stages = ", ".join(f"{name} {ms:.1f}" for name, ms in cost.stages_ms.items())
+        rows.append([system.name, *figures, stages, system.completeness.truncated])
     yield "## Cost a query"
     yield _table(["", "ms, median", "ms, mean", "tokens", "candidates", "stages, mean ms", "texts truncated"], rows)
 
 
-def _depths(system: SystemResult, measures: Sequence[str]) -> Iterable[str]:
-    if not system.depths:
-        return
-    rows = []
+def _depths(system: SystemResult, measures: Sequence[str]) -> Iterator[str]:
+    rows: list[list[object]] = []
     for point in system.depths:
-        figures = [f for m in measures for f in (_mean(point.quality[m]), f"{point.gain[m]:+.4f}")]
-        rows.append([str(point.depth), *figures, *_time(point.timing)])
+        figures = [figure for m in measures for figure in (point.quality[m], f"{point.gain[m]:+.4f}")]
+        timing = point.timing
+        degraded = f" (and {timing.degraded} degraded)" if timing and timing.degraded else ""
+        timed = [_number(timing.median_ms), f"{timing.queries}{degraded}"] if timing else ["-", "-"]
+        rows.append([point.depth, *figures, *timed])
     yield f"## Depth: {_cell(system.name)}"
     yield _table(["candidates", *(h for m in measures for h in (m, "gain")), "ms, median", "queries timed"], rows)
 
 
-def _contexts(system: SystemResult, evaluation: Evaluation) -> Iterable[str]:
-    if not system.contexts:
-        return
-    rows = [
-        [str(point.budget), *map(_contained, (point.plain, point.rules, point.second)), *_paired(point.gain)]
-        for point in system.contexts
-    ]
-    exact = "exact" if evaluation.settings["counter_exact"] else "not exact"
-    yield f"## {evaluation.looked_for.capitalize()} in context at N tokens: {_cell(system.name)}"
-    yield _table(["tokens", "first stage, top k", "first stage, same rules", "second pass", "gain on top k", "p"], rows)
+def _contexts(system: SystemResult, evaluation: Evaluation) -> Iterator[str]:
+    settings, target = evaluation.settings, evaluation.context_target
+    yield f"## {target.capitalize()} in context at N tokens: {_cell(system.name)}"
+    yield _table(
+        ["tokens", "first stage, top k", "first stage, same rules", "second pass", "gain on top k", "p"],
+        ([p.budget, p.top_k, p.same_selection, p.second_pass, *_compared(p.gain)] for p in system.contexts),
+    )
     yield (
-        f"Share of {evaluation.asked} queries whose kept texts hold the {evaluation.looked_for}; in brackets the "
-        f"interval, then the mean tokens taken. Tokens as counted by {_cell(evaluation.settings['counter'])} ({exact})."
+        f"Share of {evaluation.context_queries} queries whose kept texts hold the {target}; in brackets the interval, "
+        f"then the mean tokens taken. Tokens as counted by {_cell(settings['counter'])} "
+        f"({'exact' if settings['counter_exact'] else 'not exact'})."
     )
 
 
-def _changes(system: SystemResult, how: str, changes: Sequence[Changed], measures: Sequence[str]) -> Iterable[str]:
-    if not changes:
-        return
-    yield f"## Queries {how}: {_cell(system.name)}, {measures[0]}"
-    for item in changes:
-        yield f"**{_cell(item.query)}** {_cell(item.text)}: {item.before:.4f} → {item.after:.4f} ({item.gain:+.4f})"
-        yield _table(["id", "was", "is", "grade", "score", "text"], map(_move, item.moved))
+def _changes(title: str, changes: Sequence[QueryChange]) -> Iterator[str]:
+    yield title
+    for change in changes:
+        values = f"{change.before:.4f} → {change.after:.4f} ({change.after - change.before:+.4f})"
+        yield f"**{_cell(change.query)}** {_cell(change.text)}: {values}"
+        rows: list[list[object]] = []
+        for move in change.moves:
+            after = "dropped" if move.after is None else move.after
+            text = _cell(move.text)
+            text = text if len(text) <= _TEXT_WIDTH else text[: _TEXT_WIDTH - 1] + "…"
+            rows.append([move.id, move.before, after, _number(move.grade, 0), _number(move.score, 2), text])
+        yield _table(["id", "was", "is", "grade", "score", "text"], rows)
 
 
-def _move(moved: Moved) -> list[str]:
-    after = "dropped" if moved.after is None else str(moved.after)
-    grade = "-" if moved.grade is None else str(moved.grade)
-    return [_cell(moved.id), str(moved.before), after, grade, _number(moved.score, 2), _start(moved.text)]
+def _compared(comparison: Comparison) -> list[str]:
+    return [_mean(comparison.interval, sign="+"), f"{comparison.p_value:.4f}"]
 
 
-def _confidence(evaluation: Evaluation) -> str:
-    return f"{evaluation.settings['confidence'] * 100:g} %"
-
-
-def _contained(found: Contained) -> str:
-    return f"{_mean(found.share)}, {found.tokens:.0f}"
-
-
-def _paired(found: Paired) -> list[str]:
-    return [_mean(found.interval, sign="+"), f"{found.p_value:.4f}"]
-
-
-def _counted(found: Paired) -> list[str]:
-    return [str(count) for count in (found.won, found.lost, found.tied)]
-
-
-def _mean(found: Interval, sign: str = "") -> str:
-    if found.low is None or found.high is None:
-        return f"{found.mean:{sign}.4f}"
-    return f"{found.mean:{sign}.4f} [{found.low:{sign}.4f}, {found.high:{sign}.4f}]"
-
-
-def _time(timing: Timing | None) -> list[str]:
-    if timing is None:
-        return ["-", "-"]
-    degraded = f" (and {timing.degraded} degraded)" if timing.degraded else ""
-    return [_number(timing.median_ms), f"{timing.passes}{degraded}"]
+def _mean(of: Interval, sign: str = "") -> str:
+    bounds = "" if of.low is None or of.high is None else f" [{of.low:{sign}.4f}, {of.high:{sign}.4f}]"
+    return f"{of.mean:{sign}.4f}{bounds}"
 
 
 def _number(value: float | None, digits: int = 1) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
 
 
-def _start(text: str) -> str:
-    line = _cell(text)
-    return line if len(line) <= _TEXT_WIDTH else line[: _TEXT_WIDTH - 1] + "…"
+def _cell(value: object) -> str:
+    """Return a value as text that can't break out of a cell: on one line, without a bar."""
+    if isinstance(value, Interval):
+        return _mean(value)
+    if isinstance(value, ContextShare):
+        return f"{_mean(value.share)}, {value.tokens:.0f}"
+    return " ".join(str(value).split()).replace("|", "¦")
 
 
-def _cell(text: str) -> str:
-    """Return text that can't break out of a cell: on one line, without a bar."""
-    return " ".join(text.split()).replace("|", "¦")
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    return "\n".join(f"| {' | '.join(map(_cell, cells))} |" for cells in [head, ["---"] * len(head), *rows])

@@ -1,89 +1,57 @@
-"""What an evaluation found, as frozen records."""
+"""The result of an evaluation, and the queries that a second pass changed most."""
 
-from collections.abc import Mapping
+import json
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from secondpass.evaluation.changes import Changed
-from secondpass.evaluation.depth import Timing
-from secondpass.evaluation.estimates import Interval, Paired
+from secondpass.evaluation.collection import Collection
+from secondpass.evaluation.context import ContextPoint
+from secondpass.evaluation.depth import DepthPoint
+from secondpass.evaluation.measures import Comparison, Interval
+from secondpass.evaluation.settings import Settings
+from secondpass.evaluation.systems import Completeness, Cost, QueryResult
+
+_TOP = 10  # moves that begin and end below this rank explain little
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateMove:
+    """A candidate whose rank (from 1) changed; ``after`` is None where it was dropped; with the text's beginning."""
+
+    id: str
+    before: int
+    after: int | None
+    grade: int | None
+    score: float | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class QueryChange:
+    """A query whose value of the first measure changed, with the candidates whose moves weigh most."""
+
+    query: str
+    text: str
+    before: float
+    after: float
+    moves: tuple[CandidateMove, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Two systems on one measure.
-
-    :param before: The system that is compared with.
-    :param after: The one that is compared.
-    :param measure: The measure's name.
-    :param found: After minus before, over the same queries.
-    """
+    """Two systems compared on one measure, over the same queries: ``after`` minus ``before``."""
 
     before: str
     after: str
     measure: str
-    found: Paired
+    comparison: Comparison
 
 
 @dataclass(frozen=True, slots=True)
-class Cost:
-    """What a pass cost, over those that were whole: a pass that broke down is fast, and would flatter the mean.
-
-    :param passes: How many those are; with none the other figures are None or empty.
-    :param median_ms: The median time of a query in milliseconds, selection included.
-    :param mean_ms: The mean.
-    :param stages_ms: The mean of each stage.
-    :param tokens: The mean number of tokens that the scorer read for a query; None where it doesn't say.
-    :param candidates: The mean number of candidates.
-    """
-
-    passes: int
-    median_ms: float | None
-    mean_ms: float | None
-    stages_ms: Mapping[str, float]
-    tokens: float | None
-    candidates: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Passes:
-    """How the passes went.
-
-    :param queries: How many there were.
-    :param degraded: How many stand, in part or as a whole, in the first stage's order, by cause.
-    :param unscored: How many candidates went without a score, by reason.
-    :param truncated: How many candidates the model didn't read to their end.
-    """
-
-    queries: int
-    degraded: Mapping[str, int]
-    unscored: Mapping[str, int]
-    truncated: int
-
-    @property
-    def whole(self) -> bool:
-        """Whether every candidate of every query was scored."""
-        return not self.degraded and not self.unscored
-
-    def trouble(self) -> str:
-        """Say in one line what wasn't whole; empty where everything was."""
-        said = []
-        if self.degraded:
-            said.append(f"{sum(self.degraded.values())} of {self.queries} passes degraded ({_counts(self.degraded)})")
-        if self.unscored:
-            said.append(f"{sum(self.unscored.values())} candidates without a score ({_counts(self.unscored)})")
-        return ", ".join(said)
-
-
-@dataclass(frozen=True, slots=True)
-class Whole:
-    """A measure over the queries whose pass wasn't degraded, told where some were.
-
-    :param measure: The measure's name.
-    :param queries: How many those are.
-    :param before: The first stage's mean over them.
-    :param after: The second pass's mean over them.
-    """
+class MeanWithoutDegraded:
+    """A measure's means without and with the second pass, over the queries that weren't degraded."""
 
     measure: str
     queries: int
@@ -92,57 +60,15 @@ class Whole:
 
 
 @dataclass(frozen=True, slots=True)
-class DepthPoint:
-    """The quality at one depth, the rest following in first-stage order, and the time that reranking it takes.
-
-    :param depth: How many candidates are reranked; 0 is the first stage.
-    :param quality: The mean of each measure.
-    :param gain: The mean minus the first stage's, for each measure.
-    :param timing: The milliseconds; None where none were measured.
-    """
-
-    depth: int
-    quality: Mapping[str, Interval]
-    gain: Mapping[str, float]
-    timing: Timing | None
-
-
-@dataclass(frozen=True, slots=True)
-class Contained:
-    """How often one way of filling the context held the answer, and the mean number of tokens that it took."""
-
-    share: Interval
-    tokens: float
-
-
-@dataclass(frozen=True, slots=True)
-class ContextPoint:
-    """Answer in context at one budget.
-
-    :param budget: The ceiling in tokens.
-    :param plain: The first stage's top k, as large a k as fits.
-    :param rules: The first stage's order, filled by the second pass's own rules.
-    :param second: What the second pass keeps.
-    :param gain: The second pass minus the plain top k, over the same queries.
-    """
-
-    budget: int
-    plain: Contained
-    rules: Contained
-    second: Contained
-    gain: Paired
-
-
-@dataclass(frozen=True, slots=True)
 class SystemResult:
-    """What was found of one second pass.
+    """The result of one second pass.
 
     :param name: Its name.
-    :param fingerprint: What decides its model's scores.
-    :param quality: The mean of each measure over all judged queries, degraded passes among them.
-    :param cost: What a pass cost.
-    :param passes: How the passes went.
-    :param whole: The measures without the degraded passes; empty where there were none of those.
+    :param fingerprint: The scorer's fingerprint.
+    :param quality: The mean of each measure over all judged queries, degraded ones among them.
+    :param cost: The cost of a query.
+    :param completeness: How many queries were degraded, and how many candidates have no score.
+    :param without_degraded: The measures without the degraded queries; empty where there were none.
     :param depths: The depth curve, from 0; empty where it wasn't asked for.
     :param contexts: Answer in context, by budget; empty where it wasn't asked for.
     :param won: The queries that gained most on the first measure.
@@ -153,12 +79,12 @@ class SystemResult:
     fingerprint: str
     quality: Mapping[str, Interval]
     cost: Cost
-    passes: Passes
-    whole: tuple[Whole, ...] = ()
-    depths: tuple[DepthPoint, ...] = ()
-    contexts: tuple[ContextPoint, ...] = ()
-    won: tuple[Changed, ...] = ()
-    lost: tuple[Changed, ...] = ()
+    completeness: Completeness
+    without_degraded: tuple[MeanWithoutDegraded, ...]
+    depths: tuple[DepthPoint, ...]
+    contexts: tuple[ContextPoint, ...]
+    won: tuple[QueryChange, ...]
+    lost: tuple[QueryChange, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,13 +92,13 @@ class Evaluation:
     """A first stage without and with one or more second passes.
 
     :param collection: The collection's name.
-    :param queries: How many queries were asked.
-    :param judged: How many of them are judged, and stand behind the measures.
-    :param asked: How many stand behind answer in context.
-    :param looked_for: What answer in context looked for: ``"answer"`` or ``"relevant item"``.
-    :param notes: What a reader should know of the collection.
+    :param queries: The number of queries.
+    :param judged: How many of them have judgements, and so values of the measures.
+    :param context_queries: How many of them "answer in context" is computed on.
+    :param context_target: What it looks for: ``"answer"`` or ``"relevant item"``.
+    :param notes: The collection's notes.
     :param measures: The measures' names, in the caller's order.
-    :param settings: What was looked at, as plain data.
+    :param settings: The settings, as plain data.
     :param first_stage: The first stage's mean of each measure.
     :param systems: The second passes.
     :param differences: Every pair of systems, the first stage among them, on each measure.
@@ -182,37 +108,64 @@ class Evaluation:
     collection: str
     queries: int
     judged: int
-    asked: int
-    looked_for: str
+    context_queries: int
+    context_target: str
     notes: tuple[str, ...]
     measures: tuple[str, ...]
     settings: Mapping[str, Any]
     first_stage: Mapping[str, Interval]
     systems: tuple[SystemResult, ...]
     differences: tuple[Difference, ...]
-    per_query: Mapping[str, Mapping[str, Mapping[str, float]]] = field(repr=False, default_factory=dict)
+    per_query: Mapping[str, Mapping[str, Mapping[str, float]]] = field(repr=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain data that ``json.dumps`` takes."""
-        return {name: _plain(value) for name, value in asdict(self).items()}
+        """Return plain data: mappings, lists, strings and numbers."""
+        plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return plain
 
     def to_markdown(self) -> str:
-        """Return the tables that people read: quality, differences, cost, curves, and the queries won and lost."""
-        from secondpass.evaluation.markdown import as_markdown  # a display is entered only when somebody looks
+        """Return tables in Markdown: quality, differences, cost, curves, and the queries won and lost."""
+        from secondpass.evaluation.markdown import as_markdown  # it reads this module's records
 
         return as_markdown(self)
 
 
-def _counts(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{name}: {count}" for name, count in counts.items())
+def most_changed(
+    collection: Collection,
+    results: Sequence[QueryResult],
+    before: Mapping[str, float],
+    after: Mapping[str, float],
+    settings: Settings,
+) -> tuple[tuple[QueryChange, ...], tuple[QueryChange, ...]]:
+    """Return the queries that gained most, and those that lost most, the greatest change first.
+
+    :param results: One system's results.
+    :param before: One measure's values without it, by query.
+    :param after: The values with it.
+    """
+    by_query = {result.query: result for result in results}
+    gains = sorted((after[query] - before[query], query) for query in before)
+    won = [query for gain, query in reversed(gains) if gain > 0][: settings.listed_queries]
+    lost = [query for gain, query in gains if gain < 0][: settings.listed_queries]
+
+    def change(query: str) -> QueryChange:
+        moves = _moves(by_query[query], collection.qrels[query])[: settings.listed_candidates]
+        return QueryChange(query, collection.queries[query], before[query], after[query], tuple(moves))
+
+    return tuple(map(change, won)), tuple(map(change, lost))
 
 
-def _plain(value: Any) -> Any:
-    """Turn named tuples into mappings and tuples into lists, all the way down; ``asdict`` leaves both as they are."""
-    if isinstance(value, Interval | Paired):
-        return {name: _plain(part) for name, part in value._asdict().items()}
-    if isinstance(value, Mapping):
-        return {str(name): _plain(part) for name, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(part) for part in value]
-    return value
+def _moves(result: QueryResult, grades: Mapping[str, int]) -> list[CandidateMove]:
+    """Return the candidates that moved, those first whose discount of DCG changed most."""
+    after = {key: rank for rank, key in enumerate(result.order, start=1)}
+    moves = [
+        CandidateMove(key, item.rank_before, after.get(key), grades.get(key), item.score, item.candidate.text[:200])
+        for item, key in ((item, str(item.candidate.id)) for item in result.candidates)
+        if item.rank_before != after.get(key) and min(item.rank_before, after.get(key, math.inf)) <= _TOP
+    ]
+    return sorted(moves, key=lambda move: (-abs(_discount(move.before) - _discount(move.after)), move.before))
+
+
+def _discount(rank: int | None) -> float:
+    """Return DCG's discount of a rank, ``1 / log2(1 + rank)``; 0 for a dropped candidate."""
+    return 0.0 if rank is None else 1 / math.log2(1 + rank)

@@ -1,50 +1,46 @@
-"""The second passes under evaluation, and one pass of each over a query."""
+"""The systems under evaluation, their results for each query, and what those cost."""
 
+import statistics
 import time
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
-from secondpass.candidates import Candidate
 from secondpass.errors import ConfigurationError
-from secondpass.ranking import Judged, Kept, Ranking
+from secondpass.evaluation.collection import Collection
+from secondpass.evaluation.settings import Progress
+from secondpass.ranking import Ranked, Kept, Ranking
 from secondpass.reranker import Reranker
 from secondpass.scores import Stage, Unscored
-from secondpass.scoring.protocol import Scorer
+from secondpass.scoring.scorer import Scorer, warm_up
 from secondpass.selection.select import Selection, select
 
 FIRST_STAGE = "first stage"
-"""What results call the order without a second pass."""
+"""The name in results of the order without a second pass."""
 EVERYTHING = Selection(duplicates="keep")
-"""Keeps all that was ranked, in the order of relevance."""
-
-Given = Reranker | Scorer
-"""What is evaluated: a reranker with its own rules, or a scorer, whose whole order is measured."""
+"""Keeps everything that was ranked, in the order of relevance."""
+SecondPass = Reranker | Scorer
+"""A reranker with its own selection, or a scorer, whose whole order is measured."""
 
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """A second pass and the rules that its figures come from.
-
-    :param name: What results call it.
-    :param reranker: What ranks.
-    :param ranks: Whose kept, in the order of relevance, are measured.
-    :param fills: The rules for the context, whose budget is set anew for each point of the curve.
-    """
+    """A second pass, with the selection whose order is measured, and the one that fills a context of any budget."""
 
     name: str
     reranker: Reranker
-    ranks: Selection
-    fills: Selection
+    selection: Selection
+    context_selection: Selection
 
 
 @dataclass(frozen=True, slots=True)
-class Pass:
-    """What one second pass made of one query.
+class QueryResult:
+    """One query reranked by one system.
 
     :param query: The query's id.
-    :param ranking: The ranking with everything that was ranked kept.
-    :param order: The ids that the system's own rules keep, best first.
-    :param stages: Scoring, fusion, and the selection by the system's own rules.
+    :param ranking: The ranking, with everything that was ranked kept.
+    :param order: The ids that the system's own selection keeps, best first.
+    :param stages: Scoring, fusion, and the system's own selection.
     :param seconds: The wall-clock time of all of it.
     """
 
@@ -55,51 +51,88 @@ class Pass:
     seconds: float
 
     @property
-    def judged(self) -> tuple[Judged, ...]:
+    def candidates(self) -> tuple[Ranked, ...]:
         """Every candidate; those that were ranked come first, best first."""
         return (*self.ranking.kept, *self.ranking.dropped)
 
-    @property
-    def unscored(self) -> list[Unscored]:
-        """The outcomes of candidates that went without a score."""
-        return [item.outcome for item in self.judged if isinstance(item.outcome, Unscored)]
 
-    @property
-    def tokens(self) -> int | None:
-        """The tokens that the scorer read, padding left out; None where it doesn't say."""
-        told = [stage.facts["tokens"] for stage in self.stages[:-1] if "tokens" in stage.facts]
-        return sum(count for count in told if isinstance(count, int)) if told else None
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """The cost of a query, over those not degraded: a failed call is fast, and would flatter the mean.
+
+    Times include the selection; stages, tokens that the scorer read (None where it doesn't count them), and candidates
+    are means.
+    """
+
+    queries: int
+    median_ms: float | None = None
+    mean_ms: float | None = None
+    stages_ms: Mapping[str, float] = field(default_factory=dict)
+    tokens: float | None = None
+    candidates: float | None = None
 
 
-def as_systems(given: Given | Sequence[Given] | Mapping[str, Given]) -> tuple[System, ...]:
+@dataclass(frozen=True, slots=True)
+class Completeness:
+    """How many queries there are, degraded ones by cause, candidates without a score by reason, and truncated ones."""
+
+    queries: int
+    degraded: Mapping[str, int]
+    unscored: Mapping[str, int]
+    truncated: int
+
+    def problems(self) -> str:
+        """Describe degraded queries and unscored candidates in one line; empty where there are none."""
+        degraded = f"{sum(self.degraded.values())} of {self.queries} passes degraded"
+        unscored = f"{sum(self.unscored.values())} candidates without a score"
+        return ", ".join(
+            f"{text} ({', '.join(f'{name}: {count}' for name, count in counts.items())})"
+            for text, counts in ((degraded, self.degraded), (unscored, self.unscored))
+            if counts
+        )
+
+
+def name_systems(given: SecondPass | Sequence[SecondPass] | Mapping[str, SecondPass]) -> tuple[System, ...]:
     """Give each second pass a name of its own: the caller's, or its model's, numbered where two are alike.
 
     :raises ConfigurationError: If there is none, one is neither a reranker nor a scorer, or a name is taken.
     """
-    if isinstance(given, Mapping):
-        named = list(given.items())
-    else:
-        rerankers = list(given) if isinstance(given, Sequence) else [given]
-        named = _numbered((_name(item), item) for item in rerankers)
-    if not named or any(name == FIRST_STAGE for name, _ in named):
+    named = dict(given) if isinstance(given, Mapping) else {}
+    for item in given if isinstance(given, Sequence) else [] if isinstance(given, Mapping) else [given]:
+        name = _model_name(item)
+        alike = sum(other == name or other.startswith(f"{name} #") for other in named)
+        named[f"{name} #{alike + 1}" if alike else name] = item
+    if not named or FIRST_STAGE in named:
         raise ConfigurationError(
             f"give at least one reranker or scorer, under a name that isn't {FIRST_STAGE!r}; got {given!r:.80}"
         )
-    return tuple(_system(name, item) for name, item in named)
+    return tuple(
+        System(name, item, item.selection, replace(item.selection, budget=None))
+        if isinstance(item, Reranker)
+        else System(name, Reranker(item), EVERYTHING, Selection())
+        for name, item in named.items()
+    )
 
 
-def run_pass(system: System, query: str, question: str, candidates: Sequence[Candidate]) -> Pass:
-    """Rerank one query's candidates, scoring them once, and apply the system's own rules.
+def rerank_collection(system: System, collection: Collection, progress: Progress) -> list[QueryResult]:
+    """Rerank every query's candidates, scoring them once, and apply the system's own selection.
+
+    The model is loaded before the first query, so that no query's time includes it.
 
     :raises ScoringError: If scoring failed and the reranker's ``on_error`` is ``"raise"``.
     """
-    started = time.perf_counter()
-    ranking = system.reranker.rerank(question, candidates, selection=EVERYTHING)
-    selecting = time.perf_counter()
-    selected = select((*ranking.kept, *ranking.dropped), system.ranks)
-    ended = time.perf_counter()
-    stages = (*ranking.stages[:-1], Stage("select", ended - selecting, selected.facts))
-    return Pass(query, ranking, ids_by_rank(selected.kept), stages, ended - started)
+    warm_up(system.reranker.scorer)
+    results: list[QueryResult] = []
+    for query, text in collection.queries.items():
+        started = time.perf_counter()
+        ranking = system.reranker.rerank(text, collection.run[query], selection=EVERYTHING)
+        selecting = time.perf_counter()
+        selected = select((*ranking.kept, *ranking.dropped), system.selection)
+        ended = time.perf_counter()
+        stages = (*ranking.stages[:-1], Stage("select", ended - selecting, selected.facts))
+        results.append(QueryResult(query, ranking, ids_by_rank(selected.kept), stages, ended - started))
+        progress(f"reranking with {system.name}", len(results), len(collection))
+    return results
 
 
 def ids_by_rank(kept: Iterable[Kept]) -> tuple[str, ...]:
@@ -107,24 +140,39 @@ def ids_by_rank(kept: Iterable[Kept]) -> tuple[str, ...]:
     return tuple(str(item.candidate.id) for item in sorted(kept, key=lambda item: item.rank))
 
 
-def _name(item: Given) -> str:
+def cost_of(results: Sequence[QueryResult]) -> Cost:
+    """Return the cost of the queries that had something to score and weren't degraded."""
+    complete = [result for result in results if not result.ranking.degraded and result.candidates]
+    if not complete:
+        return Cost(0)
+    milliseconds = [result.seconds * 1000 for result in complete]
+    stages: defaultdict[str, float] = defaultdict(float)
+    for stage in (stage for result in complete for stage in result.stages):
+        stages[stage.name] += stage.seconds * 1000 / len(complete)
+    counts = [[stage.facts["tokens"] for stage in r.stages[:-1] if "tokens" in stage.facts] for r in complete]
+    tokens = [sum(count for count in of_query if isinstance(count, int)) for of_query in counts]
+    return Cost(
+        queries=len(complete),
+        median_ms=statistics.median(milliseconds),
+        mean_ms=statistics.fmean(milliseconds),
+        stages_ms=dict(stages),
+        tokens=statistics.fmean(tokens) if all(counts) else None,
+        candidates=statistics.fmean(len(result.candidates) for result in complete),
+    )
+
+
+def completeness_of(results: Sequence[QueryResult]) -> Completeness:
+    """Count the degraded queries, and the candidates without a score."""
+    candidates = [item for result in results for item in result.candidates]
+    degraded = Counter(str(result.ranking.degraded.cause) for result in results if result.ranking.degraded)
+    unscored = Counter(str(item.outcome.reason) for item in candidates if isinstance(item.outcome, Unscored))
+    truncated = sum(item.truncated > 0 for item in candidates)
+    return Completeness(len(results), dict(degraded), dict(unscored), truncated)
+
+
+def _model_name(item: SecondPass) -> str:
     if isinstance(item, Reranker):
-        fused = f" + {type(item.fusion).__name__}" if item.fusion else ""
-        return f"{item.scorer.spec.name}{fused}"
+        return item.scorer.spec.name + (f" + {type(item.fusion).__name__}" if item.fusion else "")
     if not hasattr(item, "score_pairs"):
         raise ConfigurationError(f"what is evaluated must be a Reranker or a Scorer, got {item!r:.80}")
     return item.spec.name
-
-
-def _numbered(named: Iterable[tuple[str, Given]]) -> list[tuple[str, Given]]:
-    found: dict[str, Given] = {}
-    for name, item in named:
-        alike = sum(other == name or other.startswith(f"{name} #") for other in found)
-        found[f"{name} #{alike + 1}" if alike else name] = item
-    return list(found.items())
-
-
-def _system(name: str, item: Given) -> System:
-    if isinstance(item, Reranker):
-        return System(name, item, item.selection, replace(item.selection, budget=None))
-    return System(name, Reranker(item), EVERYTHING, Selection())

@@ -1,4 +1,4 @@
-"""A small collection that can be judged by eye, and ways to write it to files."""
+"""A small collection of animals, in memory and as files."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -19,17 +19,17 @@ CORPUS = {
 QUERIES = {"q1": "red fox", "q2": "blue whale sea", "q3": "old cold moon"}
 QRELS = {"q1": {"fox": 2, "dog": 0}, "q2": {"whale": 1, "bee": 1}, "q3": {"moon": 3}}
 RUN = {"q1": ["dog", "moon", "fox"], "q2": ["whale", "dog", "bee", "fox"], "q3": ["fox", "moon"]}
-QUICK = Settings(depths=(1, 2, 4), timed=1, budgets=(6, 12), sampling=Sampling(resamples=200))
+QUICK = Settings(depths=(1, 2, 4), timed_queries=1, budgets=(6, 12), sampling=Sampling(resamples=200))
 
 
 def candidates(ids: Sequence[str], corpus: Mapping[str, str] = CORPUS) -> tuple[Candidate, ...]:
     return tuple(Candidate(corpus[key], id=key) for key in ids)
 
 
-def world(**changes: Any) -> Collection:
+def animals(**changes: Any) -> Collection:
     """Return the small collection; ``run`` is given as ids."""
     parts: dict[str, Any] = {"queries": QUERIES, "corpus": CORPUS, "qrels": QRELS, "run": RUN} | changes
-    parts["run"] = {query: candidates(found, parts["corpus"]) for query, found in parts["run"].items()}
+    parts["run"] = {query: candidates(ids, parts["corpus"]) for query, ids in parts["run"].items()}
     return Collection("animals", **parts)
 
 
@@ -63,4 +63,8 @@ def write_trec(folder: Path, run: Sequence[str]) -> dict[str, Path]:
 
 def orders(collection: Collection) -> dict[str, list[str]]:
     """Return the first stage's ids for each query."""
-    return {query: [str(candidate.id) for candidate in found] for query, found in collection.run.items()}
+    return {query: [str(candidate.id) for candidate in run] for query, run in collection.run.items()}
+
+
+def no_progress(work: str, done: int, total: int) -> None:
+    """Take what a progress callback is given."""

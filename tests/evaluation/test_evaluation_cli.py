@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("typer", reason="the extra cli isn't installed")
 pytest.importorskip("bm25s", reason="the extra eval isn't installed")
-from evaluation_worlds import write_beir, write_lines, write_trec
+from evaluation_collections import write_beir, write_lines, write_trec
 from typer.testing import CliRunner
 
 from secondpass.cli import app
@@ -53,14 +53,14 @@ def test_tables_go_to_the_file_that_is_named(tmp_path: Path) -> None:
     result = run(*arguments, "--candidates", "1", "--markdown", tmp_path / "out.md")
     assert result.exit_code == 0
     assert result.stdout == ""
-    told = (tmp_path / "out.md").read_text()
-    assert "|  | AP | P@1 |" in told
-    assert "| overlap #2 |" in told
-    assert "- the first 2 of 3 queries" in told
+    text = (tmp_path / "out.md").read_text()
+    assert "|  | AP | P@1 |" in text
+    assert "| overlap #2 |" in text
+    assert "- the first 2 of 3 queries" in text
 
 
-def test_unscored_candidates_are_told_on_stderr(tmp_path: Path) -> None:
-    """Whoever looks only at the files hears of passes that weren't whole, and the exit code is still 0."""
+def test_unscored_candidates_are_reported_on_stderr(tmp_path: Path) -> None:
+    """Incomplete results are reported also where only files are written, and the exit code is still 0."""
     (tmp_path / "run.json").write_text(
         json.dumps([{"query": "red fox", "hits": [HIT, HIT | {"docid": 8, "content": " "}]}])
     )
