@@ -72,31 +72,6 @@ class MissingExtra(ConfigurationError, ImportError):
 
 
 def require(feature: str, extra: str, *packages: str) -> None:
-    """Raise unless every package is installed; nothing is imported to find out.
-
-    :param feature: What needs them, as the subject of a sentence.
-    :param extra: The extra of secondpass that brings them; empty where the base install does.
-    :param packages: The names under which they are imported.
-    :raises MissingExtra: For the first package that isn't there.
-    """
-    for package in packages:
-        if find_spec(package) is None:
-            raise MissingExtra(feature, package, extra)
-
-
-class InputError(SecondpassError, ValueError, TypeError):
-    """An invalid query, candidate, document, node or score."""
-
-
-class ScoringError(SecondpassError, RuntimeError):
-    """A scorer failed; errors of its library are chained as ``__cause__``."""
-
-
-class OutOfMemory(ScoringError):
-    """A batch did not fit into the device's memory."""
-
-
-def require(feature: str, extra: str, *packages: str) -> None:
     """Check that a feature's optional dependencies are installed, without importing them.
 
     :param feature: What needs them, as the subject of a sentence.

@@ -19,10 +19,10 @@ from strategies import finite
 from worlds import Failing, Scripted
 
 from secondpass import ReciprocalRank, Reranker, Selection, errors, load_scorer
+from secondpass.call import Call
 from secondpass.errors import ConfigurationError, MissingExtra, ScoringError
 from secondpass.evaluation import Measures, Sampling, Settings, evaluate, read_trec_json
 from secondpass.evaluation.systems import SecondPass, name_systems
-from secondpass.call import Call
 from secondpass.scores import Pair, Scored, Stage, Unscored, UnscoredReason
 from secondpass.scoring.overlap import OverlapScorer
 

@@ -114,8 +114,8 @@ def test_every_question_is_asked_once_and_cut_to_the_depth() -> None:
 
 
 def test_ranks_that_came_decide_the_order() -> None:
-    """Where every candidate has a rank, the ranks count and not the list, and numbers count as names."""
-    ranked = [Candidate("b", id=2, rank=7), Candidate("a", id=1, rank=3)]  # type: ignore[arg-type]
+    """Where every candidate has a rank, the ranks count and not the order of the list."""
+    ranked = [Candidate("b", id="2", rank=7), Candidate("a", id="1", rank=3)]
     collection = ask([Question("q", relevant=["1"])], lambda query, k: ranked)
     assert orders(collection) == {"1": ["1", "2"]}
 

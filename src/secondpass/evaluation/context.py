@@ -12,7 +12,7 @@ from secondpass.evaluation.collection import Collection
 from secondpass.evaluation.measures import Comparison, Interval, compare, interval
 from secondpass.evaluation.settings import Settings
 from secondpass.evaluation.systems import QueryResult, System
-from secondpass.ranking import Ranked, Kept
+from secondpass.ranking import Kept, Ranked
 from secondpass.scores import Score
 from secondpass.selection.select import Selection, choose
 from secondpass.selection.tokens import TokenCounter, as_counter
@@ -74,7 +74,10 @@ class Contexts:
         tested = collection.answers or collection.qrels
         self._tests = {query: _test(collection, query, settings.relevant_from) for query in tested}
         self._first_stage = [
-            [Ranked(item, rank - 1, Score(-float(rank)), None, None, rank) for rank, item in enumerate(collection.run[query], 1)]
+            [
+                Ranked(item, rank - 1, Score(-float(rank)), None, None, rank)
+                for rank, item in enumerate(collection.run[query], 1)
+            ]
             for query in tested  # without a probability no threshold applies to them
         ]
         self._top_k = {budget: self.first_stage(budget) for budget in settings.budgets}

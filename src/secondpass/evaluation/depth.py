@@ -5,13 +5,13 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from secondpass.call import Call
 from secondpass.candidates import Candidate
 from secondpass.evaluation.collection import Collection
 from secondpass.evaluation.measures import Interval, Measures, means
 from secondpass.evaluation.settings import Progress, Settings
 from secondpass.evaluation.systems import EVERYTHING, QueryResult, System, ids_by_rank
 from secondpass.reranker import Reranker
-from secondpass.call import Call
 from secondpass.scores import Pair, Score, Scored, Spec, Unscored
 from secondpass.scoring.scorer import BaseScorer
 

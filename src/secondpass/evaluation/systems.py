@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from secondpass.errors import ConfigurationError
 from secondpass.evaluation.collection import Collection
 from secondpass.evaluation.settings import Progress
-from secondpass.ranking import Ranked, Kept, Ranking
+from secondpass.ranking import Kept, Ranked, Ranking
 from secondpass.reranker import Reranker
 from secondpass.scores import Stage, Unscored
 from secondpass.scoring.scorer import Scorer, warm_up
