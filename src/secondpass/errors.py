@@ -71,6 +71,18 @@ class MissingExtra(ConfigurationError, ImportError):
         self.extra = extra
 
 
+class InputError(SecondpassError, ValueError, TypeError):
+    """An invalid query, candidate, document, node or score."""
+
+
+class ScoringError(SecondpassError, RuntimeError):
+    """A scorer failed; errors of its library are chained as ``__cause__``."""
+
+
+class OutOfMemory(ScoringError):
+    """A batch did not fit into the device's memory."""
+
+
 def require(feature: str, extra: str, *packages: str) -> None:
     """Check that a feature's optional dependencies are installed, without importing them.
 
