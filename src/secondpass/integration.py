@@ -35,7 +35,7 @@ _SELECTION = {"top_n": "top_k"} | {
     name: name for name in ("min_probability", "min_keep", "policy", "duplicates", "order")
 }
 _LOADING = ("model", "engine", "device", "dtype", "max_length", "revision")
-_OPTIONS = ("batch_size", "threads", "label", "trust_remote_code", "local_files_only", "cache_folder")
+_OPTIONS = ("batch_size", "file", "threads", "label", "trust_remote_code", "local_files_only", "cache_folder")
 _RERANKING = ("fusion", "on_error", "deadline_ms", "observers")
 _OTHER_NAMES = {
     "top_k": "top_n",
@@ -67,6 +67,7 @@ class IntegrationSettings(BaseModel):
     :param max_length: The longest pair in tokens; None takes the model's own.
     :param revision: A branch, tag or commit of a hub model.
     :param batch_size: The limit of a batch in pairs; None limits it by tokens alone.
+    :param file: The ONNX file in the folder or hub repository; see ``LoadOptions``.
     :param threads: CPU threads of a forward pass; see ``LoadOptions``.
     :param label: The output column that means "relevant", where the model's configuration doesn't name it.
     :param trust_remote_code: Whether Python code that comes with the model may run.
@@ -96,6 +97,7 @@ class IntegrationSettings(BaseModel):
     max_length: int | None = None
     revision: str | None = None
     batch_size: int | None = None
+    file: str | None = None
     threads: int | None = None
     label: int | None = None
     trust_remote_code: bool = False

@@ -48,6 +48,8 @@ class LoadOptions:
 
     :param batch_size: The limit of a batch in pairs, beside the limit in tokens.
     :param batch_tokens: The limit of a batch in padded tokens; None chooses it from the hardware.
+    :param file: The ONNX file in the folder or hub repository, such as ``"onnx/model_qint8_avx512.onnx"``; None takes
+        ``model.onnx``, ``onnx/model.onnx``, or the only one in the folder.
     :param threads: CPU threads of a forward pass; None takes ``OMP_NUM_THREADS``, else one a processor. With several
         models or worker processes on one machine, give each its share.
     :param label: The output column that means "relevant", where the model's configuration doesn't name it.
@@ -58,6 +60,7 @@ class LoadOptions:
 
     batch_size: int | None = None
     batch_tokens: int | None = None
+    file: str | None = None
     threads: int | None = None
     label: int | None = None
     trust_remote_code: bool = False
@@ -94,17 +97,11 @@ def load_scorer(
     :raises DeviceError: If the device or dtype is not available.
     :raises MissingExtra: If the engine is not installed.
     """
-    hub = HubAccess(revision, options.local_files_only, options.cache_folder)
+    hub = HubAccess(revision, options.local_files_only, options.cache_folder, options.file)
     name, folder = _find(model, engine, device, hub)
     request = Request(device, dtype, options.batch_tokens, options.batch_size, options.threads)
     settings = EngineSettings(
-        folder.name(str(model)),
-        folder.path,
-        folder.revision,
-        request,
-        max_length,
-        options.label,
-        options.trust_remote_code,
+        folder.name(str(model)), folder, request, max_length, options.label, options.trust_remote_code
     )
     entry = ENGINES[name]
     return CrossEncoder(getattr(importlib.import_module(entry.module), entry.factory)(settings))
@@ -121,7 +118,7 @@ def _find(model: str | Path, engine: str, device: str, hub: HubAccess) -> tuple[
             raise ConfigurationError(f"engine must be auto, {' or '.join(ENGINES)}; got {engine!r}")
         _require(engine)
         return engine, find_model(model, engine, hub)
-    folder = find_model(model, "torch" if ENGINES["torch"].installed else "onnx", hub)
+    folder = find_model(model, "torch" if ENGINES["torch"].installed and not hub.file else "onnx", hub)
     if folder.revision and not folder.has_checkpoint and folder.graph is None:
         folder = find_model(model, "onnx", hub)  # the hub has no safetensors of it, but perhaps a graph
     chosen = _choose(folder, device)
@@ -131,6 +128,8 @@ def _find(model: str | Path, engine: str, device: str, hub: HubAccess) -> tuple[
 
 def _choose(folder: ModelFolder, device: str) -> str:
     """Return the engine for the form of the model that a folder has."""
+    if folder.file:
+        return "onnx"
     if folder.graph is None and not folder.has_checkpoint:
         raise ModelError(
             f"a model's folder must hold model.onnx with tokenizer.json, or config.json with safetensors weights; "

@@ -14,16 +14,20 @@ from secondpass.models import bundled_models
 GRAPHS = ("model.onnx", "onnx/model.onnx")
 _HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 _COMMON = ["*.json", "*.txt", "*.model", "*.jinja"]
-_PATTERNS = {"onnx": [*_COMMON, *GRAPHS, "model.onnx_data", "onnx/model.onnx_data"]}
-_TORCH_PATTERNS = [*_COMMON, "*.safetensors", "*.py"]
 
 
 @dataclass(frozen=True, slots=True)
 class ModelFolder:
-    """The folder with a model's files, and their revision if they came from a hub."""
+    """The folder with a model's files.
+
+    :param path: The folder.
+    :param revision: The revision of files from a hub.
+    :param file: The ONNX file in it; None takes ``model.onnx``, ``onnx/model.onnx``, or the only one in the folder.
+    """
 
     path: Path
     revision: str | None = None
+    file: str | None = None
 
     def name(self, given: str) -> str:
         """Return the model's name for reports: the hub id as given, of a folder the last part of its path."""
@@ -31,10 +35,20 @@ class ModelFolder:
 
     @property
     def graph(self) -> Path | None:
-        """The ONNX file, if there is one beside a ``tokenizer.json``."""
+        """The ONNX file, if there is one in a folder with ``tokenizer.json``.
+
+        :raises ModelError: If there are several without the usual names, and none was chosen.
+        """
         if not (self.path / "tokenizer.json").is_file():
             return None
-        return next((self.path / name for name in GRAPHS if (self.path / name).is_file()), None)
+        files = [path.relative_to(self.path).as_posix() for path in sorted(self.path.rglob("*.onnx"))]
+        names = [self.file] if self.file else [name for name in GRAPHS if name in files] or files
+        if (self.file and self.file not in files) or (len(names) > 1 and names[0] not in GRAPHS):
+            raise ModelError(
+                f"the ONNX file must be one of {', '.join(files) or 'none'} in {self.path}, got {self.file}: choose it "
+                "with LoadOptions(file=...)"
+            )
+        return self.path / names[0] if names else None
 
     @property
     def has_checkpoint(self) -> bool:
@@ -64,11 +78,13 @@ class HubAccess:
     :param revision: A branch, a tag or a commit; None takes the default branch.
     :param local_files_only: Take files from the cache, and never connect to the hub.
     :param cache_folder: The hub's cache; None takes the hub library's own.
+    :param file: The ONNX file to fetch; None fetches those with the usual names.
     """
 
     revision: str | None = None
     local_files_only: bool = False
     cache_folder: str | None = None
+    file: str | None = None
 
 
 def find_model(model: str | Path, engine: str, hub: HubAccess) -> ModelFolder:
@@ -85,13 +101,13 @@ def find_model(model: str | Path, engine: str, hub: HubAccess) -> ModelFolder:
         return ModelFolder(bundled[model])
     path = Path(model).expanduser()
     if path.is_dir():
-        return ModelFolder(path)
+        return ModelFolder(path, file=hub.file)
     if isinstance(model, Path) or path.exists() or not _HUB_ID.fullmatch(model):
         raise ModelNotFound(
             f"model must be a bundled model ({', '.join(bundled)}), a folder, or a hub id such as owner/name; "
             f"{str(model)!r} is none of these"
         )
-    return _from_hub(model, _PATTERNS.get(engine, _TORCH_PATTERNS), hub)
+    return _from_hub(model, _patterns(engine, hub.file), hub)
 
 
 def describe_contents(folder: ModelFolder) -> str:
@@ -140,4 +156,12 @@ def _from_hub(model: str, patterns: list[str], hub: HubAccess) -> ModelFolder:
             f"{model!r} is no folder, isn't in the hub's cache, and the hub can't be reached "
             f"({type(error).__name__}): give a folder, or load it once with a connection"
         ) from error
-    return ModelFolder(Path(path), Path(path).name)
+    return ModelFolder(Path(path), Path(path).name, hub.file)
+
+
+def _patterns(engine: str, file: str | None) -> list[str]:
+    """Return the files to fetch from a hub, as patterns."""
+    if engine != "onnx":
+        return [*_COMMON, "*.safetensors", "*.py"]
+    graphs = [file] if file else GRAPHS
+    return [*_COMMON, *graphs, *(f"{graph}_data" for graph in graphs)]

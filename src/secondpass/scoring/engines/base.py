@@ -3,13 +3,13 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol
 
 from secondpass.errors import ScoringError, SecondpassError
 from secondpass.scores import Pair, Spec
 from secondpass.scoring.hardware import Placement, Request
 from secondpass.scoring.heads import Head
+from secondpass.scoring.model_files import ModelFolder
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,6 @@ class EngineSettings:
 
     :param name: The model's name as the user gave it.
     :param folder: The folder with its files.
-    :param revision: The revision of files from a hub.
     :param request: The requested device, dtype, threads and batch limits.
     :param max_length: The longest pair in tokens; None takes the model's own.
     :param label: The output column that means "relevant"; None takes it from the model's configuration.
@@ -88,8 +87,7 @@ class EngineSettings:
     """
 
     name: str
-    folder: Path
-    revision: str | None = None
+    folder: ModelFolder
     request: Request = field(default_factory=Request)
     max_length: int | None = None
     label: int | None = None

@@ -16,7 +16,7 @@ from secondpass.scoring.engines.base import Encoded, EngineFacts, EngineSettings
 from secondpass.scoring.engines.onnx_graph import GraphFacts, read_graph
 from secondpass.scoring.hardware import Hardware, Placement, Request, cpu_count, cpu_threads, nvidia_gpus, place
 from secondpass.scoring.heads import read_head, read_max_length
-from secondpass.scoring.model_files import ModelFolder, describe_contents, weights_hash
+from secondpass.scoring.model_files import describe_contents, weights_hash
 
 _ORT_ERRORS: tuple[type[Exception], ...] = tuple(
     error for error in vars(ort_errors).values() if isinstance(error, type) and issubclass(error, Exception)
@@ -46,7 +46,7 @@ class OnnxEngine:
     """
 
     def __init__(self, settings: EngineSettings) -> None:
-        folder = ModelFolder(settings.folder, settings.revision)
+        folder = settings.folder
         if folder.graph is None:
             raise ModelError(
                 f"the onnx engine needs model.onnx and tokenizer.json in {folder.path}, "
@@ -151,7 +151,14 @@ class OnnxEngine:
         graph = read_graph(self._graph, self._output.name)
         dtype = _dtype(settings.request.dtype, graph, self._output)
         head = read_head(config, _label_count(self._output, config), graph.squashed_by, settings.label)
-        parts = (settings.revision or "", self._content_hash(), ort.__version__, dtype, max_length, head.positive)
+        parts = (
+            settings.folder.revision or "",
+            self._content_hash(),
+            ort.__version__,
+            dtype,
+            max_length,
+            head.positive,
+        )
         spec = Spec(
             settings.name,
             head.scale,

@@ -16,7 +16,7 @@ from secondpass.scoring.engines.base import Encoded, EngineFacts, EngineSettings
 from secondpass.scoring.engines.torch_linear import pack_linears
 from secondpass.scoring.hardware import Gpu, Hardware, cpu_count, nvidia_gpus, place
 from secondpass.scoring.heads import read_head, read_max_length
-from secondpass.scoring.model_files import ModelFolder, describe_contents, weights_hash
+from secondpass.scoring.model_files import describe_contents, weights_hash
 
 _LOADING = (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError, OSError, ImportError)
 _CHUNK = 256
@@ -45,10 +45,10 @@ class TorchEngine:
     """
 
     def __init__(self, settings: EngineSettings) -> None:
-        self._folder = ModelFolder(settings.folder, settings.revision)
+        self._folder = settings.folder
         if not self._folder.has_checkpoint:
             raise ModelError(
-                f"the torch engine needs config.json and safetensors weights in {settings.folder}, and finds "
+                f"the torch engine needs config.json and safetensors weights in {self._folder.path}, and finds "
                 f"{describe_contents(self._folder)}"
             )
         self._settings = settings
@@ -122,14 +122,14 @@ class TorchEngine:
         with quiet():
             try:
                 model = Model(
-                    str(self._settings.folder),
+                    str(self._folder.path),
                     device=self._placement.device,
                     max_length=self._max_length,
                     trust_remote_code=self._settings.trust_remote_code,
                     model_kwargs={"dtype": dtype, "use_safetensors": True},
                 )
             except _LOADING as error:
-                raise ModelError(f"sentence-transformers can't load {self._settings.folder}: {error!s:.500}") from error
+                raise ModelError(f"sentence-transformers can't load {self._folder.path}: {error!s:.500}") from error
         model.eval()
         if self._placement.device == "cpu" and dtype is torch.float32:
             pack_linears(model)
@@ -138,9 +138,15 @@ class TorchEngine:
     def _read_facts(self, labels: int) -> EngineFacts:
         settings = self._settings
         head = read_head(self._config, labels, label=settings.label)
-        files = [*settings.folder.rglob("*.safetensors"), *settings.folder.glob("*.json")]
+        files = [*settings.folder.path.rglob("*.safetensors"), *settings.folder.path.glob("*.json")]
         versions = (torch.__version__, transformers.__version__)
-        parts = (settings.revision or "", weights_hash(*files), *versions, self._placement.dtype, self._max_length)
+        parts = (
+            settings.folder.revision or "",
+            weights_hash(*files),
+            *versions,
+            self._placement.dtype,
+            self._max_length,
+        )
         spec = Spec(
             settings.name,
             head.scale,
