@@ -56,5 +56,5 @@ def test_a_usual_name_comes_before_others(folder: Path, tiny: Tiny) -> None:
 
 def test_a_file_that_is_not_there_is_an_error(folder: Path) -> None:
     """A chosen file must exist."""
-    with pytest.raises(ModelError, match="got onnx/other.onnx"):
+    with pytest.raises(ModelError, match=r"got onnx/other\.onnx"):
         load_scorer(folder, options=LoadOptions(file="onnx/other.onnx"))
