@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_serializer, model_validator
 
+from secondpass.call import check_deadline
 from secondpass.candidates import Candidate
 from secondpass.errors import ConfigurationError, InputError, SecondpassError
 from secondpass.models import DEFAULT_MODEL
@@ -132,7 +133,7 @@ class IntegrationSettings(BaseModel):
             raise ConfigurationError(f"{', '.join(idle)} can't change a {live} that is already loaded: set it there")
         if isinstance(self.budget, dict):
             self.budget = ContextBudget(**self.budget)
-        Reranker(_NoScorer(), on_error=self.on_error, deadline_ms=self.deadline_ms)
+        check_deadline(self.deadline_ms)
         if not callable(self.budget):
             self._selection("", Selection())
         return self
@@ -354,13 +355,6 @@ def metadata_entry(kept: Kept, ranking: Ranking) -> dict[str, Any]:
         "degraded": str(ranking.degraded) if ranking.degraded else None,
     }
     return {name: value for name, value in entry.items() if value is not None}
-
-
-class _NoScorer:
-    """Stands in for a scorer while the settings of a reranker are checked."""
-
-    spec: Any = None
-    score_pairs: Any = None
 
 
 def _check_query(query: object) -> None:
