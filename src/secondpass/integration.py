@@ -4,7 +4,9 @@ import asyncio
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
@@ -13,19 +15,21 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError,
 
 from secondpass.call import check_deadline
 from secondpass.candidates import Candidate
-from secondpass.errors import ConfigurationError, InputError, SecondpassError
+from secondpass.errors import BudgetError, ConfigurationError, InputError, SecondpassError
 from secondpass.models import DEFAULT_MODEL
 from secondpass.ranking import Kept, Ranking
 from secondpass.reranker import OnError, Reranker
 from secondpass.scoring.load import EngineName, LoadOptions, load_scorer
 from secondpass.scoring.scorer import Scorer, warm_up
-from secondpass.selection.budget import ContextBudget, as_budget
+from secondpass.selection.budget import BudgetSource, ContextBudget, as_budget
 from secondpass.selection.order import Order
 from secondpass.selection.packing import Policy
 from secondpass.selection.select import Selection
 from secondpass.selection.tokens import ESTIMATE
 
 T = TypeVar("T")
+
+_CALL_BUDGET: ContextVar["CallBudget | None"] = ContextVar("secondpass_call_budget", default=None)
 
 ENTRY = "secondpass"
 """The metadata key under which an integration writes ranks and scores."""
@@ -229,6 +233,9 @@ class IntegrationSettings(BaseModel):
         if "budget" in given:
             changes["budget"] = as_budget(self.budget, query)
         selection = replace(base, **changes)
+        call = _CALL_BUDGET.get()
+        if call is not None:
+            selection = replace(selection, budget=call.apply(selection.budget, query))
         if top_n is not None:
             return replace(selection, top_k=top_n)
         limits = (selection.top_k, selection.budget, selection.min_probability)
@@ -243,6 +250,46 @@ class IntegrationSettings(BaseModel):
         loading = {name: getattr(self, name) for name in _LOADING[1:]}
         options = LoadOptions(**{name: getattr(self, name) for name in _OPTIONS})
         return LoadKey(self.model or DEFAULT_MODEL, **loading, options=options)
+
+
+@dataclass(frozen=True, slots=True)
+class CallBudget:
+    """The context budget of one call.
+
+    :param budget: Replaces the integration's budget; None keeps it.
+    :param history: Earlier messages of the chat, whose tokens the budget is reduced by.
+    """
+
+    budget: BudgetSource | None = None
+    history: object = ()
+
+    def apply(self, budget: ContextBudget | None, query: str) -> ContextBudget | None:
+        """Return the budget of a call.
+
+        :raises BudgetError: If there is a history and no budget, or nothing is left for the context.
+        """
+        budget = budget if self.budget is None else as_budget(self.budget, query)
+        if not self.history:
+            return budget
+        if budget is None:
+            raise BudgetError("history reduces a context budget, and there is none: give budget=... too")
+        return budget.less(history=self.history)
+
+
+@contextmanager
+def call_budget(budget: BudgetSource | None = None, *, history: object = ()) -> Iterator[None]:
+    """Set the context budget of the calls inside a ``with`` block, for every integration used there.
+
+    It is a context variable: other threads and tasks are not affected.
+
+    :param budget: Tokens, a ``ContextBudget``, or a callable of the query; None keeps the integration's own.
+    :param history: Earlier messages of the chat (strings, messages, a memory), whose tokens the budget is reduced by.
+    """
+    token = _CALL_BUDGET.set(CallBudget(budget, history))
+    try:
+        yield
+    finally:
+        _CALL_BUDGET.reset(token)
 
 
 @dataclass(frozen=True, slots=True)
@@ -341,7 +388,11 @@ def relevance_score(kept: Kept) -> float | None:
 
 
 def metadata_entry(kept: Kept, ranking: Ranking) -> dict[str, Any]:
-    """Return the record for a kept document's metadata: plain numbers and strings, without None."""
+    """Return the record for a kept document's metadata: plain numbers and strings, without None.
+
+    ``duplicates`` holds the source of each dropped copy, else its id, else its position in the input.
+    """
+    copies = [item for item in ranking.dropped if item.because_of is kept.candidate]
     entry = {
         "rank": kept.rank,
         "rank_before": kept.rank_before,
@@ -351,6 +402,7 @@ def metadata_entry(kept: Kept, ranking: Ranking) -> dict[str, Any]:
         "fused": kept.fused,
         "truncated": kept.truncated or None,
         "cut": kept.cut or None,
+        "duplicates": [item.candidate.source or item.candidate.id or item.index for item in copies] or None,
         "span": list(kept.spans[0]) if kept.cut and kept.spans else None,
         "degraded": str(ranking.degraded) if ranking.degraded else None,
     }

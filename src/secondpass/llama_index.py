@@ -19,10 +19,17 @@ from llama_index_instrumentation import get_dispatcher
 from pydantic import ConfigDict
 
 from secondpass.candidates import Candidate
-from secondpass.integration import ENTRY, IntegrationSettings, checked_items, metadata_entry, relevance_score
+from secondpass.integration import (
+    ENTRY,
+    IntegrationSettings,
+    call_budget,
+    checked_items,
+    metadata_entry,
+    relevance_score,
+)
 from secondpass.ranking import Kept, Ranking
 
-__all__ = ["SecondPassRerank"]
+__all__ = ["SecondPassRerank", "call_budget"]
 
 _dispatcher = get_dispatcher(__name__)
 

@@ -4,8 +4,9 @@ from secondpass.errors import require
 
 require("secondpass.langchain", "langchain", "langchain-core")
 
+from secondpass.integration import call_budget
 from secondpass.langchain.cross_encoder import CrossEncoderModel
 from secondpass.langchain.rerank import SecondPassRerank
 from secondpass.langchain.retriever import TwoStageRetriever
 
-__all__ = ["CrossEncoderModel", "SecondPassRerank", "TwoStageRetriever"]
+__all__ = ["CrossEncoderModel", "SecondPassRerank", "TwoStageRetriever", "call_budget"]

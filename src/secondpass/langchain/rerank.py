@@ -1,6 +1,7 @@
 """The LangChain document compressor."""
 
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from langchain_core.callbacks import (
@@ -20,7 +21,14 @@ from pydantic import ConfigDict
 
 from secondpass.candidates import Candidate
 from secondpass.errors import InputError
-from secondpass.integration import ENTRY, IntegrationSettings, checked_items, metadata_entry, relevance_score
+from secondpass.integration import (
+    ENTRY,
+    IntegrationSettings,
+    call_budget,
+    checked_items,
+    metadata_entry,
+    relevance_score,
+)
 from secondpass.langchain.cross_encoder import LangChainScorer
 from secondpass.ranking import Kept, Ranking
 from secondpass.scoring.scorer import Scorer
@@ -107,7 +115,8 @@ class SecondPassRerank(
     def invoke(self, input: dict[str, Any], config: RunnableConfig | None = None, **kwargs: Any) -> Sequence[Document]:
         """Return what ``compress_documents`` returns, as a step of a chain.
 
-        :param input: ``{"query": str, "documents": [Document, ...]}``.
+        :param input: ``{"query": str, "documents": [Document, ...]}``, and for this call alone ``"budget"`` (tokens or
+            a ``ContextBudget``) and ``"history"`` (messages whose tokens the budget is reduced by).
         :param config: The chain's configuration.
         :param kwargs: ``top_n``, which replaces the compressor's own.
         :raises InputError: If a key is missing, or there is another keyword.
@@ -117,7 +126,8 @@ class SecondPassRerank(
         run = get_callback_manager_for_config(config).on_chain_start(
             None, input, name=config.get("run_name") or type(self).__name__, run_id=config.pop("run_id", None)
         )
-        return self.documents(self._traced(run, candidates, query, top_n))
+        with _budget_of(input):
+            return self.documents(self._traced(run, candidates, query, top_n))
 
     async def ainvoke(
         self, input: dict[str, Any], config: RunnableConfig | None = None, **kwargs: Any
@@ -128,7 +138,8 @@ class SecondPassRerank(
         run = await get_async_callback_manager_for_config(config).on_chain_start(
             None, input, name=config.get("run_name") or type(self).__name__, run_id=config.pop("run_id", None)
         )
-        return self.documents(await self._atraced(run, candidates, query, top_n))
+        with _budget_of(input):
+            return self.documents(await self._atraced(run, candidates, query, top_n))
 
     def documents(self, ranking: Ranking) -> list[Document]:
         """Return copies of the documents that a ranking of this class kept, in reading order."""
@@ -207,6 +218,13 @@ class SecondPassRerank(
             "dropped": len(ranking.dropped),
             "degraded": str(ranking.degraded or ""),
         }
+
+
+def _budget_of(given: dict[str, Any]) -> AbstractContextManager[None]:
+    """Return the context of a call with its own budget; without one, the context stays as it is."""
+    if not {"budget", "history"} & given.keys():
+        return nullcontext()
+    return call_budget(given.get("budget"), history=given.get("history") or ())
 
 
 def _candidate(document: Document, score: float | None) -> Candidate:

@@ -2,13 +2,13 @@
 
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from string import Formatter
 from typing import Any
 
 from secondpass.candidates import Candidate
 from secondpass.errors import BudgetError
-from secondpass.selection.llm_window import context_tokens, read_window
+from secondpass.selection.llm_window import context_tokens, read_window, subtract_tokens
 from secondpass.selection.tokens import TokenCounter, as_counter
 
 Template = str | Callable[[int, str, Candidate], str]
@@ -79,6 +79,16 @@ class ContextBudget:
         parts = {"prompt": prompt, "question": question, "history": history}
         max_tokens, origin = context_tokens(read_window(llm, reserve), parts, count)
         return cls(max_tokens, counter=count, origin=origin, **layout)
+
+    def less(self, **parts: object) -> "ContextBudget":
+        """Return the budget less the tokens of further parts of the prompt.
+
+        :param parts: By name, such as ``history``; in the forms that ``for_llm`` takes.
+        :raises BudgetError: If a part can't be counted, or nothing is left for the context.
+        """
+        name = self.origin or f"budget {self.max_tokens}"
+        max_tokens, origin = subtract_tokens(self.max_tokens, parts, self.counting, name)
+        return replace(self, max_tokens=max_tokens, origin=origin)
 
     @property
     def counting(self) -> TokenCounter:

@@ -27,10 +27,23 @@ def context_tokens(window: Window, parts: Mapping[str, Any], counter: TokenCount
     :param counter: Counts the parts.
     :raises BudgetError: If no tokens are left.
     """
-    taken = {name: _tokens(part, counter) for name, part in parts.items()}
-    left = window.size - window.reserve - sum(taken.values())
-    sums = "".join(f" - {name} {tokens}" for name, tokens in taken.items())
-    origin = f"window {window.size} - output {window.reserve}{sums}, {counter.name} tokens"
+    available = window.size - window.reserve
+    return subtract_tokens(available, parts, counter, f"window {window.size} - output {window.reserve}")
+
+
+def subtract_tokens(available: int, parts: Mapping[str, Any], counter: TokenCounter, name: str) -> tuple[int, str]:
+    """Return the tokens that parts of the prompt leave of those available, and how they come about in words.
+
+    :param available: The tokens without the parts.
+    :param parts: By name: strings, messages, prompt templates or memories.
+    :param counter: Counts the parts.
+    :param name: What ``available`` consists of, in words.
+    :raises BudgetError: If no tokens are left.
+    """
+    taken = {part: _tokens(content, counter) for part, content in parts.items()}
+    left = available - sum(taken.values())
+    sums = "".join(f" - {part} {tokens}" for part, tokens in taken.items())
+    origin = f"{name}{sums}, {counter.name} tokens"
     if left <= 0:
         raise BudgetError(f"nothing is left for the context: {origin} leaves {left} tokens")
     return left, origin
