@@ -1,15 +1,15 @@
 # make demo   the whole road on real data: Chroma, a real cross-encoder, an LLM's context budget
 # make test   every test          make check   lint, types, import rules
-# make evaluate   quality, cost and speed of the bundled models and their teacher; needs SECONDPASS_ASSETS
+# make evaluate   quality, cost and speed of the bundled models; needs SECONDPASS_ASSETS; FLOAT32=FOLDER adds a float32 checkpoint
 # make models     the bundled models anew, from the texts on; needs SECONDPASS_ASSETS, apt-get and hours
 # make bundle     puts what make models left into the package; RESTORED=1 if recipes.teacher made the teacher
-# TEACHER=FOLDER_OR_HUB_ID for either; without a hub, recipes.teacher makes one of a published wheel.
+# TEACHER=FOLDER_OR_HUB_ID for these two; without a hub, recipes.teacher makes one of a published wheel.
 # Needs Python 3.11 to 3.13 and make; everything else goes into .venv.
 
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(shell command -v $(name))))
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
-export Q TEACHER STUDENTS RESTORED
+export Q TEACHER FLOAT32 RESTORED
 
 .PHONY: demo test check fix evaluate models bundle clean
 
@@ -30,7 +30,7 @@ fix: .venv/.all
 	$(BIN)/ruff format .
 
 evaluate: .venv/.all
-	$(BIN)/python benchmarks/evaluation.py --assets "$${SECONDPASS_ASSETS:?names the folder of the collections}" $${TEACHER:+--teacher "$$TEACHER"} $${STUDENTS:+--students $$STUDENTS}
+	$(BIN)/python benchmarks/evaluation.py --assets "$${SECONDPASS_ASSETS:?names the folder of the collections}" $${FLOAT32:+--float32 "$$FLOAT32"}
 	$(BIN)/python benchmarks/evaluation_page.py
 
 models: .venv/.all
