@@ -1,93 +1,46 @@
-"""The bundled models and their teacher on judged collections: quality, cost, depth, answers in the context, speed.
+"""Quality, speed, depth curve and answer in context of the bundled models, beside the float32 model they come from.
 
-usage: python benchmarks/evaluation.py --assets FOLDER [--teacher FOLDER_OR_HUB_ID] [--models NAME=FOLDER ...]
-           [--students NAME=FOLDER ...] [--only PART ...]
+usage: python benchmarks/evaluation.py --assets FOLDER [--float32 FOLDER] [--models NAME[=FOLDER] ...]
+           [--only PART ...] [--out FOLDER] [--fresh]
 
-Each part (dl19, scifact, nfcorpus, xquad, speed, students) writes docs/benchmarks/evaluation/PART.json as soon as it
-is done; benchmarks/evaluation_page.py makes the page of them. The teacher is measured in the form that the students
-have, int8 with fixed scales, which the optimiser makes once under build/.
+Each part and model writes its file, such as dl19-small.json, as soon as it is done, and keeps a file that is there: a
+run that was killed goes on. benchmarks/evaluation_page.py makes the page of the files.
 """
 
 import argparse
 import json
+import os
+import platform
 import re
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from rich.progress import Progress
+from rich.progress import Progress, TaskID
 
 from secondpass import load_scorer
 from secondpass.evaluation import Collection, Settings, evaluate, read_beir, read_squad, read_trec_json
-from secondpass.optimize import optimize
 from secondpass.scores import Pair
 from secondpass.scoring.cross_encoder import CrossEncoder
 
-OUT = Path(__file__).parents[1] / "docs" / "benchmarks" / "evaluation"
-BUILD = Path(__file__).parents[1] / "build" / "evaluation"
-XQUAD = Path(__file__).parents[1] / "recipes" / "xquad_articles.json"
-MEASURES = ("nDCG@10", "RR@10", "R@100", "AP", "P@10")
-DL_MEASURES = ("nDCG@10", "RR(rel=2)@10", "R(rel=2)@100", "AP(rel=2)", "P(rel=2)@10")
-SPEED_TEXTS, SPEED_ROUNDS = 400, 7
-
-Models = Mapping[str, CrossEncoder]
+ROOT = Path(__file__).parents[1]
+FLOAT32 = "float32 L12"
+SPEED_PAIRS, SPEED_ROUNDS = 400, 6  # rounds: a multiple of two and of three models, so that each is in each place
+QUALITY = Settings(depths=(), budgets=(), listed_queries=0)
 
 
-def main() -> None:
-    """Run the parts that were asked for, then write the page."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--assets", type=Path, required=True, help="holds data/trec-dl, data/scifact and so on")
-    parser.add_argument(
-        "--models", nargs="*", default=["nano", "mini"], help="a name that load_scorer knows, or NAME=FOLDER"
-    )
-    parser.add_argument("--teacher", default="cross-encoder/ms-marco-MiniLM-L12-v2", help="a torch checkpoint")
-    parser.add_argument("--students", nargs="*", default=[], help="more students for the curve alone, NAME=FOLDER")
-    parser.add_argument("--only", nargs="*", choices=list(PARTS), default=list(PARTS))
-    options = parser.parse_args()
-    models = load([*options.models, f"teacher={int8(options.teacher, options.assets / 'data')}"])
-    students = load(options.students) if "students" in options.only else {}
-    OUT.mkdir(parents=True, exist_ok=True)
-    for part in options.only:
-        found = PARTS[part](options.assets / "data", {**models, **students} if part == "students" else models)
-        (OUT / f"{part}.json").write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", "utf-8")
+@dataclass(frozen=True)
+class Part:
+    """A collection and what is computed on it; of a slow float32 model only the quality is."""
 
-
-def int8(teacher: str, data: Path) -> Path:
-    """Return the folder of the teacher's int8 form, calibrated on queries that judge nothing here."""
-    folder = BUILD / re.sub(r"\W+", "-", teacher).strip("-")
-    if not folder.exists():
-        found = read_trec_json(data / "trec-dl" / "bm25_top100_dl21.json", data / "trec-dl" / "qrels.dl21-passage.txt")
-        pairs = [Pair(found.queries[key], item.text) for key, items in found.run.items() for item in items[::20]]
-        optimize(teacher, folder, calibration=pairs)
-    return folder
-
-
-def load(names: Sequence[str]) -> dict[str, CrossEncoder]:
-    """Load each model that is named, or given as NAME=FOLDER."""
-    folders = dict(name.split("=", 1) if "=" in name else (name, name) for name in names)
-    return {name: load_scorer(folder, engine="onnx") for name, folder in folders.items()}
-
-
-def judged(
-    read: Callable[[Path], Collection], measures: tuple[str, ...], relevant_from: int, data: Path, models: Models
-) -> dict[str, Any]:
-    """Evaluate the models on a collection."""
-    settings = Settings(relevant_from=relevant_from, shown=3)
-    with Progress() as progress:
-        tasks: dict[str, Any] = {}
-
-        def tell(what: str, done: int, of: int) -> None:
-            if what not in tasks:
-                tasks[what] = progress.add_task(what, total=of)
-            progress.update(tasks[what], completed=done)
-
-        found = evaluate(dict(models), read(data), measures=measures, settings=settings, progress=tell)
-    told = found.to_dict()
-    del told["per_query"]
-    return told
+    read: Callable[[Path], Collection]
+    measures: tuple[str, ...]
+    settings: Settings
+    float32: bool = True
 
 
 def dl19(data: Path) -> Collection:
@@ -96,58 +49,113 @@ def dl19(data: Path) -> Collection:
 
 
 def xquad(data: Path) -> Collection:
-    """Read the articles that no student has seen."""
-    return read_squad(data / "xquad-en" / "xquad.en.json", titles=json.loads(XQUAD.read_text("utf-8"))["judge"])
+    """Read the articles of XQuAD that no model was trained or selected on."""
+    titles = json.loads((ROOT / "recipes" / "xquad_articles.json").read_text("utf-8"))["judge"]
+    return read_squad(data / "xquad-en" / "xquad.en.json", titles=titles)
 
 
-def speed(data: Path, models: Models) -> dict[str, Any]:
-    """Measure tokens a second on the same texts, one model after another, the order rotated in every round."""
-    collection = dl19(data)
-    pairs = [Pair(query, item.text) for key, query in collection.queries.items() for item in collection.run[key][:10]][
-        :SPEED_TEXTS
-    ]
-    tokens = sum(next(iter(models.values())).count_tokens([pair.query + " " + pair.text for pair in pairs]))
-    names = list(models)
-    seconds: dict[str, list[float]] = {name: [] for name in names}
-    for scorer in models.values():
+MEASURES = ("nDCG@10", "RR@10", "R@100", "AP", "P@10")
+DL_MEASURES = ("nDCG@10", "RR(rel=2)@10", "R(rel=2)@100", "AP(rel=2)", "P(rel=2)@10")
+PARTS = {
+    "dl19": Part(dl19, DL_MEASURES, replace(QUALITY, depths=Settings().depths, relevant_from=2)),
+    "scifact": Part(lambda data: read_beir(data / "scifact"), MEASURES, QUALITY),
+    "nfcorpus": Part(lambda data: read_beir(data / "nfcorpus"), MEASURES, QUALITY),
+    "xquad": Part(xquad, MEASURES, replace(QUALITY, budgets=Settings().budgets), float32=False),
+}
+
+
+def main() -> None:
+    """Run the parts for each model, and keep what is there."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--assets", type=Path, required=True, help="holds data/trec-dl, data/scifact and so on")
+    parser.add_argument("--float32", help=f"a torch checkpoint, measured as {FLOAT32!r}: quality and speed only")
+    parser.add_argument("--models", nargs="*", default=["small", "nano"], help="known to load_scorer, or NAME=FOLDER")
+    parser.add_argument("--only", nargs="*", choices=[*PARTS, "speed"], default=["speed", *PARTS])
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "benchmarks" / "evaluation")
+    parser.add_argument("--fresh", action="store_true", help="compute everything anew")
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    if options.fresh:
+        for file in options.out.glob("*.json"):
+            file.unlink()
+    models = dict(name.split("=", 1) if "=" in name else (name, name) for name in options.models)
+    scorers = {name: cache(partial(load_scorer, folder, device="cpu")) for name, folder in models.items()}
+    if options.float32:
+        scorers[FLOAT32] = cache(partial(load_scorer, options.float32, engine="torch", device="cpu", dtype="float32"))
+    collections = {name: cache(partial(part.read, options.assets / "data")) for name, part in PARTS.items()}
+    if "speed" in options.only:
+        keep(options.out / "speed.json", lambda: speed(collections["dl19"](), scorers), set(scorers))
+    for name, scorer in scorers.items():  # the slow float32 model is the last
+        for part in (part for part in PARTS if part in options.only):
+            if name != FLOAT32 or PARTS[part].float32:
+                file = options.out / f"{part}-{re.sub(r'[^a-z0-9]+', '-', name.lower())}.json"
+                keep(file, partial(measure, PARTS[part], name, scorer, collections[part]))
+
+
+def keep(file: Path, compute: Callable[[], dict[str, Any]], models: set[str] | None = None) -> None:
+    """Compute a file that isn't there, or that lacks a model."""
+    if file.is_file() and (not models or models <= json.loads(file.read_text("utf-8"))["tokens_a_second"].keys()):
+        print(f"{file.name} is there: --fresh computes it anew")
+        return
+    unfinished = file.with_suffix(".unfinished")
+    unfinished.write_text(json.dumps(compute(), indent=1, ensure_ascii=False) + "\n", "utf-8")
+    unfinished.replace(file)
+    print(f"{file.name} is written")
+
+
+def measure(
+    part: Part, name: str, scorer: Callable[[], CrossEncoder], collection: Callable[[], Collection]
+) -> dict[str, Any]:
+    """Evaluate one model on one collection."""
+    settings = replace(QUALITY, relevant_from=part.settings.relevant_from) if name == FLOAT32 else part.settings
+    with Progress() as bar:
+        tasks: dict[str, TaskID] = {}
+
+        def progress(work: str, done: int, total: int) -> None:
+            if work not in tasks:
+                tasks[work] = bar.add_task(work, total=total)
+            bar.update(tasks[work], completed=done)
+
+        evaluation = evaluate(
+            {name: scorer()}, collection(), measures=part.measures, settings=settings, progress=progress
+        )
+    figures = evaluation.to_dict()
+    del figures["per_query"]
+    return figures
+
+
+def speed(collection: Collection, scorers: Mapping[str, Callable[[], CrossEncoder]]) -> dict[str, Any]:
+    """Measure tokens a second on the same pairs, one model after another, the order rotated in every round."""
+    queries = collection.queries.items()
+    pairs = [Pair(query, item.text) for key, query in queries for item in collection.run[key][:10]][:SPEED_PAIRS]
+    loaded = {name: scorer() for name, scorer in scorers.items()}
+    names = list(loaded)
+    rates: dict[str, list[float]] = {name: [] for name in names}
+    for scorer in loaded.values():
         scorer.score_pairs(pairs[:50])
     for turn in range(SPEED_ROUNDS):
-        for name in names[turn % len(names) :] + names[: turn % len(names)]:
+        first = turn % len(names)
+        for name in names[first:] + names[:first]:
             started = time.perf_counter()
-            models[name].score_pairs(pairs)
-            seconds[name].append(time.perf_counter() - started)
+            (stage,) = loaded[name].score_pairs(pairs).stages
+            tokens = stage.facts["tokens"]
+            rates[name].append(int(str(tokens)) / (time.perf_counter() - started))
     return {
+        "processor": processor(),
+        "cores": os.cpu_count(),
         "pairs": len(pairs),
-        "tokens": tokens,
         "rounds": SPEED_ROUNDS,
-        "tokens_a_second": {name: tokens / statistics.median(taken) for name, taken in seconds.items()},
-        "times_the_teacher": {
-            name: statistics.median(t / s for t, s in zip(seconds["teacher"], taken, strict=True))
-            for name, taken in seconds.items()
-        },
-        "seconds": seconds,
+        "tokens_a_second": {name: statistics.median(measured) for name, measured in rates.items()},
+        "each_round": rates,
     }
 
 
-def students(data: Path, models: Models) -> dict[str, Any]:
-    """Measure every student's quality on TREC DL 2019 and its speed, side by side."""
-    settings = Settings(relevant_from=2, depths=(), budgets=(), shown=0)
-    found = evaluate(dict(models), dl19(data), measures=DL_MEASURES[:1], settings=settings).to_dict()
-    return {
-        "first_stage": found["first_stage"],
-        "quality": {system["name"]: system["quality"]["nDCG@10"] for system in found["systems"]},
-        "speed": speed(data, models),
-    }
-
-
-PARTS: dict[str, Callable[[Path, Models], dict[str, Any]]] = {
-    "dl19": partial(judged, dl19, DL_MEASURES, 2),
-    "scifact": partial(judged, lambda data: read_beir(data / "scifact"), MEASURES, 1),
-    "nfcorpus": partial(judged, lambda data: read_beir(data / "nfcorpus"), MEASURES, 1),
-    "xquad": partial(judged, xquad, MEASURES, 1),
-    "speed": speed,
-    "students": students,
-}
+def processor() -> str:
+    """Return the processor's name."""
+    cpuinfo = Path("/proc/cpuinfo")
+    text = cpuinfo.read_text("utf-8") if cpuinfo.is_file() else ""
+    name = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
+    return name[1] if name else platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":
