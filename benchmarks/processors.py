@@ -4,7 +4,8 @@ usage: python benchmarks/processors.py score --assets FOLDER --out FILE MODEL ..
        python benchmarks/processors.py compare FILE FILE
 
 ``score`` writes each model's scores of BM25's candidates for the first queries of TREC DL 2019. Run it on a processor
-with AVX-512 VNNI and on one without, or under an emulator (``qemu-x86_64 -cpu max python ...`` has AVX2, no AVX-512 and no VNNI).
+with AVX-512 VNNI and on one without, or under an emulator: ``qemu-x86_64 -cpu max python ...`` has AVX2, but neither
+AVX-512 nor VNNI.
 """
 
 import argparse

@@ -327,7 +327,7 @@ class SharedModels:
     """The models that integrations loaded by name: once a process for equal settings, also under concurrency.
 
     Frameworks create integrations anew for each request (``configurable_fields``), so that the last models stay loaded
-    although no integration holds them. Loading one model blocks nobody who needs another.
+    although no integration holds them. Callers of one model don't wait while another is loaded.
 
     :param size: How many models stay loaded.
     """

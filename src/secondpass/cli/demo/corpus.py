@@ -48,9 +48,9 @@ def _passages(text: str) -> Iterator[str]:
     first, *rest = _HEADING.split(text)  # each heading is followed by its underline's character and the section
     for heading, body in (("", first), *zip(rest[::3], rest[2::3], strict=True)):
         prefix = f"{heading}\n\n" if heading else ""
-        room = LONGEST - len(prefix)
-        pieces = (piece for unit in _units(body) for piece in _cut(unit, room))
-        yield from (prefix + passage for passage in _packed(pieces, room, "\n\n"))
+        limit = LONGEST - len(prefix)
+        pieces = (piece for unit in _units(body) for piece in _cut(unit, limit))
+        yield from (prefix + passage for passage in _packed(pieces, limit, "\n\n"))
 
 
 def _units(body: str) -> Iterator[str]:
@@ -65,29 +65,29 @@ def _units(body: str) -> Iterator[str]:
         yield unit
 
 
-def _cut(text: str, room: int) -> Iterator[str]:
-    """Cut a text that is too long at sentence ends, else at line ends, else after ``room`` characters."""
-    if len(text) <= room:
+def _cut(text: str, limit: int) -> Iterator[str]:
+    """Cut a text that is too long at sentence ends, else at line ends, else after ``limit`` characters."""
+    if len(text) <= limit:
         yield text
         return
     pieces = [text[start:end] for start, end in pairwise([0, *sentence_ends(text)])]
     if len(pieces) == 1:
         pieces = text.splitlines(keepends=True)
     if len(pieces) == 1:
-        pieces = [text[start : start + room] for start in range(0, len(text), room)]
-    parts = (part for piece in pieces for part in _cut(piece, room))
-    yield from (passage.strip("\n").rstrip() for passage in _packed(parts, room, ""))
+        pieces = [text[start : start + limit] for start in range(0, len(text), limit)]
+    parts = (part for piece in pieces for part in _cut(piece, limit))
+    yield from (passage.strip("\n").rstrip() for passage in _packed(parts, limit, ""))
 
 
-def _packed(pieces: Iterable[str], room: int, separator: str) -> Iterator[str]:
-    """Join neighbours into passages of about the target length, none longer than ``room``."""
+def _packed(pieces: Iterable[str], limit: int, separator: str) -> Iterator[str]:
+    """Join neighbours into passages of about the target length, none longer than ``limit``."""
     passage = ""
     for piece in pieces:
         joined = f"{passage}{separator}{piece}" if passage else piece
         complete = len(passage) >= _SHORTEST and (
             len(joined) > _TARGET or _DEFINITION.fullmatch(piece.partition("\n\n")[0])
         )
-        if passage and (complete or len(joined) > room):
+        if passage and (complete or len(joined) > limit):
             yield passage
             passage = piece
         else:
