@@ -32,7 +32,7 @@ def test_cross_encoder_reranker_needs_nothing_else() -> None:
 
 def test_flashrank_rerank_needs_another_threshold() -> None:
     """``FlashrankRerank``'s threshold is refused with the name that replaces it; then the default model answers."""
-    with pytest.raises(ConfigurationError, match="score_threshold.*did you mean min_probability"):
+    with pytest.raises(ConfigurationError, match=r"score_threshold.*did you mean min_probability"):
         LangChainRerank(top_n=3, score_threshold=0.1)
     (best,) = LangChainRerank(top_n=3, min_probability=0.1).compress_documents(DOCUMENTS, QUERY)
     assert best.page_content == TEXTS[2]

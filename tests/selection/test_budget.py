@@ -127,3 +127,11 @@ def test_what_is_no_budget_is_refused() -> None:
 def test_the_counter_is_reported() -> None:
     """``counting`` is the counter, with its name."""
     assert ContextBudget(9, counter=count_words).counting.name == "count_words"
+
+
+def test_a_final_context_is_checked() -> None:
+    """A context that later steps expanded beyond the budget raises; one within it gives its tokens."""
+    budget = ContextBudget(3, counter=count_words)
+    assert budget.check("one two three") == 3
+    with pytest.raises(BudgetError, match="at most 3 tokens, and takes 4: expand documents before"):
+        budget.check("one two three four")

@@ -90,6 +90,21 @@ class ContextBudget:
         max_tokens, origin = subtract_tokens(self.max_tokens, parts, self.counting, name)
         return replace(self, max_tokens=max_tokens, origin=origin)
 
+    def check(self, context: str) -> int:
+        """Return the tokens of a context as the final prompt holds it, if they are within the budget.
+
+        Steps after the selection, such as replacing sentence windows or merging parents, can expand what was counted.
+
+        :raises BudgetError: If the context exceeds the budget.
+        """
+        tokens = self.counting.count(context)
+        if tokens > self.max_tokens:
+            raise BudgetError(
+                f"the context must take at most {self.max_tokens} tokens, and takes {tokens}: expand documents before "
+                "they are reranked, not after"
+            )
+        return tokens
+
     @property
     def counting(self) -> TokenCounter:
         """The counter as a ``TokenCounter``."""
