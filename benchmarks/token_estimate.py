@@ -1,4 +1,4 @@
-"""The token estimate against real tokenisers, as a table: estimate divided by true count, lowest and median.
+"""The token estimate against real tokenizers, as a table: estimate divided by true count, lowest and median.
 
 usage: python benchmarks/token_estimate.py CANDIDATES.json TOKENIZER.json   (tiktoken's tables must be in its cache)
 """

@@ -59,7 +59,7 @@ class _Graph:
 def write_teacher(source: Path, out: Path) -> None:
     """Write the checkpoint that ``load_scorer`` and ``distill`` open.
 
-    :param source: The folder with ``model.onnx`` and the tokeniser's files.
+    :param source: The folder with ``model.onnx`` and the tokenizer's files.
     :param out: Where the checkpoint goes.
     """
     state = {name: torch.tensor(value) for name, value in _Graph(source / "model.onnx").weights()}
@@ -88,7 +88,7 @@ def main() -> None:
     """Read the command line, and write the checkpoint."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--graph", type=Path, required=True, help="the folder with model.onnx and the tokeniser")
+    parser.add_argument("--graph", type=Path, required=True, help="the folder with model.onnx and the tokenizer")
     arguments = parser.parse_args()
     write_teacher(arguments.graph, arguments.out)
 

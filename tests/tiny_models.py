@@ -91,7 +91,7 @@ Variant = Literal["plain", "sigmoid", "embedding", "dynamic"]
 
 
 def tiny_tokenizer() -> Tokenizer:
-    """Return a BERT-like tokeniser over whole words."""
+    """Return a BERT-like tokenizer over whole words."""
     tokenizer = Tokenizer(WordLevel(VOCABULARY, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = BertPreTokenizer()
     tokenizer.post_processor = TemplateProcessing(
@@ -111,7 +111,7 @@ def tiny_torch(
     nan: bool = False,
     layers: int = 2,
 ) -> Path:
-    """Save a random BERT as safetensors with its tokeniser, and return its folder."""
+    """Save a random BERT as safetensors with its tokenizer, and return its folder."""
     pytest.importorskip("sentence_transformers", reason="the extra torch isn't installed")
     import torch
     from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
@@ -155,7 +155,7 @@ def tiny_onnx(
     id2label: Mapping[int, str] | None = None,
     nan: bool = False,
 ) -> Path:
-    """Write a small graph, embeddings, mean over the tokens, one linear layer, with its tokeniser; return its folder.
+    """Write a small graph, embeddings, mean over the tokens, one linear layer, with its tokenizer; return its folder.
 
     :param variant: ``"sigmoid"`` ends in one, ``"embedding"`` gives a vector for each token instead of a row for each
         pair, ``"dynamic"`` quantises its activations from each batch.

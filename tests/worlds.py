@@ -10,7 +10,7 @@ from secondpass.scoring.scorer import BaseScorer
 
 
 def count_words(text: str) -> int:
-    """Count words: the tokeniser of a reader whose arithmetic can be done by hand."""
+    """Count words: the tokenizer of a reader whose arithmetic can be done by hand."""
     return len(text.split())
 
 

@@ -4,7 +4,7 @@ from itertools import accumulate
 
 
 def well_formed(text: str) -> str:
-    """Return the text with every lone surrogate replaced by ``?``, so that any tokeniser can encode it.
+    """Return the text with every lone surrogate replaced by ``?``, so that any tokenizer can encode it.
 
     Lengths and positions don't change. A text without lone surrogates is returned as it is.
     """

@@ -105,7 +105,7 @@ def test_chat_engines_budget_shrinks_as_the_history_grows(retriever: BaseRetriev
     llm = PromptKeeper(window=690)  # 50 are for the answer
 
     def budget(query: str) -> ContextBudget:
-        reserve = 50 + PADDING + 20  # and some for what LlamaIndex's tokeniser counts differently
+        reserve = 50 + PADDING + 20  # and some for what LlamaIndex's tokenizer counts differently
         prompt = CONTEXT.format(context_str="")
         history = chat.chat_history
         return ContextBudget.for_llm(

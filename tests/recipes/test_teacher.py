@@ -38,8 +38,8 @@ def test_it_scores_as_the_graph_does(teacher: Path, published_folder: Path) -> N
     assert values[0] == sorted(values[0], reverse=True)
 
 
-def test_texts_are_neither_padded_nor_cut_by_the_tokeniser(teacher: Path) -> None:
-    """The published tokeniser pads everything to 512 tokens; that of the checkpoint leaves both to the library."""
+def test_texts_are_neither_padded_nor_cut_by_the_tokenizer(teacher: Path) -> None:
+    """The published tokenizer pads everything to 512 tokens; that of the checkpoint leaves both to the library."""
     scorer = load_scorer(str(teacher))
     assert scorer.spec.max_tokens == 512
     assert scorer.count_tokens(["flea", "flea " * 600]) == [1, 600]

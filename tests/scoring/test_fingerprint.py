@@ -24,7 +24,7 @@ def test_where_a_model_lies_makes_no_difference(tiny: Tiny, tmp_path: Path, engi
 
 
 @pytest.mark.parametrize("engine", ["onnx", "torch"])
-def test_another_tokeniser_is_another_fingerprint(tiny: Tiny, tmp_path: Path, engine: str) -> None:
+def test_another_tokenizer_is_another_fingerprint(tiny: Tiny, tmp_path: Path, engine: str) -> None:
     """The same weights behind another vocabulary give other scores, and must not share a cache."""
     folder = shutil.copytree(tiny(engine), tmp_path / "other")
     tokenizer = json.loads((folder / "tokenizer.json").read_text())

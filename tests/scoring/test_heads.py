@@ -151,14 +151,14 @@ ROBERTA = {"model_type": "xlm-roberta", "max_position_embeddings": 514, "pad_tok
     ids=[
         "nothing declared",
         "positions",
-        "the tokeniser says less",
-        "the tokeniser says no limit",
+        "the tokenizer says less",
+        "the tokenizer says no limit",
         "no limit at all",
         "long",
         "RoBERTa's two lost positions",
         "RoBERTa without a padding index",
         "asked for",
-        "asked for more than the tokeniser says",
+        "asked for more than the tokenizer says",
         "asked for, no limit known",
     ],
 )

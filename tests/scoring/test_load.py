@@ -108,7 +108,7 @@ def test_a_damaged_graph_is_refused(tiny: Tiny, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("file", ["tokenizer.json", "config.json"])
 def test_a_damaged_file_beside_the_weights_is_refused(tiny: Tiny, tmp_path: Path, file: str) -> None:
-    """A broken tokeniser or configuration is an error that names the file."""
+    """A broken tokenizer or configuration is an error that names the file."""
     shutil.copytree(tiny("onnx"), tmp_path / "damaged")
     (tmp_path / "damaged" / file).write_text("{")
     with pytest.raises(ModelError, match=file):

@@ -1,4 +1,4 @@
-"""Counting the LLM's tokens, with its own tokeniser or with a safe estimate."""
+"""Counting the LLM's tokens, with its own tokenizer or with a safe estimate."""
 
 import argparse
 import heapq
@@ -75,7 +75,7 @@ def test_the_callers_tokenizer_is_left_as_it_was() -> None:
 
 
 def test_the_real_files_padding_does_not_count(published_folder: Path) -> None:
-    """The tokeniser file that pads everything to 512 counts a four-word text as four tokens."""
+    """The tokenizer file that pads everything to 512 counts a four-word text as four tokens."""
     tokenizer = Tokenizer.from_file(str(published_folder / "tokenizer.json"))
     assert as_counter(tokenizer).count("the red fox runs") == 4
 

@@ -1,4 +1,4 @@
-"""Counting the LLM's tokens: with its own tokeniser where one is given, else with an estimate on the safe side."""
+"""Counting the LLM's tokens: with its own tokenizer where one is given, else with an estimate on the safe side."""
 
 import operator
 import re
@@ -15,7 +15,7 @@ class TokenCounter:
     """Counts the tokens of a text.
 
     :param name: Its name in reports.
-    :param exact: Whether it counts as the LLM's tokeniser does; an estimate doesn't.
+    :param exact: Whether it counts as the LLM's tokenizer does; an estimate doesn't.
     :param function: From a text without lone surrogates to its number of tokens.
     """
 
@@ -34,7 +34,7 @@ _UNIT = 60  # the estimate adds up sixtieths of a token, in whole numbers
 
 
 def estimate_tokens(text: str) -> int:
-    """Estimate tokens without a tokeniser, on the high side for natural language and for code.
+    """Estimate tokens without a tokenizer, on the high side for natural language and for code.
 
     A word counts one token for each four letters begun (each three in words of more than seven letters, each two in
     capitals), a number one for each digit and one more, a punctuation mark and a line break one each, a string of
@@ -65,11 +65,11 @@ ESTIMATE = TokenCounter("estimate", exact=False, function=estimate_tokens)
 
 
 def as_counter(counter: object) -> TokenCounter:
-    """Return a counter for a tokeniser, a callable or None.
+    """Return a counter for a tokenizer, a callable or None.
 
     Takes a tiktoken encoding, a Hugging Face tokenizer (transformers' or tokenizers'; a copy is used, so that
     padding and truncation set on yours neither count nor change), or any callable from a text to a number or to a
-    list of tokens (LlamaIndex's tokenizer, ``llm.get_num_tokens``). Tokenisers are exact; a callable may only guess,
+    list of tokens (LlamaIndex's tokenizer, ``llm.get_num_tokens``). Tokenizers are exact; a callable may only guess,
     and is exact where it has an attribute ``exact`` that is True, or is given as ``TokenCounter(name, exact=True,
     function=...)``. None gives the estimate.
 

@@ -1,1 +1,1 @@
-"""The engines: one a file, each importing its library at its own top. Only the registry imports them, by name."""
+"""Engines, one module each with its library imported at the top; ``scoring.load`` imports them by name."""
