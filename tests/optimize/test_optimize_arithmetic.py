@@ -1,5 +1,6 @@
 """Whole weights, measured ranges and lowered attention, each by itself."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,14 +13,18 @@ import onnxruntime
 from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
+from optimize_worlds import some_pairs
 
 from secondpass.errors import ModelError
-from secondpass.optimize.activations import Channels
+from secondpass.optimize.activations import Channels, measure_activations
 from secondpass.optimize.attention import lower_attention
+from secondpass.optimize.checkpoint import open_checkpoint
+from secondpass.optimize.export import export_graph
 from secondpass.optimize.graphs import Graph
-from secondpass.optimize.linear import quantise_weight
+from secondpass.optimize.linear import linear_inputs, quantise_weight
 from secondpass.optimize.verify import agreement
 from secondpass.scores import Pair
+from secondpass.scoring.model_files import ModelFolder
 
 Array = np.ndarray[Any, Any]
 
@@ -44,8 +49,8 @@ def test_a_column_of_zeros_stays_zero() -> None:
 def test_channels_know_their_range_and_mean() -> None:
     """Ranges include 0, means are over all tokens."""
     channels = Channels(np.zeros(2), np.zeros(2), np.zeros(2))
-    channels.see(np.array([[[1.0, -2.0], [3.0, -4.0]]]))
-    channels.see(np.array([[[5.0, 0.0]]]))
+    channels.update(np.array([1.0, -4.0]), np.array([3.0, -2.0]), np.array([4.0, -6.0]), tokens=2)
+    channels.update(np.array([5.0, 0.0]), np.array([5.0, 0.0]), np.array([5.0, 0.0]), tokens=1)
     assert channels.high.tolist() == [5.0, 0.0]
     assert channels.low.tolist() == [0.0, -4.0]
     assert channels.mean.tolist() == [3.0, -2.0]
@@ -58,6 +63,13 @@ def test_agreement_is_the_share_of_texts_in_the_same_order() -> None:
     assert agreement(pairs, wanted, wanted) == 1.0
     assert agreement(pairs, [3.0, 1.0, 2.0, 0.0, 9.0], wanted) == pytest.approx(2 / 3)
     assert np.isnan(agreement(pairs[3:], wanted[3:], wanted[3:]))
+
+
+def test_texts_that_the_float_model_scores_alike_may_swap_places() -> None:
+    """Scores closer than float32 rounding are a tie: their order is no disagreement; any larger gap still is."""
+    pairs = [Pair("a", "1"), Pair("a", "1 "), Pair("a", "2")]
+    assert agreement(pairs, [3.00001, 3.0, 1.0], [3.0, 3.00001, 1.0]) == 1.0
+    assert agreement(pairs, [3.01, 3.0, 1.0], [3.0, 3.01, 1.0]) == pytest.approx(2 / 3)
 
 
 def attention_model(queries: int | str, mask: int, **how: Any) -> onnx.ModelProto:
@@ -101,3 +113,26 @@ def test_attention_of_another_kind_is_refused(how: dict[str, Any]) -> None:
     """What ONNX Runtime's operator would compute differently is never handed to it."""
     with pytest.raises(ModelError, match="only attention to every token"):
         lower_attention(Graph(attention_model("tokens", TensorProto.BOOL, **how)))
+
+
+def test_calibration_statistics_do_not_depend_on_the_batches(tiny_torch_folder: Path) -> None:
+    """Pairs of equal length share a batch without padding, and ranges and means are those of the pairs one by one."""
+    checkpoint = open_checkpoint(ModelFolder(tiny_torch_folder), None)
+    graph = export_graph(checkpoint)
+    pairs = some_pairs(24)
+    batches = [{name: ids.numpy() for name, ids in batch.items()} for batch in checkpoint.equal_length_batches(pairs)]
+    assert len(batches) < len(pairs)
+    assert all(batch["attention_mask"].all() for batch in batches)
+    names = linear_inputs(graph)
+    together = measure_activations(graph, names, batches)
+    rows = (
+        {name: ids[row : row + 1] for name, ids in batch.items()}
+        for batch in batches
+        for row in range(len(batch["input_ids"]))
+    )
+    singly = measure_activations(graph, names, rows)
+    for name in names:
+        assert together[name].tokens == singly[name].tokens
+        assert together[name].low == pytest.approx(singly[name].low, abs=1e-5)
+        assert together[name].high == pytest.approx(singly[name].high, abs=1e-5)
+        assert together[name].mean == pytest.approx(singly[name].mean, abs=1e-5)

@@ -1,4 +1,4 @@
-"""What goes into the linear layers: the range and the mean of each channel, over the calibration pairs."""
+"""Activation statistics for calibration: each channel's range and mean over the inputs of the linear layers."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,58 +7,81 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime as ort
+from onnx import TensorProto, helper
 
 from secondpass.optimize.graphs import Graph
+from secondpass.scoring.devices import probe
 
 Array = np.ndarray[Any, Any]
+_REDUCTIONS = ("ReduceMin", "ReduceMax", "ReduceSum")
 
 
 @dataclass(slots=True)
 class Channels:
-    """What was seen of a tensor, channel by channel, each an array (channels,).
+    """Running statistics of one tensor, each an array (channels,).
 
-    :param low: The least values.
-    :param high: The largest values.
+    :param low: The smallest values, at most 0.
+    :param high: The largest values, at least 0.
     :param total: The sums.
-    :param count: The tokens behind them.
+    :param tokens: How many tokens were summed up.
     """
 
     low: Array
     high: Array
     total: Array
-    count: int = 0
+    tokens: int = 0
 
-    def see(self, values: Array) -> None:
-        """Take in some tokens' values, (..., channels)."""
-        tokens = values.reshape(-1, values.shape[-1])
-        self.low = np.minimum(self.low, tokens.min(axis=0))
-        self.high = np.maximum(self.high, tokens.max(axis=0))
-        self.total = self.total + tokens.sum(axis=0, dtype=np.float64)
-        self.count += len(tokens)
+    def update(self, low: Array, high: Array, total: Array, tokens: int) -> None:
+        """Add the statistics of one batch."""
+        self.low = np.minimum(self.low, low)
+        self.high = np.maximum(self.high, high)
+        self.total = self.total + total.astype(np.float64)
+        self.tokens += tokens
 
     @property
     def mean(self) -> Array:
         """The mean of each channel."""
-        return self.total / max(1, self.count)
+        return self.total / max(1, self.tokens)
 
 
-def watch(graph: Graph, names: Sequence[str], feeds: Iterable[Mapping[str, Array]]) -> dict[str, Channels]:
-    """Run a float graph and note what it makes.
+def measure_activations(
+    graph: Graph, names: Sequence[str], batches: Iterable[Mapping[str, Array]]
+) -> dict[str, Channels]:
+    """Run a float graph and return the statistics of some of its tensors.
 
-    :param graph: The graph.
-    :param names: The tensors to look at, each (pairs, tokens, channels).
-    :param feeds: Inputs without padding, which is nothing that a scale should fit: one pair at a time.
+    The reductions are part of the graph, so that ONNX Runtime returns vectors (channels,) and never a whole tensor.
+
+    :param graph: The graph; it isn't changed.
+    :param names: The tensors, each (pairs, tokens, channels).
+    :param batches: The graph's inputs, (pairs, tokens), without padding: no scale should be fitted to padding tokens.
     """
-    watched = onnx.ModelProto()
-    watched.CopyFrom(graph.model)
-    outside = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in names]
-    watched.graph.output.extend(outside)
+    measured = onnx.ModelProto()
+    measured.CopyFrom(graph.model)
+    outputs = _add_reductions(measured.graph, names)
     options = ort.SessionOptions()
-    options.log_severity_level = 3  # its warnings are about its own graph rewriting
-    session = ort.InferenceSession(watched.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    seen: dict[str, Channels] = {}
-    for feed in feeds:
-        for name, values in zip(names, session.run(list(names), dict(feed)), strict=True):
-            nothing = np.zeros(values.shape[-1])
-            seen.setdefault(name, Channels(nothing, nothing, nothing)).see(values)
-    return seen
+    options.intra_op_num_threads = probe().cpus
+    options.log_severity_level = 3  # hides warnings about the graph optimiser's own rewriting
+    session = ort.InferenceSession(measured.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    channels: dict[str, Channels] = {}
+    for batch in batches:
+        tokens = next(iter(batch.values())).size
+        results = iter(session.run(outputs, dict(batch)))
+        for name, low, high, total in zip(names, results, results, results, strict=True):
+            zeros = np.zeros_like(low)
+            channels.setdefault(name, Channels(zeros, zeros, zeros)).update(low, high, total, tokens)
+    return channels
+
+
+def _add_reductions(graph: onnx.GraphProto, names: Sequence[str]) -> list[str]:
+    """Make the reductions of each tensor over pairs and tokens the graph's only outputs, and return their names."""
+    axes = "activations/axes"
+    graph.initializer.append(helper.make_tensor(axes, TensorProto.INT64, [2], [0, 1]))
+    outputs = []
+    for name in names:
+        for kind in _REDUCTIONS:
+            output = f"{name}/{kind}"
+            graph.node.append(helper.make_node(kind, [name, axes], [output], keepdims=0))
+            outputs.append(output)
+    del graph.output[:]
+    graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs)
+    return outputs

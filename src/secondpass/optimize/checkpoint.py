@@ -12,12 +12,13 @@ from safetensors import SafetensorError
 
 from secondpass.errors import ModelError
 from secondpass.scores import Pair
+from secondpass.scoring.batching import BatchLimits, plan_batches
 from secondpass.scoring.heads import Head, read_head, read_max_length
 from secondpass.scoring.model_files import ModelFolder, describe_contents
 
 _FOREIGN = (OSError, ValueError, TypeError, KeyError, RuntimeError, ImportError, AttributeError, SafetensorError)
 _TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "sentencepiece.bpe.model", "spiece.model", "spm.model")
-_AT_ONCE = 32  # pairs in a forward pass
+_BATCH_TOKENS = 1024  # padded tokens in a forward pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,20 +46,34 @@ class Checkpoint:
 
     def features(self, pairs: Sequence[Pair]) -> dict[str, torch.Tensor]:
         """Return the pairs' tokens, padded to the longest: integers (pairs, tokens) under each input's name."""
-        queries, texts = [pair.query for pair in pairs], [pair.text for pair in pairs]
-        made = self.tokenizer(
-            queries, texts, truncation="longest_first", max_length=self.max_length, padding=True, return_tensors="pt"
-        )
-        return {name: made[name] for name in self.inputs}
+        features = self._tokenize(pairs, padding=True, return_tensors="pt")
+        return {name: features[name] for name in self.inputs}
+
+    def equal_length_batches(self, pairs: Sequence[Pair]) -> Iterator[dict[str, torch.Tensor]]:
+        """Yield the features of pairs with the same number of tokens, batch by batch: nothing is padded."""
+        by_length: dict[int, list[Pair]] = {}
+        for pair, length in zip(pairs, self._lengths(pairs), strict=True):
+            by_length.setdefault(length, []).append(pair)
+        for length, equal in by_length.items():
+            rows = max(1, _BATCH_TOKENS // length)
+            yield from (self.features(equal[start : start + rows]) for start in range(0, len(equal), rows))
 
     def scores(self, pairs: Sequence[Pair]) -> list[float]:
         """Return the float model's score for each pair, in logits."""
-        rows: list[list[float]] = []
+        scores = [0.0] * len(pairs)
         with torch.inference_mode():
-            for start in range(0, len(pairs), _AT_ONCE):
-                features = self.features(pairs[start : start + _AT_ONCE])
-                rows += self.model(**features).logits.double().tolist()
-        return [self.head.value(row) for row in rows]
+            for positions in plan_batches(self._lengths(pairs), BatchLimits(_BATCH_TOKENS)):
+                logits = self.model(**self.features([pairs[position] for position in positions])).logits
+                for position, row in zip(positions, logits.double().tolist(), strict=True):
+                    scores[position] = self.head.value(row)
+        return scores
+
+    def _lengths(self, pairs: Sequence[Pair]) -> list[int]:
+        return [len(ids) for ids in self._tokenize(pairs)["input_ids"]] if pairs else []
+
+    def _tokenize(self, pairs: Sequence[Pair], **options: Any) -> Any:
+        queries, texts = [pair.query for pair in pairs], [pair.text for pair in pairs]
+        return self.tokenizer(queries, texts, truncation="longest_first", max_length=self.max_length, **options)
 
 
 def open_checkpoint(folder: ModelFolder, label: int | None) -> Checkpoint:

@@ -32,20 +32,20 @@ def linear_inputs(graph: Graph) -> list[str]:
     return list(dict.fromkeys(one.input[0] for one in graph.nodes if _weight(graph, one) is not None))
 
 
-def quantise_linears(graph: Graph, seen: Mapping[str, Channels], balance: float) -> None:
+def quantise_linears(graph: Graph, channels: Mapping[str, Channels], balance: float) -> None:
     """Make every linear layer over tokens one of whole numbers.
 
     A Gemm, which works on one row a pair, stays as it is: the head costs nothing and decides everything.
 
     :param graph: The float graph; changed in place.
-    :param seen: What goes into each layer.
+    :param channels: The statistics of each layer's input.
     :param balance: How much of a large activation the weights take over, 0 to 1.
     """
     layers: dict[str, list[NodeProto]] = {}
     for one in graph.nodes:
         if _weight(graph, one) is not None:
             layers.setdefault(one.input[0], []).append(one)
-    inputs = {name: _Input(graph, name, seen[name], layers[name], balance) for name in layers}
+    inputs = {name: _Input(graph, name, channels[name], layers[name], balance) for name in layers}
     nodes: list[NodeProto] = []
     made: set[str] = set()
     for one in graph.nodes:
@@ -70,15 +70,15 @@ def quantise_weight(weight: Array) -> tuple[Array, Array]:
 class _Input:
     """What goes into one or more linear layers: its balance, its scale and its zero point."""
 
-    def __init__(self, graph: Graph, name: str, seen: Channels, layers: list[NodeProto], balance: float) -> None:
+    def __init__(self, graph: Graph, name: str, channels: Channels, layers: list[NodeProto], balance: float) -> None:
         self._graph, self._name = graph, name
-        self._mean = seen.mean
+        self._mean = channels.mean
         weights = [graph.constant(one.input[1]) for one in layers]
         largest = np.max([np.abs(weight).max(axis=1) for weight in weights if weight is not None], axis=0)
-        reach = np.maximum(np.abs(seen.low), np.abs(seen.high))
+        reach = np.maximum(np.abs(channels.low), np.abs(channels.high))
         self._balance = np.maximum(reach, _LEAST) ** balance / np.maximum(largest, _LEAST) ** (1 - balance)
-        low = min(0.0, float((seen.low / self._balance).min()))
-        high = max(0.0, float((seen.high / self._balance).max()))
+        low = min(0.0, float((channels.low / self._balance).min()))
+        high = max(0.0, float((channels.high / self._balance).max()))
         scale = max((high - low) / 255, _LEAST)
         self._scale = graph.add(f"{name}/scale", np.array(scale, dtype=np.float32))
         self._zero = graph.add(f"{name}/zero", np.array(np.clip(np.round(-low / scale), 0, 255), dtype=np.uint8))

@@ -1,11 +1,11 @@
 """The road from a checkpoint to a folder that was measured."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from secondpass.errors import ConfigurationError, LossTooHigh, ModelError
-from secondpass.optimize.activations import Array, watch
+from secondpass.optimize.activations import measure_activations
 from secondpass.optimize.checkpoint import Checkpoint, open_checkpoint
 from secondpass.optimize.embeddings import quantise_embeddings
 from secondpass.optimize.export import export_graph
@@ -14,7 +14,7 @@ from secondpass.optimize.folders import new_folder, write_model
 from secondpass.optimize.graphs import Graph
 from secondpass.optimize.linear import linear_inputs, quantise_linears
 from secondpass.optimize.records import DEFAULT_SETTINGS, FORMS, Form, FormReport, OptimizeReport, OptimizeSettings
-from secondpass.optimize.verify import verify
+from secondpass.optimize.verify import spread_over_lengths, verify
 from secondpass.scores import Pair
 from secondpass.scoring.model_files import HubAccess, find_model
 
@@ -72,7 +72,7 @@ def shorten(checkpoint: Checkpoint, pairs: Sequence[Pair], wanted: Sequence[floa
     """Let the last layer compute the first token alone, if the scores stay the same.
 
     :param checkpoint: An open checkpoint; its model is changed where that is exact.
-    :param pairs: Some pairs.
+    :param pairs: Pairs; at most 64 of them are scored again.
     :param wanted: Their scores.
     :return: Whether the model was changed.
     """
@@ -80,9 +80,10 @@ def shorten(checkpoint: Checkpoint, pairs: Sequence[Pair], wanted: Sequence[floa
     if last is None:
         return False
     replace_last_layer(checkpoint.model, FirstTokenLayer(last))
-    found = checkpoint.scores(pairs)
+    sample = spread_over_lengths(pairs)
+    scores = checkpoint.scores([pairs[position] for position in sample])
     bound = _EXACT * max(1.0, *map(abs, wanted))
-    exact = all(abs(one - other) <= bound for one, other in zip(found, wanted, strict=True))
+    exact = all(abs(score - wanted[position]) <= bound for score, position in zip(scores, sample, strict=True))
     if not exact:
         replace_last_layer(checkpoint.model, last)
     return exact
@@ -100,14 +101,9 @@ def quantise(graph: Graph, checkpoint: Checkpoint, pairs: Sequence[Pair], balanc
     names = linear_inputs(graph)
     if not names:
         raise ModelError(f"{type(checkpoint.model).__name__} has no linear layers that could be int8")
-    quantise_linears(graph, watch(graph, names, _feeds(checkpoint, pairs)), balance)
+    batches = ({name: ids.numpy() for name, ids in batch.items()} for batch in checkpoint.equal_length_batches(pairs))
+    quantise_linears(graph, measure_activations(graph, names, batches), balance)
     quantise_embeddings(graph)
-
-
-def _feeds(checkpoint: Checkpoint, pairs: Sequence[Pair]) -> Iterator[Mapping[str, Array]]:
-    """Yield each pair by itself, so that nothing is padded."""
-    for pair in pairs:
-        yield {name: tokens.numpy() for name, tokens in checkpoint.features([pair]).items()}
 
 
 def _refuse(report: FormReport, settings: OptimizeSettings) -> None:

@@ -1,4 +1,4 @@
-"""A form against the float model, on pairs that it wasn't calibrated on, through the engine that will run it."""
+"""Verification of an exported form against the float model, through the engine that will run it."""
 
 import math
 import statistics
@@ -13,9 +13,15 @@ from secondpass.scores import Pair, Score
 from secondpass.scoring.protocol import BaseScorer
 from secondpass.scoring.registry import LoadOptions, load_scorer
 
+TIE = 1e-4
+"""Float scores that differ by less than this share of their standard deviation are a tie: rounding may swap them."""
+_SAMPLE = 64  # pairs that are scored one by one
+
 
 def verify(form: Form, folder: Path, pairs: Sequence[Pair], wanted: Sequence[float], label: int | None) -> FormReport:
-    """Measure what a form loses.
+    """Compare a form's scores with the float model's.
+
+    All pairs are scored in batches; a sample of them, spread over the lengths, is scored one by one as well.
 
     :param form: The form's name.
     :param folder: Its folder.
@@ -25,9 +31,8 @@ def verify(form: Form, folder: Path, pairs: Sequence[Pair], wanted: Sequence[flo
     :raises ModelError: If the form can't be opened, or gives a pair no score.
     """
     scorer = load_scorer(str(folder), engine="onnx", device="cpu", options=LoadOptions(label=label))
-    together = _values(scorer, pairs)
-    alone = [_values(scorer, [pair])[0] for pair in pairs]
-    differences = [abs(one - other) for one, other in zip(alone, wanted, strict=True)]
+    scores = _values(scorer, pairs)
+    differences = [abs(score - reference) for score, reference in zip(scores, wanted, strict=True)]
     return FormReport(
         form,
         folder,
@@ -35,24 +40,35 @@ def verify(form: Form, folder: Path, pairs: Sequence[Pair], wanted: Sequence[flo
         mean_difference=statistics.fmean(differences),
         largest_difference=max(differences),
         spread=statistics.pstdev(wanted),
-        agreement=agreement(pairs, alone, wanted),
-        batch_effect=max(abs(one - other) for one, other in zip(alone, together, strict=True)),
+        agreement=agreement(pairs, scores, wanted),
+        batch_effect=max(
+            abs(_values(scorer, [pairs[position]])[0] - scores[position]) for position in spread_over_lengths(pairs)
+        ),
     )
 
 
-def agreement(pairs: Sequence[Pair], found: Sequence[float], wanted: Sequence[float]) -> float:
-    """Return the share of equally ordered texts, over all two texts of a question that the float model tells apart.
+def spread_over_lengths(pairs: Sequence[Pair]) -> list[int]:
+    """Return the positions of at most 64 pairs, from the shortest to the longest in even steps."""
+    by_length = sorted(range(len(pairs)), key=lambda position: sum(map(len, pairs[position])))
+    last, count = len(by_length) - 1, min(_SAMPLE, len(by_length))
+    return [by_length[step * last // max(1, count - 1)] for step in range(count)]
 
-    It is (1 + Kendall's tau) / 2 over all questions together; NaN where no question has two texts.
+
+def agreement(pairs: Sequence[Pair], scores: Sequence[float], wanted: Sequence[float]) -> float:
+    """Return the share of text pairs of the same question that both models order the same way.
+
+    It is (1 + Kendall's tau) / 2 over all questions together, without the text pairs whose float scores differ by less
+    than ``TIE`` of their standard deviation; NaN where there are no others.
     """
     questions: dict[str, list[int]] = {}
     for position, pair in enumerate(pairs):
         questions.setdefault(pair.query, []).append(position)
+    tie = TIE * statistics.pstdev(wanted)
     same = [
-        (found[one] - found[other]) * (wanted[one] - wanted[other]) > 0
+        (scores[one] - scores[other]) * (wanted[one] - wanted[other]) > 0
         for positions in questions.values()
         for one, other in combinations(positions, 2)
-        if wanted[one] != wanted[other]
+        if abs(wanted[one] - wanted[other]) > tie
     ]
     return sum(same) / len(same) if same else math.nan
 
