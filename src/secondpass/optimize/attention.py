@@ -19,10 +19,7 @@ def lower_attention(graph: Graph) -> None:
 
     :raises ModelError: If it is causal, or shares keys between heads.
     """
-    nodes: list[NodeProto] = []
-    for old in graph.nodes:
-        nodes += _attention(graph, old) if old.op_type == "Attention" else [old]
-    graph.replace(nodes)
+    graph.rewrite(lambda old: _attention(graph, old) if old.op_type == "Attention" else None)
 
 
 def lower_rotary(graph: Graph) -> None:
@@ -33,10 +30,7 @@ def lower_rotary(graph: Graph) -> None:
 
     :raises ModelError: If the tables differ from pair to pair.
     """
-    nodes: list[NodeProto] = []
-    for old in graph.nodes:
-        nodes += _rotary(graph, old) if old.op_type == "RotaryEmbedding" and not old.domain else [old]
-    graph.replace(nodes)
+    graph.rewrite(lambda old: _rotary(graph, old) if old.op_type == "RotaryEmbedding" and not old.domain else None)
 
 
 def _rotary(graph: Graph, old: NodeProto) -> list[NodeProto]:

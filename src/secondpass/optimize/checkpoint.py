@@ -46,14 +46,15 @@ class Checkpoint:
         features = self.model.preprocess([tuple(pair) for pair in pairs])
         return {name: features[name] for name in _INPUTS if name in self.model.tokenizer.model_input_names}
 
-    def equal_length_batches(self, pairs: Sequence[Pair]) -> Iterator[dict[str, torch.Tensor]]:
-        """Yield the features of pairs with the same number of tokens, batch by batch: nothing is padded."""
+    def equal_length_batches(self, pairs: Sequence[Pair]) -> Iterator[dict[str, Any]]:
+        """Yield features as arrays, batches of pairs with the same number of tokens: nothing is padded."""
         by_length: dict[int, list[Pair]] = {}
         for pair in pairs:
             by_length.setdefault(self.features([pair])["input_ids"].shape[1], []).append(pair)
         for length, equal in by_length.items():
             rows = max(1, CPU_BATCH_TOKENS // length)
-            yield from (self.features(equal[start : start + rows]) for start in range(0, len(equal), rows))
+            for start in range(0, len(equal), rows):
+                yield {name: ids.numpy() for name, ids in self.features(equal[start : start + rows]).items()}
 
 
 def logits(model: Model, pairs: Sequence[Pair], batch_size: int = 8) -> list[list[float]]:

@@ -35,12 +35,10 @@ class _Logits(nn.Module):
 
     def __init__(self, model: Any, inputs: list[str]) -> None:
         super().__init__()
-        self.model = model
-        self._names = inputs
+        self.model, self._inputs = model, inputs
 
-    def forward(self, *features: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = self.model(**dict(zip(self._names, features, strict=True))).logits
-        return logits
+    def forward(self, *features: torch.Tensor) -> Any:
+        return self.model(**dict(zip(self._inputs, features, strict=True))).logits
 
 
 def export_graph(checkpoint: Checkpoint) -> Graph:
@@ -94,10 +92,7 @@ def _exported(checkpoint: Checkpoint) -> onnx.ModelProto:
             dynamo=True,
             verbose=False,
         )
-    if program is None:
-        raise ModelError(f"torch.onnx.export gave no program for {checkpoint.architecture}")
-    model: onnx.ModelProto = program.model_proto
-    return model
+    return program.model_proto  # type: ignore[union-attr]  # with dynamo=True there is a program
 
 
 def _avoid_slow_fusion(graph: Graph) -> None:
@@ -129,9 +124,8 @@ def _quiet() -> Iterator[None]:
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+    with warnings.catch_warnings(action="ignore"):
+        try:
             yield
-    finally:
-        logger.setLevel(level)
+        finally:
+            logger.setLevel(level)

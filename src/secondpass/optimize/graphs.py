@@ -1,6 +1,6 @@
 """An ONNX graph and its rewriting: which node computes a tensor, which nodes read it, and which are needed."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,6 @@ MICROSOFT = "com.microsoft"
 
 class Graph:
     """A model's graph, rewritten one pass after another.
-
-    A pass iterates over ``nodes`` and calls ``replace`` with the new nodes, which drops what is no longer read,
-    weights included.
 
     :param model: The model; it is changed in place.
     """
@@ -67,14 +64,16 @@ class Graph:
             self._constants[name] = numpy_helper.from_array(value, name)
         return name
 
-    def replace(self, nodes: Iterable[NodeProto]) -> None:
-        """Replace all nodes by these, in this order.
+    def rewrite(self, replacement: Callable[[NodeProto], list[NodeProto] | None]) -> None:
+        """Replace nodes, and drop nodes and weights that nothing reads any more.
 
-        Of nodes with the same output the first is kept, of the others those whose output is read.
+        :param replacement: Returns the nodes that replace a node, or None. Of nodes with the same output, the first in
+            the graph is kept.
         """
         unique: dict[str, NodeProto] = {}
-        for node in nodes:
-            unique.setdefault(node.output[0], node)
+        for old in self.nodes:
+            for node in replacement(old) or [old]:
+                unique.setdefault(node.output[0], node)
         kept: list[NodeProto] = []
         needed = set(self._outputs)
         for node in reversed(unique.values()):

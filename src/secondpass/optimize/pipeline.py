@@ -6,11 +6,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from secondpass.errors import ConfigurationError, LossTooHigh, ModelError
-from secondpass.optimize.checkpoint import Checkpoint, logits, open_checkpoint, use_first_token_layer
+from secondpass.errors import ConfigurationError, LossTooHigh
+from secondpass.optimize.checkpoint import logits, open_checkpoint, use_first_token_layer
 from secondpass.optimize.export import export_graph, write_model
-from secondpass.optimize.graphs import Graph
-from secondpass.optimize.quantization import linear_inputs, measure_activations, quantize_embeddings, quantize_linears
+from secondpass.optimize.quantization import quantize
 from secondpass.optimize.verification import Bounds, Form, FormReport, spread_over_lengths, verify
 from secondpass.scores import Pair
 from secondpass.scoring.model_files import HubAccess, find_model
@@ -116,7 +115,7 @@ def optimize(
         for form in ordered:
             name = Path() if len(ordered) == 1 else Path(form)
             if form == "int8":
-                _quantize(graph, checkpoint, fit, settings.balance)
+                quantize(graph, checkpoint.equal_length_batches(fit), settings.balance)
             write_model(staging / name, graph.model, checkpoint)
             report = verify(form, staging / name, check, wanted, settings.label)
             excess = report.excess(settings.int8 if form == "int8" else settings.float32)
@@ -124,19 +123,6 @@ def optimize(
                 raise LossTooHigh(f"the {form} form loses too much: {excess}. Measured: {report}", report)
             reports.append(replace(report, folder=out / name))
     return OptimizeReport(folder.name(str(model)), tuple(reports), first_token_only, len(fit), len(check))
-
-
-def _quantize(graph: Graph, checkpoint: Checkpoint, pairs: Sequence[Pair], balance: float) -> None:
-    """Make a float graph an int8 one, in place.
-
-    :raises ModelError: If the graph has no linear layers.
-    """
-    names = linear_inputs(graph)
-    if not names:
-        raise ModelError(f"{checkpoint.architecture} has no linear layers that could be int8")
-    batches = ({name: ids.numpy() for name, ids in batch.items()} for batch in checkpoint.equal_length_batches(pairs))
-    quantize_linears(graph, measure_activations(graph, names, batches), balance)
-    quantize_embeddings(graph)
 
 
 @contextmanager

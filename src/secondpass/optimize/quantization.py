@@ -9,14 +9,14 @@ rounded weights (Nagel et al. 2019, Data-Free Quantization, section 4.2).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
 import onnxruntime as ort
-from onnx import NodeProto, TensorProto, helper
+from onnx import NodeProto, TensorProto, helper, numpy_helper
 
+from secondpass.errors import ModelError
 from secondpass.optimize.graphs import MICROSOFT, Graph, node
 from secondpass.scoring.devices import probe
 
@@ -32,32 +32,12 @@ _LEAST_ROWS = 64  # smaller embedding tables stay float
 _REDUCTIONS = ("ReduceMin", "ReduceMax", "ReduceSum")
 
 
-@dataclass(slots=True)
-class Channels:
-    """Running statistics of one tensor, each an array (channels,).
-
-    :param low: The smallest values, at most 0.
-    :param high: The largest values, at least 0.
-    :param total: The sums.
-    :param tokens: How many tokens were summed up.
-    """
+class Channels(NamedTuple):
+    """Statistics of a tensor's channels over all tokens, (channels,) each."""
 
     low: Array
     high: Array
-    total: Array
-    tokens: int = 0
-
-    def update(self, low: Array, high: Array, total: Array, tokens: int) -> None:
-        """Add the statistics of one batch."""
-        self.low = np.minimum(self.low, low)
-        self.high = np.maximum(self.high, high)
-        self.total = self.total + total.astype(np.float64)
-        self.tokens += tokens
-
-    @property
-    def mean(self) -> Array:
-        """The mean of each channel."""
-        return self.total / max(1, self.tokens)
+    mean: Array
 
 
 def measure_activations(
@@ -71,63 +51,59 @@ def measure_activations(
     :param names: The tensors, each (pairs, tokens, channels).
     :param batches: The graph's inputs, (pairs, tokens), without padding: no scale should be fitted to padding tokens.
     """
-    measured = onnx.ModelProto()
-    measured.CopyFrom(graph.model)
-    axes = "activations/axes"
-    measured.graph.initializer.append(helper.make_tensor(axes, TensorProto.INT64, [2], [0, 1]))
-    reductions = [node(kind, [name, axes], f"{name}/{kind}", keepdims=0) for name in names for kind in _REDUCTIONS]
-    measured.graph.node.extend(reductions)
-    outputs = [reduction.output[0] for reduction in reductions]
-    del measured.graph.output[:]
-    measured.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs)
+    model = onnx.ModelProto()
+    model.CopyFrom(graph.model)
+    axes = numpy_helper.from_array(np.array([0, 1], dtype=np.int64), "activations/axes")
+    nodes = [node(kind, [name, axes.name], f"{name}/{kind}", keepdims=0) for name in names for kind in _REDUCTIONS]
+    outputs = [item.output[0] for item in nodes]
+    model.graph.initializer.append(axes)
+    model.graph.node.extend(nodes)
+    del model.graph.output[:]
+    model.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs)
     options = ort.SessionOptions()
     options.intra_op_num_threads = probe().cpus
     options.log_severity_level = 3  # hides warnings about the graph optimiser's own rewriting
-    session = ort.InferenceSession(measured.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    channels: dict[str, Channels] = {}
+    session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    sums: dict[str, Channels] = {}
+    tokens = 0
     for batch in batches:
-        tokens = next(iter(batch.values())).size
+        tokens += next(iter(batch.values())).size
         results = iter(session.run(outputs, dict(batch)))
         for name, low, high, total in zip(names, results, results, results, strict=True):
-            zeros = np.zeros_like(low)
-            channels.setdefault(name, Channels(zeros, zeros, zeros)).update(low, high, total, tokens)
-    return channels
+            old = sums.get(name, Channels(low, high, np.zeros(len(total))))
+            sums[name] = Channels(np.minimum(old.low, low), np.maximum(old.high, high), old.mean + total)
+    return {name: Channels(item.low, item.high, item.mean / tokens) for name, item in sums.items()}
 
 
-def linear_inputs(graph: Graph) -> list[str]:
-    """Return the tensors that are inputs of linear layers, each once."""
-    return list(dict.fromkeys(item.input[0] for item in graph.nodes if _weight(graph, item) is not None))
+def linear_layers(graph: Graph) -> dict[str, list[NodeProto]]:
+    """Return the linear layers over tokens by the tensor that they read.
 
-
-def quantize_linears(graph: Graph, channels: Mapping[str, Channels], balance: float) -> None:
-    """Make every linear layer over tokens an integer one.
-
-    A Gemm, which works on one row for each pair, stays float: the head takes no time and decides the score.
-
-    :param graph: The float graph; changed in place.
-    :param channels: The statistics of each layer's input.
-    :param balance: Which share of a large activation moves into the weights, 0 to 1.
+    A Gemm, which works on one row for each pair, is none of them: the head takes no time and decides the score.
     """
     layers: dict[str, list[NodeProto]] = {}
     for item in graph.nodes:
-        if _weight(graph, item) is not None:
+        weight = graph.constant(item.input[1]) if item.op_type == "MatMul" else None
+        if weight is not None and weight.ndim == 2 and weight.dtype == np.float32:
             layers.setdefault(item.input[0], []).append(item)
-    inputs = {name: _Input(graph, name, channels[name], layers[name], balance) for name in layers}
-    nodes: list[NodeProto] = []
-    for item in graph.nodes:
-        weight = _weight(graph, item)
-        nodes += [item] if weight is None else inputs[item.input[0]].layer(item, weight)
-    graph.replace(nodes)
+    return layers
 
 
-def quantize_embeddings(graph: Graph) -> None:
-    """Store each large embedding table as int8 with one scale for each row; rows become float when they are read."""
-    nodes: list[NodeProto] = []
-    for item in graph.nodes:
-        table = graph.constant(item.input[0]) if item.op_type == "Gather" else None
-        large = table is not None and table.ndim == 2 and table.dtype == np.float32 and len(table) >= _LEAST_ROWS
-        nodes += _lookup(graph, item, table) if table is not None and large else [item]
-    graph.replace(nodes)
+def quantize(graph: Graph, batches: Iterable[Mapping[str, Array]], balance: float) -> None:
+    """Make linear layers and large embedding tables int8, in place.
+
+    :param graph: The float graph.
+    :param batches: Its inputs to calibrate on; see ``measure_activations``.
+    :param balance: Which share of a large activation moves into the weights, 0 to 1.
+    :raises ModelError: If the graph has no linear layers.
+    """
+    layers = linear_layers(graph)
+    if not layers:
+        raise ModelError("the model must have linear layers that could be int8, and has none")
+    channels = measure_activations(graph, list(layers), batches)
+    integers: dict[str, list[NodeProto]] = {}
+    for name, items in layers.items():
+        integers |= _integer_layers(graph, name, items, channels[name], balance)
+    graph.rewrite(lambda old: integers.get(old.output[0]) or _integer_lookup(graph, old))
 
 
 def quantize_weight(weight: Array) -> tuple[Array, Array]:
@@ -142,45 +118,45 @@ def quantize_weight(weight: Array) -> tuple[Array, Array]:
     return np.clip(np.round(weight / scale), -LARGEST_WEIGHT, LARGEST_WEIGHT).astype(np.int8), scale
 
 
-class _Input:
-    """The quantised input of one or more linear layers: its balance, its scale and its zero point."""
+def _integer_layers(
+    graph: Graph, name: str, layers: Sequence[NodeProto], channels: Channels, balance: float
+) -> dict[str, list[NodeProto]]:
+    """Return the nodes that replace the layers that read one tensor, by their outputs.
 
-    def __init__(self, graph: Graph, name: str, channels: Channels, layers: list[NodeProto], balance: float) -> None:
-        self._graph, self._name, self._mean = graph, name, channels.mean
-        weights = [graph.constant(item.input[1]) for item in layers]
-        largest = np.max([np.abs(weight).max(axis=1) for weight in weights if weight is not None], axis=0)
-        reach = np.maximum(np.abs(channels.low), np.abs(channels.high))
-        self._balance = np.maximum(reach, _LEAST_SCALE) ** balance / np.maximum(largest, _LEAST_SCALE) ** (1 - balance)
-        low = min(0.0, float((channels.low / self._balance).min()))
-        high = max(0.0, float((channels.high / self._balance).max()))
-        scale = max((high - low) / 255, _LEAST_SCALE)
-        self._scale = graph.add(f"{name}/scale", np.array(scale, dtype=np.float32))
-        self._zero = graph.add(f"{name}/zero", np.array(np.clip(np.round(-low / scale), 0, 255), dtype=np.uint8))
-
-    def layer(self, old: NodeProto, weight: Array) -> list[NodeProto]:
-        """Return the nodes that replace one of the layers; those that quantise the input are the same for all."""
-        name, add = self._name, self._graph.add
-        balanced = weight * self._balance[:, None]
+    The nodes that quantise the tensor are the same for all layers; weights that layers share are balanced for each.
+    """
+    weights = [np.asarray(graph.constant(layer.input[1])) for layer in layers]
+    largest = np.max([np.abs(weight).max(axis=1) for weight in weights], axis=0)
+    reach = np.maximum(np.abs(channels.low), np.abs(channels.high))
+    balances = np.maximum(reach, _LEAST_SCALE) ** balance / np.maximum(largest, _LEAST_SCALE) ** (1 - balance)
+    low = min(0.0, float((channels.low / balances).min()))
+    high = max(0.0, float((channels.high / balances).max()))
+    step = max((high - low) / 255, _LEAST_SCALE)
+    scale = graph.add(f"{name}/scale", np.array(step, dtype=np.float32))
+    zero = graph.add(f"{name}/zero", np.array(np.clip(np.round(-low / step), 0, 255), dtype=np.uint8))
+    share = graph.add(f"{name}/balance", (1 / balances).astype(np.float32))
+    input_nodes = [
+        node("Mul", [name, share], f"{name}/balanced"),
+        node("QuantizeLinear", [f"{name}/balanced", scale, zero], f"{name}/integers"),
+    ]
+    replacements = {}
+    for layer, weight in zip(layers, weights, strict=True):
+        balanced = weight * balances[:, None]
         integers, scales = quantize_weight(balanced)
-        correction = (self._mean / self._balance) @ (balanced - integers * scales.astype(np.float64))
-        output, bias = _bias(self._graph, old)
-        share = add(f"{name}/balance", (1 / self._balance).astype(np.float32))
-        quantized = [
-            f"{name}/integers",
-            add(f"{output}/weight", integers),
-            self._scale,
-            add(f"{output}/scales", scales),
-        ]
-        quantized += [self._zero, "", add(f"{output}/bias", (bias + correction).astype(np.float32))]
-        return [
-            node("Mul", [name, share], f"{name}/balanced"),
-            node("QuantizeLinear", [f"{name}/balanced", self._scale, self._zero], f"{name}/integers"),
-            node("MatMulIntegerToFloat", quantized, output, MICROSOFT),  # named after it: layers may share a weight
-        ]
+        correction = (channels.mean / balances) @ (balanced - integers * scales.astype(np.float64))
+        output, bias = _bias(graph, layer)
+        inputs = [f"{name}/integers", graph.add(f"{output}/weight", integers), scale]
+        inputs += [graph.add(f"{output}/scales", scales), zero, ""]
+        inputs.append(graph.add(f"{output}/bias", (bias + correction).astype(np.float32)))
+        replacements[layer.output[0]] = [*input_nodes, node("MatMulIntegerToFloat", inputs, output, MICROSOFT)]
+    return replacements
 
 
-def _lookup(graph: Graph, old: NodeProto, table: Array) -> list[NodeProto]:
-    """Return the nodes that look rows up in a table (rows, width)."""
+def _integer_lookup(graph: Graph, old: NodeProto) -> list[NodeProto] | None:
+    """Return the nodes for a lookup in a large table, made int8 with one scale for each row."""
+    table = graph.constant(old.input[0]) if old.op_type == "Gather" else None
+    if table is None or table.ndim != 2 or table.dtype != np.float32 or len(table) < _LEAST_ROWS:
+        return None
     name, rows = old.input
     output = old.output[0]
     scales = np.maximum(np.abs(table).max(axis=1, keepdims=True) / 127, np.float32(_LEAST_SCALE))
@@ -191,12 +167,6 @@ def _lookup(graph: Graph, old: NodeProto, table: Array) -> list[NodeProto]:
         node("Cast", [f"{output}/integers"], f"{output}/floats", to=TensorProto.FLOAT),
         node("Mul", [f"{output}/floats", f"{output}/scales"], output),
     ]
-
-
-def _weight(graph: Graph, item: NodeProto) -> Array | None:
-    """Return a linear layer's weight, (in, out), or None where the node is none."""
-    weight = graph.constant(item.input[1]) if item.op_type == "MatMul" else None
-    return weight if weight is not None and weight.ndim == 2 and weight.dtype == np.float32 else None
 
 
 def _bias(graph: Graph, layer: NodeProto) -> tuple[str, Array]:

@@ -39,10 +39,8 @@ class Group:
         if not self.texts or not all(text.strip() for text in self.texts):
             raise InputError(f"a group must have texts, none of them empty; query {self.query!r:.80}")
         if self.labels is not None and len(self.labels) != len(self.texts):
-            raise InputError(
-                f"a group must have a label for each text, got {len(self.labels)} labels and {len(self.texts)} texts; "
-                f"query {self.query!r:.80}"
-            )
+            counts = f"{len(self.labels)} labels and {len(self.texts)} texts"
+            raise InputError(f"a group must have a label for each text, got {counts}; query {self.query!r:.80}")
 
     @property
     def pairs(self) -> list[Pair]:
@@ -83,7 +81,13 @@ def read_groups(path: Path) -> list[Group]:
         lines = path.read_text(encoding="utf-8").split("\n")  # splitlines would split at U+2028, which JSON may hold
     except OSError as error:
         raise InputError(f"groups must come from a readable JSON Lines file, and {path} isn't: {error}") from error
-    groups = [_parse(f"{path.name}, line {number}", line) for number, line in enumerate(lines, 1) if line.strip()]
+    groups = []
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            try:
+                groups.append(_parse(line))
+            except InputError as error:
+                raise InputError(f"{path.name}, line {number}: {error}") from error
     if not groups:
         raise InputError(f"{path} must hold at least one group, and it is empty")
     return groups
@@ -199,22 +203,19 @@ def _fill(window: Sequence[int], rows: Sequence[Row], ceiling: int) -> Iterator[
         yield batch
 
 
-def _parse(where: str, line: str) -> Group:
+def _parse(line: str) -> Group:
     try:
         content = json.loads(line)
     except ValueError as error:
-        raise InputError(f"{where}: a group must be JSON: {error}") from error
+        raise InputError(f"a group must be JSON: {error}") from error
     if not isinstance(content, dict) or not isinstance(content.get("query"), str):
-        raise InputError(f'{where}: a group must be an object with a string "query"')
+        raise InputError('a group must be an object with a string "query"')
     texts, labels = content.get("texts"), content.get("labels")
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-        raise InputError(f'{where}: "texts" must be a list of strings')
+        raise InputError('"texts" must be a list of strings')
     if labels is not None and not (isinstance(labels, list) and all(isinstance(label, int) for label in labels)):
-        raise InputError(f'{where}: "labels" must be a list of whole numbers')
-    try:
-        return Group(content["query"], tuple(texts), None if labels is None else tuple(labels))
-    except InputError as error:
-        raise InputError(f"{where}: {error}") from error
+        raise InputError('"labels" must be a list of whole numbers')
+    return Group(content["query"], tuple(texts), None if labels is None else tuple(labels))
 
 
 def _normalised(query: str) -> str:

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from string import Template
 from typing import Any
 
 from sentence_transformers import CrossEncoder as Model
@@ -26,6 +25,7 @@ from secondpass.training.validation import StudentEvaluator
 _PACKAGES = ("accelerate", "datasets", "onnxruntime", "secondpass", "sentence-transformers", "torch", "transformers")
 _SAMPLE = 512  # pairs that calibrate the int8 form, and as many that verify it
 _EXPORT = "onnx"
+_CARD, _INT8 = (Path(__file__).parent / "card.md").read_text(encoding="utf-8").split("=== int8 ===\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,35 +99,14 @@ def write_student(
 
 def card(manifest: Mapping[str, Any]) -> str:
     """Return the model card, in Markdown with the hub's front matter."""
-    about, training, data = manifest["about"], manifest["training"], manifest["data"]
-    measures = manifest["measures"]
+    int8, measures, notes = manifest["int8"], manifest["measures"], manifest["about"]["notes"].strip()
     rows = [f"| {key} | {measures['teacher'][key]:.4f} | {value:.4f} |" for key, value in measures["student"].items()]
-    notes = about["notes"].strip()
-    return Template((Path(__file__).parent / "card.md").read_text(encoding="utf-8")).substitute(
-        name=about["name"],
-        license=about["license"],
-        base=manifest["base"]["name"],
-        teacher=manifest["teacher"]["name"],
-        layers=manifest["base"]["layers"],
-        notes=f"\n{notes}\n" if notes else "",
-        pairs=f"{data['train']['pairs']:,}",
-        groups=f"{data['train']['groups']:,}",
-        validation_groups=f"{data['validation']['groups']:,}",
-        steps=f"{training['steps']:,}",
-        best_step=f"{training['best_step']:,}",
-        measures="\n".join(rows),
-        int8=_describe_int8(manifest["int8"]),
-    )
-
-
-def _describe_int8(int8: Mapping[str, Any]) -> str:
-    if not int8["accepted"]:
-        return f"None: {int8['reason']}"
-    return (
-        f"`onnx/model.onnx`, {int8['bytes'] / 1e6:.1f} MB, with fixed activation scales: a score doesn't depend on its "
-        f"batch (at most {int8['batch_effect']:.1e} logit). Against the float32 weights, on {int8['verified_on']} "
-        f"pairs: {int8['mean_difference']:.3f} logit on average, {int8['largest_difference']:.3f} at most, and "
-        f"{int8['agreement']:.2%} of the text pairs of the same question in the same order."
+    refusal = None if int8["accepted"] else f"None: {int8['reason']}"
+    return _CARD.format(
+        **manifest,
+        note=f"\n{notes}\n" if notes else "",
+        rows="\n".join(rows),
+        export=refusal or _INT8.format(**int8, megabytes=int8["bytes"] / 1e6),
     )
 
 
