@@ -8,50 +8,56 @@ pytest.importorskip("onnxscript", reason="the extra optimize isn't installed")
 
 import torch
 from optimize_worlds import some_pairs
+from sentence_transformers import CrossEncoder as Model
 
-from secondpass.optimize.checkpoint import Checkpoint, open_checkpoint
-from secondpass.optimize.first_token import FirstTokenLayer, last_layer
-from secondpass.optimize.pipeline import shorten
+from secondpass.optimize.checkpoint import (
+    FirstTokenLayer,
+    logits,
+    open_model,
+    reads_first_token_only,
+    use_first_token_layer,
+)
 from secondpass.scoring.model_files import ModelFolder
 
 PAIRS = some_pairs(24)
 
 
 @pytest.fixture
-def checkpoint(tiny_torch_folder: Path) -> Checkpoint:
+def model(tiny_torch_folder: Path) -> Model:
     """Return a tiny BERT, opened."""
-    return open_checkpoint(ModelFolder(tiny_torch_folder), None)
+    return open_model(ModelFolder(tiny_torch_folder))
 
 
-def test_a_shortened_model_scores_the_same(checkpoint: Checkpoint) -> None:
+def flat(model: Model) -> list[float]:
+    return [value for row in logits(model, PAIRS) for value in row]
+
+
+def test_a_shortened_model_scores_the_same(model: Model) -> None:
     """In batches with padding and alone, scores stay within 1e-5 of the whole model's."""
-    wanted = checkpoint.scores(PAIRS)
-    assert shorten(checkpoint, PAIRS, wanted)
-    assert isinstance(checkpoint.model.bert.encoder.layer[-1], FirstTokenLayer)
-    assert checkpoint.scores(PAIRS) == pytest.approx(wanted, abs=1e-5)
-    assert [checkpoint.scores([pair])[0] for pair in PAIRS] == pytest.approx(wanted, abs=1e-5)
+    wanted = flat(model)
+    assert use_first_token_layer(model, PAIRS, logits(model, PAIRS))
+    assert isinstance(model.model.bert.encoder.layer[-1], FirstTokenLayer)
+    assert flat(model) == pytest.approx(wanted, abs=1e-5)
+    assert [logits(model, [pair])[0][0] for pair in PAIRS] == pytest.approx(wanted, abs=1e-5)
 
 
-def test_a_model_whose_head_reads_all_tokens_stays_whole(
-    checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_model_whose_head_reads_all_tokens_stays_whole(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     """A model that is built like BERT and pools otherwise is left as it was."""
-    pooler = checkpoint.model.bert.pooler
+    pooler = model.model.bert.pooler
 
     def mean(states: torch.Tensor) -> torch.Tensor:
         pooled: torch.Tensor = pooler.activation(pooler.dense(states.mean(dim=1)))
         return pooled
 
+    assert reads_first_token_only(model)
     monkeypatch.setattr(pooler, "forward", mean)
-    wanted = checkpoint.scores(PAIRS)
-    assert not shorten(checkpoint, PAIRS, wanted)
-    assert checkpoint.scores(PAIRS) == wanted
+    wanted = logits(model, PAIRS)
+    assert not reads_first_token_only(model)
+    assert not use_first_token_layer(model, PAIRS, wanted)
+    assert logits(model, PAIRS) == wanted
 
 
-def test_a_model_of_another_build_has_no_such_layer(checkpoint: Checkpoint) -> None:
-    """Without an encoder of BERT's layers there is nothing to shorten."""
-    encoder = checkpoint.model.bert.encoder
-    assert last_layer(torch.nn.Linear(2, 2)) is None
-    encoder.layer[-1] = torch.nn.TransformerEncoderLayer(32, 4)
-    assert last_layer(checkpoint.model) is None
-    assert not shorten(checkpoint, [], [])
+def test_a_model_of_another_build_has_no_such_layer(model: Model) -> None:
+    """Where the last layer isn't BERT's there is nothing to shorten."""
+    model.model.bert.encoder.layer[-1] = torch.nn.TransformerEncoderLayer(32, 4)
+    assert not use_first_token_layer(model, [], [])

@@ -1,4 +1,4 @@
-"""A real cross-encoder through the whole room."""
+"""A real cross-encoder, exported, quantised and verified."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""When the optimiser says no: too much lost, nothing to calibrate on, checkpoints that are none."""
+"""What the optimiser refuses: forms that lose too much, settings that can't work, checkpoints that can't be used."""
 
 import importlib
 import importlib.util
@@ -14,6 +14,7 @@ pytest.importorskip("onnxscript", reason="the extra optimize isn't installed")
 import torch
 from optimize_worlds import some_pairs
 
+import secondpass.errors
 import secondpass.optimize
 from secondpass.errors import ConfigurationError, LossTooHigh, MissingExtra, ModelError, ModelNotFound
 from secondpass.optimize import Bounds, FormReport, OptimizeSettings, optimize
@@ -125,10 +126,10 @@ def test_an_architecture_that_cannot_be_exported_says_so(
         optimize(tiny_torch_folder, tmp_path / "out", calibration=PAIRS)
 
 
-@pytest.mark.parametrize("package", ["torch", "transformers", "onnx", "onnxscript"])
+@pytest.mark.parametrize("package", ["torch", "sentence-transformers", "onnx", "onnxscript"])
 def test_a_missing_package_names_the_extra(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without one of its packages the room says which extra brings it."""
-    found = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == package else found(name))
+    """Without one of its packages the error says which extra installs it."""
+    name, find = package.replace("-", "_"), importlib.util.find_spec
+    monkeypatch.setattr(secondpass.errors, "find_spec", lambda wanted: None if wanted == name else find(wanted))
     with pytest.raises(MissingExtra, match=rf'needs {package}, .*"secondpass\[optimize\]"'):
         importlib.reload(secondpass.optimize)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from secondpass.training.batches import TokenBatchSampler
+from secondpass.training.data import Row, TokenBatchSampler
 
 rows = st.lists(st.tuples(st.integers(1, 512), st.integers(1, 8)), min_size=1, max_size=60)
 
@@ -13,8 +13,8 @@ rows = st.lists(st.tuples(st.integers(1, 512), st.integers(1, 8)), min_size=1, m
 def sampler(
     rows: Sequence[tuple[int, int]], *, ceiling: int = 1000, seed: int = 1, world: int = 1
 ) -> TokenBatchSampler:
-    lengths, sizes = [row[0] for row in rows], [row[1] for row in rows]
-    return TokenBatchSampler(None, lengths=lengths, sizes=sizes, ceiling=ceiling, seed=seed, world=world)
+    made = [Row(number, tuple(range(size)), length) for number, (length, size) in enumerate(rows)]
+    return TokenBatchSampler(None, made, ceiling=ceiling, seed=seed, world=world)
 
 
 @given(rows, st.integers(0, 3))

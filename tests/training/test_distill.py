@@ -17,13 +17,12 @@ from tiny_models import WORDS
 
 from secondpass import load_scorer
 from secondpass.errors import ConfigurationError, InputError
-from secondpass.optimize import OptimizeSettings
-from secondpass.optimize.records import Bounds
+from secondpass.optimize import Bounds, OptimizeSettings
 from secondpass.scores import Score
 from secondpass.training import About, DistillSettings, Group, Student, TrainingData, distill
-from secondpass.training.groups import read_groups
+from secondpass.training.data import read_groups
 from secondpass.training.students import make_student
-from secondpass.training.validation import measure, score_pairs
+from secondpass.training.validation import StudentEvaluator
 
 LOOSE = OptimizeSettings(int8=Bounds(mean_difference=0.2, agreement=0.8, batch_effect=0.02))  # 32 wide: int8 is coarse
 QUICK = DistillSettings(
@@ -68,10 +67,8 @@ def test_a_student_learns_the_teachers_view_and_can_be_loaded(
     history = [entry["eval_agreement"] for entry in report.manifest["training"]["history"]]
     assert report.measures["agreement"] == pytest.approx(max(history), abs=0.02)
     untaught = make_student(Student(layers=(1,)), str(tiny_torch_folder), None)
-    pairs = [pair for group in data.validation for pair in group.pairs]
-    before = iter(score_pairs(untaught, pairs, 256, torch.float32))
     teacher = [values(tiny_torch_folder, group.query, group.texts) for group in data.validation]
-    start = measure(data.validation, [[next(before) for _ in group.texts] for group in data.validation], teacher)
+    start = StudentEvaluator(data.validation, teacher, 8, torch.float32)(untaught)
     assert report.measures["agreement"] > start["agreement"] + 0.05
     assert report.measures["error"] < start["error"]
     assert report.teacher_measures["agreement"] == pytest.approx(1)
@@ -260,7 +257,7 @@ def test_processes_know_of_each_other_before_the_trainer_is_made(tmp_path: Path)
     """What one of them prepares for all, the others wait for, with or without an accelerator."""
     script = tmp_path / "count.py"
     script.write_text(
-        "from pathlib import Path\nfrom secondpass.training.processes import processes\n"
+        "from pathlib import Path\nfrom secondpass.training.trainer import processes\n"
         f"state = processes()\nPath({str(tmp_path)!r}, str(state.process_index)).write_text(str(state.num_processes))\n"
     )
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from secondpass.errors import InputError
-from secondpass.training.groups import Group, check_split, groups_hash, read_groups
+from secondpass.training.data import Group, check_split, groups_hash, read_groups
 
 
 def test_groups_are_read_from_json_lines(tmp_path: Path) -> None:

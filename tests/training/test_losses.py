@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from secondpass.training.losses import DistillationLoss, Guide, relative_error, score_loss
+from secondpass.training.losses import DistillationLoss, HiddenTeacher, relative_error, score_loss
 from secondpass.training.settings import DistillSettings, Student
-from secondpass.training.students import keep_layers, make_student, open_model
+from secondpass.training.students import keep_layers, make_student, open_scorer
 
 QUERIES = ["what is it", "how old is the moon"]
 TEXTS = [["the cat can eat", "a fish"], ["the moon is old and cold", "the sea", "a bird can fly over the sea"]]
@@ -51,21 +51,21 @@ def test_the_relative_error_is_0_for_the_same_states_and_1_for_none() -> None:
 @torch.no_grad()
 def test_a_student_that_is_its_teacher_has_nothing_to_learn(tiny_torch_folder: Path) -> None:
     """Hidden states are compared layer by layer, and scores pair by pair: equal models have loss 0, others don't."""
-    teacher, same, cut = (open_model(str(tiny_torch_folder)).eval() for _ in range(3))
+    teacher, same, cut = (open_scorer(str(tiny_torch_folder)).eval() for _ in range(3))
     keep_layers(cut, (1,))
     for model in (teacher, same, cut):
         model.config.output_hidden_states = True
     settings = DistillSettings(score_weight=1)
-    matched, crossed = Guide(teacher, (0, 1)), Guide(teacher, (1, 0))
+    matched, crossed = HiddenTeacher(teacher, (0, 1)), HiddenTeacher(teacher, (1, 0))
     assert float(DistillationLoss(same, settings, matched)([QUERIES, TEXTS], None)) == pytest.approx(0, abs=1e-8)
     assert float(DistillationLoss(same, settings, crossed)([QUERIES, TEXTS], None)) > 0.01
-    assert float(DistillationLoss(cut, settings, Guide(teacher, (1,)))([QUERIES, TEXTS], None)) > 0.001
+    assert float(DistillationLoss(cut, settings, HiddenTeacher(teacher, (1,)))([QUERIES, TEXTS], None)) > 0.001
 
 
 @torch.no_grad()
 def test_scores_belong_to_their_pairs(tiny_torch_folder: Path) -> None:
     """A student's own scores, given as labels, are loss 0; the same in another order aren't."""
-    student = open_model(str(tiny_torch_folder)).eval()
+    student = open_scorer(str(tiny_torch_folder)).eval()
     pairs = [(query, text) for query, texts in zip(QUERIES, TEXTS, strict=True) for text in texts]
     values = list(student(student.preprocess(pairs))["scores"].view(-1).split([len(texts) for texts in TEXTS]))
     loss = DistillationLoss(student, DistillSettings(hidden_weight=0, score_weight=1))
@@ -76,13 +76,15 @@ def test_scores_belong_to_their_pairs(tiny_torch_folder: Path) -> None:
 @torch.no_grad()
 def test_what_no_head_reads_is_not_matched(tiny_torch_folder: Path) -> None:
     """Of the layer that is read at its first token alone, the others teach nothing."""
-    teacher, student = open_model(str(tiny_torch_folder)).eval(), make_student(Student(), str(tiny_torch_folder), None)
+    teacher, student = open_scorer(str(tiny_torch_folder)).eval(), make_student(Student(), str(tiny_torch_folder), None)
     for model in (teacher, student):
         model.config.output_hidden_states = True
     last = student.eval().model.bert.encoder.layer[1].output.LayerNorm
     last.register_forward_hook(lambda _module, _inputs, states: torch.cat((states[:, :1], states[:, 1:] * 3), dim=1))
     settings = DistillSettings(score_weight=0)
-    whole, first = (DistillationLoss(student, settings, Guide(teacher, (0, 1), layer)) for layer in (None, 1))
+    whole, first = (
+        DistillationLoss(student, settings, HiddenTeacher(teacher, (0, 1), first)) for first in (False, True)
+    )
     assert float(first([QUERIES, TEXTS], None)) == pytest.approx(0, abs=1e-8)
     assert float(whole([QUERIES, TEXTS], None)) > 0.1
 

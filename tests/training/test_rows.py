@@ -7,8 +7,7 @@ from tiny_models import tiny_tokenizer
 from transformers import PreTrainedTokenizerFast
 
 from secondpass.errors import InputError
-from secondpass.training.groups import Group
-from secondpass.training.rows import make_rows, pair_lengths
+from secondpass.training.data import Group, make_rows, pair_lengths
 from secondpass.training.settings import DistillSettings
 
 TOKENIZER = PreTrainedTokenizerFast(tokenizer_object=tiny_tokenizer(), pad_token="[PAD]", unk_token="[UNK]")
@@ -19,7 +18,7 @@ def test_a_pairs_length_is_what_the_tokeniser_makes_of_it() -> None:
     """Question and text are counted apart, each once, and the special tokens of a pair are added."""
     group = Group("what is a cat ?", ("a cat", "the quick brown fox ."))
     own = [len(TOKENIZER(group.query, text)["input_ids"]) for text in group.texts]
-    assert pair_lengths([group], TOKENIZER) == [own]
+    assert pair_lengths([group], TOKENIZER, 64, truncate=False) == [own]
 
 
 @given(st.lists(texts, min_size=1, max_size=5), st.integers(1, 5))
@@ -31,7 +30,8 @@ def test_every_text_is_in_one_row_of_its_group(groups: list[tuple[str, ...]], si
         own = [row for row in rows if row.group == number]
         assert sorted(position for row in own for position in row.positions) == list(range(len(group.texts)))
     assert all(len(row.positions) <= size for row in rows)
-    longest = [max(pair_lengths([made[row.group]], TOKENIZER)[0][i] for i in row.positions) for row in rows]
+    lengths = pair_lengths(made, TOKENIZER, 64, truncate=False)
+    longest = [max(lengths[row.group][i] for i in row.positions) for row in rows]
     assert [row.length for row in rows] == longest
 
 

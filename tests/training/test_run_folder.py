@@ -9,7 +9,8 @@ import pytest
 from safetensors.numpy import save_file
 
 from secondpass.errors import ConfigurationError, ModelError
-from secondpass.training.run_folder import RunFolder, files_hash
+from secondpass.training.run_folder import RunFolder
+from secondpass.training.students import files_hash
 
 PLAN = {"settings": {"seed": 1}, "layers": (1, 2)}
 
@@ -50,7 +51,7 @@ def test_a_damaged_checkpoint_is_named_before_the_first_step(tmp_path: Path, dam
         (checkpoint / "trainer_state.json").write_text("{")
     else:
         (checkpoint / "model.safetensors").unlink()
-    with pytest.raises(ModelError, match=r"checkpoint-10 is damaged; remove it to go on from the one before"):
+    with pytest.raises(ModelError, match=r"checkpoint-10 is damaged; remove it to resume from the one before"):
         folder.begin(PLAN, needed=1)
 
 
@@ -97,6 +98,6 @@ def test_files_are_hashed_under_their_relative_names(tmp_path: Path) -> None:
     (tmp_path / "onnx").mkdir()
     (tmp_path / "onnx" / "model.onnx").write_bytes(b"graph")
     (tmp_path / "b.txt").write_bytes(b"other")
-    assert files_hash(tmp_path, "*.onnx") == {
+    assert files_hash(tmp_path, "*/*.onnx") == {
         "onnx/model.onnx": "eef93e1d14482804277fca0172464032d1a4fdbcc338524059fa1e861454ad4d"
     }

@@ -14,13 +14,17 @@ from transformers import (
 )
 
 from secondpass.errors import ConfigurationError, ModelError, ModelNotFound
+from secondpass.optimize.checkpoint import layers_of, reads_first_token_only
 from secondpass.training.settings import DistillSettings, Student
-from secondpass.training.students import first_token_layer, layers_of, make_student, matched_layers, open_model
+from secondpass.training.students import make_student, matched_layers, open_scorer
 
 
 def test_a_student_keeps_the_layers_that_it_is_told_to(tiny_torch_folder: Path) -> None:
     """Their weights are the base's, its depth is told in its configuration, and the embeddings don't learn."""
-    base, student = open_model(str(tiny_torch_folder)), make_student(Student(layers=(1,)), str(tiny_torch_folder), None)
+    base, student = (
+        open_scorer(str(tiny_torch_folder)),
+        make_student(Student(layers=(1,)), str(tiny_torch_folder), None),
+    )
     (layer,) = layers_of(student)
     for name, weight in layers_of(base)[1].state_dict().items():
         torch.testing.assert_close(layer.state_dict()[name], weight)
@@ -50,7 +54,7 @@ def test_layers_are_matched_evenly_unless_told(
     tiny_torch_folder: Path, match: tuple[int, ...] | None, expected: tuple[int, ...]
 ) -> None:
     """Without a list the last layer learns from the last, and the others are spread over the teacher."""
-    teacher = open_model(str(tiny_torch_folder))
+    teacher = open_scorer(str(tiny_torch_folder))
     assert matched_layers(teacher, make_student(Student(), str(tiny_torch_folder), None), match) == expected
     alone = make_student(Student(layers=(0,)), str(tiny_torch_folder), None)
     assert matched_layers(teacher, alone, None) == (1,)
@@ -59,14 +63,14 @@ def test_layers_are_matched_evenly_unless_told(
 @pytest.mark.parametrize("match", [(0,), (0, 2), (0, 1, 1)], ids=["too few", "not there", "too many"])
 def test_a_match_that_does_not_fit_is_refused(tiny_torch_folder: Path, match: tuple[int, ...]) -> None:
     """It must name one of the teacher's layers for each of the student's."""
-    teacher = open_model(str(tiny_torch_folder))
+    teacher = open_scorer(str(tiny_torch_folder))
     with pytest.raises(ConfigurationError, match="one of the teacher's 2 layers for each of the student's 2"):
-        matched_layers(teacher, open_model(str(tiny_torch_folder)), match)
+        matched_layers(teacher, open_scorer(str(tiny_torch_folder)), match)
 
 
 def test_widths_and_vocabularies_must_be_the_same_to_match(tiny_torch_folder: Path) -> None:
     """Where they aren't, the error says that scores alone can teach."""
-    teacher, student = open_model(str(tiny_torch_folder)), open_model(str(tiny_torch_folder))
+    teacher, student = open_scorer(str(tiny_torch_folder)), open_scorer(str(tiny_torch_folder))
     student.tokenizer.add_tokens(["new"])
     with pytest.raises(ConfigurationError, match=r"share a vocabulary.*hidden_weight=0"):
         matched_layers(teacher, student, None)
@@ -110,7 +114,7 @@ def test_layers_whose_place_decides_their_kind_are_cut_with_it(tmp_path: Path, t
     """ModernBERT's layers attend near or far: what is kept keeps its kind, and opens to the same scores."""
     base = modern_bert(tmp_path, tiny_torch_folder)
     student = make_student(Student(layers=(0, 2, 3)), str(base), None)
-    kinds = open_model(str(base)).config.layer_types
+    kinds = open_scorer(str(base)).config.layer_types
     assert student.config.layer_types == [kinds[index] for index in (0, 2, 3)]
 
 
@@ -123,18 +127,18 @@ def test_a_cut_that_would_open_as_another_model_is_refused(tmp_path: Path, tiny_
 
 def test_a_head_that_reads_the_first_token_alone_is_recognised(tmp_path: Path, tiny_torch_folder: Path) -> None:
     """BERT's head looks at nothing else of the last layer; one that takes a mean looks at everything."""
-    assert first_token_layer(open_model(str(tiny_torch_folder))) == 1
-    assert first_token_layer(open_model(str(modern_bert(tmp_path, tiny_torch_folder)))) is None
+    assert reads_first_token_only(open_scorer(str(tiny_torch_folder)))
+    assert not reads_first_token_only(open_scorer(str(modern_bert(tmp_path, tiny_torch_folder))))
 
 
 def test_models_that_cannot_teach_or_learn_are_named(tmp_path: Path, tiny: Callable[..., Path]) -> None:
     """No weights, no such model, or more than one score for a pair."""
     with pytest.raises(ModelNotFound):
-        open_model(str(tmp_path / "none"))
+        open_scorer(str(tmp_path / "none"))
     with pytest.raises(ModelError, match="safetensors weights"):
-        open_model(str(tmp_path))
+        open_scorer(str(tmp_path))
     with pytest.raises(ModelError, match=r"one score for each pair, and .* gives 2"):
-        open_model(str(tiny("torch", num_labels=2)))
+        open_scorer(str(tiny("torch", num_labels=2)))
 
 
 @pytest.mark.parametrize("layers", [(), (1, 0), (0, 0), (-1,)])

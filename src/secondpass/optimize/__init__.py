@@ -1,14 +1,10 @@
-"""The optimiser: a torch cross-encoder becomes an ONNX file, float32 or int8, whose scores are free of the batch."""
+"""Export and quantisation: a torch cross-encoder as ONNX, float32 or int8, with scores independent of the batch."""
 
-from importlib.util import find_spec
+from secondpass.errors import require
 
-from secondpass.errors import MissingExtra
+require("secondpass.optimize", "optimize", "torch", "sentence-transformers", "onnx", "onnxscript")
 
-for _package in ("torch", "transformers", "onnx", "onnxscript"):
-    if find_spec(_package) is None:
-        raise MissingExtra("secondpass.optimize", _package, "optimize")
-
-from secondpass.optimize.pipeline import optimize
-from secondpass.optimize.records import DEFAULT_SETTINGS, Bounds, FormReport, OptimizeReport, OptimizeSettings
+from secondpass.optimize.pipeline import DEFAULT_SETTINGS, OptimizeReport, OptimizeSettings, optimize
+from secondpass.optimize.verification import Bounds, FormReport
 
 __all__ = ["DEFAULT_SETTINGS", "Bounds", "FormReport", "OptimizeReport", "OptimizeSettings", "optimize"]

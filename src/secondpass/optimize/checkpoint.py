@@ -1,72 +1,77 @@
-"""A torch checkpoint, opened with transformers: the model, its tokeniser, and what they make of a pair."""
+"""A torch checkpoint, opened with sentence-transformers: its scores, its features, and a shorter last layer."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-import transformers
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
+from sentence_transformers import CrossEncoder as Model
+from torch import nn
 
 from secondpass.errors import ModelError
 from secondpass.scores import Pair
+from secondpass.scoring.devices import CPU_BATCH_TOKENS
+from secondpass.scoring.engines.torch import quiet
 from secondpass.scoring.heads import Head, read_head, read_max_length
 from secondpass.scoring.model_files import ModelFolder, describe_contents
 
-_FOREIGN = (OSError, ValueError, TypeError, KeyError, RuntimeError, ImportError, AttributeError, SafetensorError)
+OPENING_ERRORS = (OSError, ValueError, TypeError, KeyError, RuntimeError, ImportError, AttributeError, SafetensorError)
 _TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "sentencepiece.bpe.model", "spiece.model", "spm.model")
-_AT_ONCE = 32  # pairs in a forward pass
+_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+_EXACT = 1e-5  # how far float32 scores differ when sums are computed in another order, as a share of the largest score
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """An open checkpoint.
+    """An open checkpoint of a sequence classifier.
 
     :param folder: Its files.
-    :param model: The classifier, float32, on the CPU.
-    :param tokenizer: Its fast tokeniser.
+    :param model: The model, float32, on the CPU.
     :param head: How a row of logits becomes one score.
-    :param max_length: The longest pair that it reads, in tokens.
     """
 
     folder: ModelFolder
-    model: Any
-    tokenizer: Any
+    model: Model
     head: Head
-    max_length: int
 
     @property
-    def inputs(self) -> tuple[str, ...]:
-        """What the model is fed, in the order of the graph's inputs."""
-        known = ("input_ids", "attention_mask", "token_type_ids")
-        return tuple(name for name in known if name in self.tokenizer.model_input_names)
+    def architecture(self) -> str:
+        """The name of the model's class in transformers."""
+        return type(self.model.model).__name__
 
     def features(self, pairs: Sequence[Pair]) -> dict[str, torch.Tensor]:
-        """Return the pairs' tokens, padded to the longest: integers (pairs, tokens) under each input's name."""
-        queries, texts = [pair.query for pair in pairs], [pair.text for pair in pairs]
-        made = self.tokenizer(
-            queries, texts, truncation="longest_first", max_length=self.max_length, padding=True, return_tensors="pt"
-        )
-        return {name: made[name] for name in self.inputs}
+        """Return the model's inputs in the order of the graph's, padded to the longest pair: (pairs, tokens) each."""
+        features = self.model.preprocess([tuple(pair) for pair in pairs])
+        return {name: features[name] for name in _INPUTS if name in self.model.tokenizer.model_input_names}
 
-    def scores(self, pairs: Sequence[Pair]) -> list[float]:
-        """Return the float model's score for each pair, in logits."""
-        rows: list[list[float]] = []
-        with torch.inference_mode():
-            for start in range(0, len(pairs), _AT_ONCE):
-                features = self.features(pairs[start : start + _AT_ONCE])
-                rows += self.model(**features).logits.double().tolist()
-        return [self.head.value(row) for row in rows]
+    def equal_length_batches(self, pairs: Sequence[Pair]) -> Iterator[dict[str, Any]]:
+        """Yield features as arrays, batches of pairs with the same number of tokens: nothing is padded."""
+        by_length: dict[int, list[Pair]] = {}
+        for pair in pairs:
+            by_length.setdefault(self.features([pair])["input_ids"].shape[1], []).append(pair)
+        for length, equal in by_length.items():
+            rows = max(1, CPU_BATCH_TOKENS // length)
+            for start in range(0, len(equal), rows):
+                yield {name: ids.numpy() for name, ids in self.features(equal[start : start + rows]).items()}
 
 
-def open_checkpoint(folder: ModelFolder, label: int | None) -> Checkpoint:
-    """Open a checkpoint.
+def logits(model: Model, pairs: Sequence[Pair], batch_size: int = 8) -> list[list[float]]:
+    """Return a model's raw outputs, a row for each pair; pairs of similar length share a batch."""
+    texts = [tuple(pair) for pair in pairs]
+    rows = model.predict(texts, batch_size=batch_size, activation_fn=nn.Identity(), show_progress_bar=False)
+    values: list[list[float]] = rows.reshape(len(pairs), -1).tolist()
+    return values
+
+
+def open_model(folder: ModelFolder, max_length: int | None = None, config: Mapping[str, Any] | None = None) -> Model:
+    """Open a checkpoint on the CPU, in float32.
 
     :param folder: A folder with config.json, safetensors weights and a tokeniser.
-    :param label: The output column that means "relevant", where the configuration leaves it open.
-    :raises ModelError: If there are no such weights, or transformers can't make a trained classifier of them.
+    :param max_length: The longest pair in tokens; None takes the model's own.
+    :param config: Values that replace those of the configuration.
+    :raises ModelError: If there are no such files, or sentence-transformers can't open them.
     """
     if not folder.has_checkpoint:
         raise ModelError(
@@ -74,44 +79,134 @@ def open_checkpoint(folder: ModelFolder, label: int | None) -> Checkpoint:
         )
     if not any((folder.path / name).is_file() for name in _TOKENIZERS):  # transformers would make an empty one
         raise ModelError(f"{folder.path} must have a tokeniser, and has none of {', '.join(_TOKENIZERS)}")
-    model, tokenizer = _open(folder.path)
+    options = {
+        "model_kwargs": {"dtype": torch.float32, "use_safetensors": True},
+        "config_kwargs": dict(config or {}),
+        "local_files_only": True,
+    }
+    with quiet():
+        try:
+            return Model(str(folder.path), device="cpu", max_length=max_length, **options).eval()
+        except OPENING_ERRORS as error:
+            raise ModelError(f"sentence-transformers can't open {folder.path}: {error!s:.500}") from error
+
+
+def open_checkpoint(folder: ModelFolder, label: int | None) -> Checkpoint:
+    """Open a checkpoint for export.
+
+    :param folder: A folder with config.json, safetensors weights and a tokeniser.
+    :param label: The output column that means "relevant", where the configuration leaves it open.
+    :raises ModelError: If it isn't a trained sequence classifier with a tokeniser that can be saved as tokenizer.json.
+    """
     config = folder.json("config.json")
-    tokenizer_config = folder.json("tokenizer_config.json")
-    head = read_head(config, model.config.num_labels, label=label)
-    return Checkpoint(folder, model, tokenizer, head, read_max_length(None, config, tokenizer_config))
-
-
-def _open(path: Path) -> tuple[Any, Any]:
-    opening = {"local_files_only": True, "trust_remote_code": False}
-    try:
-        with _quiet():
-            model, found = transformers.AutoModelForSequenceClassification.from_pretrained(
-                path, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **opening
-            )
-            tokenizer = transformers.AutoTokenizer.from_pretrained(path, **opening)
-    except _FOREIGN as error:
-        raise ModelError(f"transformers can't open {path} as a classifier: {error!s:.500}") from error
-    missing = sorted(found["missing_keys"])
+    model = open_model(folder, read_max_length(None, config, folder.json("tokenizer_config.json")))
+    opened = Checkpoint(folder, model, read_head(config, model.num_labels, label=label))
+    if not opened.architecture.endswith("ForSequenceClassification"):
+        raise ModelError(f"{folder.path} must hold a sequence classifier, and holds a {opened.architecture}")
+    stored: set[str] = set()
+    for file in folder.path.rglob("*.safetensors"):
+        with safe_open(file, "np") as weights:
+            stored.update(weights.keys())
+    head = [name for name in model.model.state_dict() if not name.startswith(f"{model.model.base_model_prefix}.")]
+    missing = sorted(set(head) - stored)
     if missing:
         raise ModelError(
-            f"{path} must hold a trained classifier, and has no weights for {', '.join(missing[:5])}: "
+            f"{folder.path} must hold a trained classifier, and has no weights for {', '.join(missing[:5])}: "
             "was it trained as an embedding model?"
         )
-    if not tokenizer.is_fast:
-        raise ModelError(f"{path} must have a tokeniser that can be saved as tokenizer.json, and its kind can't be")
-    return model.eval(), tokenizer
+    if not model.tokenizer.is_fast:
+        raise ModelError(f"{folder.path} must have a tokeniser that can be saved as tokenizer.json, and its kind can't")
+    return opened
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep transformers' loading bar and its report of missing weights, which is ours to make, out of the logs."""
-    logging = transformers.utils.logging
-    shown, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
+class FirstTokenLayer(nn.Module):
+    """A BERT-like encoder layer that reads every token and returns the first, which is all that BERT's head reads.
+
+    Keys and values are still needed for every token; queries, the attention's output and the feed-forward layers only
+    for the first. It is exact, and saves a model of n layers about (1 - 2/12) / n of its work.
+
+    :param layer: The layer whose weights it uses.
+    """
+
+    def __init__(self, layer: Any) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, states: torch.Tensor, mask: torch.Tensor | None = None, *_: object, **__: object) -> torch.Tensor:
+        """Return the first token's state.
+
+        :param states: All tokens' states, (pairs, tokens, width).
+        :param mask: Which tokens each token attends to, (pairs, 1, tokens, tokens).
+        :return: (pairs, 1, width).
+        """
+        attention = self.layer.attention.self
+        first = states[:, :1]
+        query, key, value = (
+            projected.unflatten(-1, (-1, attention.attention_head_size)).transpose(1, 2)
+            for projected in (attention.query(first), attention.key(states), attention.value(states))
+        )
+        mask = None if mask is None else mask[:, :, :1]
+        context = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=attention.scaling)
+        attended = self.layer.attention.output(context.transpose(1, 2).flatten(2), first)
+        output: torch.Tensor = self.layer.feed_forward_chunk(attended)
+        return output
+
+
+def use_first_token_layer(model: Model, pairs: Sequence[Pair], wanted: Sequence[Sequence[float]]) -> bool:
+    """Let the last layer compute the first token alone, if the model is built like BERT and its scores stay the same.
+
+    :param model: A model; it is changed in place where that is exact.
+    :param pairs: Pairs to compare scores on.
+    :param wanted: Their logits.
+    :return: Whether the model was changed.
+    """
     try:
-        yield
+        layers = model.model.base_model.encoder.layer
+        last = layers[-1]
+        attention = last.attention.self
+        _ = attention.query, attention.key, attention.value, attention.attention_head_size, attention.scaling
+        _ = last.attention.output, last.feed_forward_chunk
+    except AttributeError:
+        return False
+    layers[-1] = FirstTokenLayer(last)
+    exact = _same(logits(model, pairs), wanted)
+    if not exact:
+        layers[-1] = last
+    return exact
+
+
+def layers_of(model: Model) -> nn.ModuleList:
+    """Return the stack of layers: the one list of modules that is as long as the configuration says.
+
+    :raises ModelError: If there is none, or more than one.
+    """
+    depth = getattr(model.config, "num_hidden_layers", None)
+    stacks = [module for module in model.model.modules() if isinstance(module, nn.ModuleList) and len(module) == depth]
+    if len(stacks) != 1:
+        raise ModelError(f"a {model.config.model_type} model must have one stack of layers, and has {len(stacks)}")
+    return stacks[0]
+
+
+def reads_first_token_only(model: Model) -> bool:
+    """Return whether a model's head reads nothing of the last layer but the first token, whatever the architecture.
+
+    Every other token's state is set to 0, and the score must stay the same. Where the tokeniser pads on the left, the
+    first token isn't at the same place in every pair, and the answer is no.
+    """
+
+    def keep_first(_module: nn.Module, _inputs: Any, output: Any) -> Any:
+        states = (output[0] if isinstance(output, tuple) else output).clone()
+        states[:, 1:] = 0
+        return (states, *output[1:]) if isinstance(output, tuple) else states
+
+    pairs = [Pair("a question", "a text of some words")]
+    wanted = logits(model, pairs)
+    hook = layers_of(model)[-1].register_forward_hook(keep_first)
+    try:
+        return model.tokenizer.padding_side == "right" and _same(logits(model, pairs), wanted)
     finally:
-        logging.set_verbosity(level)
-        if shown:
-            logging.enable_progress_bar()
+        hook.remove()
+
+
+def _same(values: Sequence[Sequence[float]], wanted: Sequence[Sequence[float]]) -> bool:
+    return bool(np.allclose(values, wanted, rtol=0, atol=_EXACT * max(1.0, np.abs(wanted).max())))

@@ -1,6 +1,6 @@
-"""An ONNX graph under the knife: who makes a tensor, who reads it, and what is left when nobody does."""
+"""An ONNX graph and its rewriting: which node computes a tensor, which nodes read it, and which are needed."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,6 @@ MICROSOFT = "com.microsoft"
 
 class Graph:
     """A model's graph, rewritten one pass after another.
-
-    A pass walks over ``nodes``, hands back the nodes that shall be there instead, and calls ``replace``: what is no
-    longer read is dropped there, weights included.
 
     :param model: The model; it is changed in place.
     """
@@ -30,9 +27,9 @@ class Graph:
         """The nodes, each after those that it reads."""
         return list(self.model.graph.node)
 
-    def maker(self, name: str, kind: str = "") -> NodeProto | None:
-        """Return the node that makes a tensor, or None where it is an input, a weight, or not of this kind."""
-        node = self._makers.get(name)
+    def producer(self, name: str, kind: str = "") -> NodeProto | None:
+        """Return the node that computes a tensor, or None where it is an input, a weight, or not of this kind."""
+        node = self._producers.get(name)
         return node if node is not None and kind in {"", node.op_type} else None
 
     def readers(self, name: str) -> list[NodeProto]:
@@ -47,16 +44,19 @@ class Graph:
 
     def constant(self, name: str) -> np.ndarray[Any, Any] | None:
         """Return a weight, or None where the name is not one."""
-        found = self._constants.get(name)
-        return None if found is None else numpy_helper.to_array(found)
+        constant = self._constants.get(name)
+        return None if constant is None else numpy_helper.to_array(constant)
 
     def shape(self, name: str) -> list[int | str]:
-        """Return a tensor's shape as far as the export noted it, empty where it noted none."""
-        return self._shapes.get(name, [])
+        """Return a tensor's shape as the export declared it, empty where it declared none."""
+        tensor = self._types.get(name)
+        dimensions = [] if tensor is None else tensor.shape.dim
+        return [item.dim_value if item.HasField("dim_value") else item.dim_param for item in dimensions]
 
-    def kind(self, name: str) -> int:
-        """Return a tensor's element type as the export noted it, 0 where it noted none."""
-        return self._kinds.get(name, 0)
+    def element_type(self, name: str) -> int:
+        """Return a tensor's element type as the export declared it, 0 where it declared none."""
+        tensor = self._types.get(name)
+        return 0 if tensor is None else int(tensor.elem_type)
 
     def add(self, name: str, value: np.ndarray[Any, Any]) -> str:
         """Add a weight under this name, unless it is there, and return the name."""
@@ -64,35 +64,41 @@ class Graph:
             self._constants[name] = numpy_helper.from_array(value, name)
         return name
 
-    def replace(self, nodes: Iterable[NodeProto]) -> None:
-        """Put these nodes in place of the old ones, without those that nobody reads."""
+    def rewrite(self, replacement: Callable[[NodeProto], list[NodeProto] | None]) -> None:
+        """Replace nodes, and drop nodes and weights that nothing reads any more.
+
+        :param replacement: Returns the nodes that replace a node, or None. Of nodes with the same output, the first in
+            the graph is kept.
+        """
+        unique: dict[str, NodeProto] = {}
+        for old in self.nodes:
+            for node in replacement(old) or [old]:
+                unique.setdefault(node.output[0], node)
         kept: list[NodeProto] = []
         needed = set(self._outputs)
-        for node in reversed(list(nodes)):
+        for node in reversed(unique.values()):
             if needed.intersection(node.output):
                 needed.update(node.input)
                 kept.append(node)
         graph = self.model.graph
-        made = {name for node in kept for name in node.output}
-        noted = [item for item in graph.value_info if item.name in made]
+        produced = {name for node in kept for name in node.output}
+        declared = [item for item in graph.value_info if item.name in produced]
         del graph.node[:], graph.initializer[:], graph.value_info[:]
-        graph.node.extend(reversed(kept))
-        graph.initializer.extend(item for name, item in self._constants.items() if name in needed)
-        graph.value_info.extend(noted)
         self._constants = {name: item for name, item in self._constants.items() if name in needed}
+        graph.node.extend(reversed(kept))
+        graph.initializer.extend(self._constants.values())
+        graph.value_info.extend(declared)
         self._index()
 
     def _index(self) -> None:
         graph = self.model.graph
         self._outputs = {item.name for item in graph.output}
-        self._makers = {name: node for node in graph.node for name in node.output}
+        self._producers = {name: node for node in graph.node for name in node.output}
         self._readers: dict[str, list[NodeProto]] = {}
         for node in graph.node:
             for name in node.input:
                 self._readers.setdefault(name, []).append(node)
-        noted = (*graph.value_info, *graph.input)
-        self._shapes = {item.name: list(_dimensions(item)) for item in noted}
-        self._kinds = {item.name: item.type.tensor_type.elem_type for item in noted}
+        self._types = {item.name: item.type.tensor_type for item in (*graph.value_info, *graph.input)}
 
 
 def node(kind: str, inputs: Iterable[str], output: str, domain: str = "", **attributes: Any) -> NodeProto:
@@ -103,8 +109,3 @@ def node(kind: str, inputs: Iterable[str], output: str, domain: str = "", **attr
 def attributes(of: NodeProto) -> Mapping[str, Any]:
     """Return a node's attributes as Python values."""
     return {item.name: helper.get_attribute_value(item) for item in of.attribute}
-
-
-def _dimensions(item: onnx.ValueInfoProto) -> Iterator[int | str]:
-    for dimension in item.type.tensor_type.shape.dim:
-        yield dimension.dim_value if dimension.HasField("dim_value") else dimension.dim_param

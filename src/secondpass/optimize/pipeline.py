@@ -1,25 +1,73 @@
-"""The road from a checkpoint to a folder that was measured."""
+"""``optimize``: from a checkpoint to verified ONNX forms in a new folder."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from secondpass.errors import ConfigurationError, LossTooHigh, ModelError
-from secondpass.optimize.activations import Array, watch
-from secondpass.optimize.checkpoint import Checkpoint, open_checkpoint
-from secondpass.optimize.embeddings import quantise_embeddings
-from secondpass.optimize.export import export_graph
-from secondpass.optimize.first_token import FirstTokenLayer, last_layer, replace_last_layer
-from secondpass.optimize.folders import new_folder, write_model
-from secondpass.optimize.graphs import Graph
-from secondpass.optimize.linear import linear_inputs, quantise_linears
-from secondpass.optimize.records import DEFAULT_SETTINGS, FORMS, Form, FormReport, OptimizeReport, OptimizeSettings
-from secondpass.optimize.verify import verify
+from secondpass.errors import ConfigurationError, LossTooHigh
+from secondpass.optimize.checkpoint import logits, open_checkpoint, use_first_token_layer
+from secondpass.optimize.export import export_graph, write_model
+from secondpass.optimize.quantization import quantize
+from secondpass.optimize.verification import Bounds, Form, FormReport, spread_over_lengths, verify
 from secondpass.scores import Pair
 from secondpass.scoring.model_files import HubAccess, find_model
 
-_EXACT = 1e-5  # what float32 may differ by when it adds in another order, as a share of the largest score
+FORMS: tuple[Form, ...] = ("float32", "int8")
+"""In the order in which they are exported: int8 is computed from float32."""
+FLOAT_BOUNDS = Bounds(mean_difference=1e-4, agreement=0.9999, batch_effect=1e-4)
+INT8_BOUNDS = Bounds(mean_difference=0.03, agreement=0.975, batch_effect=0.02)
 _HELD_OUT = 5  # without held-out pairs, the pairs of every fifth question are
+
+
+@dataclass(frozen=True, slots=True)
+class OptimizeSettings:
+    """Advanced options of an optimisation.
+
+    :param balance: Which share of a large activation moves into the weights, from 0 (nothing) to 1 (all of it).
+    :param first_token_only: Whether the last layer may leave out what the model's head doesn't read.
+    :param label: The output column that means "relevant", where the model's configuration leaves it open.
+    :param float32: What the float32 form may lose.
+    :param int8: What the int8 form may lose.
+    :raises ConfigurationError: If ``balance`` isn't from 0 to 1.
+    """
+
+    balance: float = 0.75
+    first_token_only: bool = True
+    label: int | None = None
+    float32: Bounds = FLOAT_BOUNDS
+    int8: Bounds = INT8_BOUNDS
+
+    def __post_init__(self) -> None:
+        """Check the one number that has a range."""
+        if not 0 <= self.balance <= 1:
+            raise ConfigurationError(f"balance must be from 0 to 1, got {self.balance}")
+
+
+DEFAULT_SETTINGS = OptimizeSettings()
+
+
+@dataclass(frozen=True, slots=True)
+class OptimizeReport:
+    """The result of an optimisation.
+
+    :param model: The checkpoint's name.
+    :param forms: One report for each form, float32 first.
+    :param first_token_only: Whether the last layer computes the first token alone.
+    :param calibrated_on: The number of pairs that the int8 form's scales are fitted to.
+    :param verified_on: The number of held-out pairs.
+    """
+
+    model: str
+    forms: tuple[FormReport, ...]
+    first_token_only: bool
+    calibrated_on: int
+    verified_on: int
+
+    def __str__(self) -> str:
+        """Return the figures, one line for each form."""
+        return "\n".join((f"{self.model}, verified on {self.verified_on} pairs", *map(str, self.forms)))
 
 
 def optimize(
@@ -31,110 +79,80 @@ def optimize(
     forms: Sequence[Form] = ("int8",),
     settings: OptimizeSettings = DEFAULT_SETTINGS,
 ) -> OptimizeReport:
-    """Turn a torch cross-encoder into ONNX files, and measure what that costs.
+    """Export a torch cross-encoder as ONNX, and measure what that changes.
 
-    One form becomes ``out`` itself, several become ``out/int8`` and ``out/float32``; ``load_scorer`` opens each.
+    One form is written to ``out`` itself, several to ``out/int8`` and ``out/float32``; ``load_scorer`` opens each.
 
     :param model: A folder, or a hub id, that transformers opens as a sequence classifier, with safetensors weights.
-    :param out: A new or an empty folder. It comes to be once every form has passed.
-    :param calibration: Pairs like those to come, some hundred, for the scales of the int8 form.
-    :param held_out: Other pairs to verify on, with several texts a question. None holds back those of
+    :param out: A new or an empty folder. It is written once every form has passed.
+    :param calibration: Some hundred pairs like those to be scored, for the scales of the int8 form.
+    :param held_out: Other pairs to verify on, with several texts for each question. None holds back those of
         every fifth question of ``calibration``.
     :param forms: ``"int8"``, ``"float32"``, or both.
-    :param settings: What few people need to say.
+    :param settings: Advanced options.
     :raises ModelNotFound: If there is no such model.
     :raises ModelError: If the checkpoint is damaged, isn't a trained classifier, or can't be exported.
     :raises LossTooHigh: If a form loses more than ``settings`` allows.
     :raises ConfigurationError: If there are no pairs to calibrate or verify on, or ``out`` isn't empty.
     """
-    forms = _checked(forms)
-    fit, check = _split(calibration, held_out, forms)
-    folder = find_model(str(model), "torch", HubAccess())
-    out = Path(out)
-    with new_folder(out) as made:
-        checkpoint = open_checkpoint(folder, settings.label)
-        wanted = checkpoint.scores(check)
-        shortened = settings.first_token_only and shorten(checkpoint, check, wanted)
-        graph = export_graph(checkpoint)
-        reports = []
-        for form in forms:
-            where = Path() if len(forms) == 1 else Path(form)
-            if form == "int8":
-                quantise(graph, checkpoint, fit, settings.balance)
-            write_model(made / where, graph.model, checkpoint)
-            report = verify(form, made / where, check, wanted, settings.label)
-            _refuse(report, settings)
-            reports.append(replace(report, folder=out / where))
-    return OptimizeReport(folder.name(str(model)), tuple(reports), shortened, len(fit), len(check))
-
-
-def shorten(checkpoint: Checkpoint, pairs: Sequence[Pair], wanted: Sequence[float]) -> bool:
-    """Let the last layer compute the first token alone, if the scores stay the same.
-
-    :param checkpoint: An open checkpoint; its model is changed where that is exact.
-    :param pairs: Some pairs.
-    :param wanted: Their scores.
-    :return: Whether the model was changed.
-    """
-    last = last_layer(checkpoint.model)
-    if last is None:
-        return False
-    replace_last_layer(checkpoint.model, FirstTokenLayer(last))
-    found = checkpoint.scores(pairs)
-    bound = _EXACT * max(1.0, *map(abs, wanted))
-    exact = all(abs(one - other) <= bound for one, other in zip(found, wanted, strict=True))
-    if not exact:
-        replace_last_layer(checkpoint.model, last)
-    return exact
-
-
-def quantise(graph: Graph, checkpoint: Checkpoint, pairs: Sequence[Pair], balance: float) -> None:
-    """Make a float graph an int8 one.
-
-    :param graph: The graph; changed in place.
-    :param checkpoint: What it was exported from.
-    :param pairs: What the scales are fitted to.
-    :param balance: How much of a large activation the weights take over, 0 to 1.
-    :raises ModelError: If the graph has no linear layers.
-    """
-    names = linear_inputs(graph)
-    if not names:
-        raise ModelError(f"{type(checkpoint.model).__name__} has no linear layers that could be int8")
-    quantise_linears(graph, watch(graph, names, _feeds(checkpoint, pairs)), balance)
-    quantise_embeddings(graph)
-
-
-def _feeds(checkpoint: Checkpoint, pairs: Sequence[Pair]) -> Iterator[Mapping[str, Array]]:
-    """Yield each pair by itself, so that nothing is padded."""
-    for pair in pairs:
-        yield {name: tokens.numpy() for name, tokens in checkpoint.features([pair]).items()}
-
-
-def _refuse(report: FormReport, settings: OptimizeSettings) -> None:
-    excess = report.excess(settings.bounds(report.form))
-    if excess:
-        raise LossTooHigh(f"the {report.form} form loses too much: {excess}. Measured: {report}", report)
-
-
-def _checked(forms: Sequence[Form]) -> list[Form]:
-    """Return the forms, float32 first: int8 is made of it."""
     unknown = sorted(set(forms) - set(FORMS))
     if unknown or not forms:
         raise ConfigurationError(f"forms must be {' or '.join(FORMS)}, got {', '.join(unknown) or 'none'}")
-    return sorted(set(forms), key=FORMS.index)
+    ordered = sorted(set(forms), key=FORMS.index)
+    fit, check = _split(calibration, held_out, ordered)
+    folder = find_model(str(model), "torch", HubAccess())
+    out = Path(out)
+    with _new_folder(out) as staging:
+        checkpoint = open_checkpoint(folder, settings.label)
+        rows = logits(checkpoint.model, check)
+        wanted = [checkpoint.head.value(row) for row in rows]
+        sample = spread_over_lengths(check)
+        first_token_only = settings.first_token_only and use_first_token_layer(
+            checkpoint.model, [check[i] for i in sample], [rows[i] for i in sample]
+        )
+        graph = export_graph(checkpoint)
+        reports = []
+        for form in ordered:
+            name = Path() if len(ordered) == 1 else Path(form)
+            if form == "int8":
+                quantize(graph, checkpoint.equal_length_batches(fit), settings.balance)
+            write_model(staging / name, graph.model, checkpoint)
+            report = verify(form, staging / name, check, wanted, settings.label)
+            excess = report.excess(settings.int8 if form == "int8" else settings.float32)
+            if excess:
+                raise LossTooHigh(f"the {form} form loses too much: {excess}. Measured: {report}", report)
+            reports.append(replace(report, folder=out / name))
+    return OptimizeReport(folder.name(str(model)), tuple(reports), first_token_only, len(fit), len(check))
+
+
+@contextmanager
+def _new_folder(out: Path) -> Iterator[Path]:
+    """Yield a folder beside ``out`` to write into; it becomes ``out`` if nothing is raised, and else is deleted.
+
+    :raises ConfigurationError: If there is something at ``out`` already.
+    """
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise ConfigurationError(f"out must be a new or an empty folder, and {out} is neither")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as beside:
+        staging = Path(beside) / "staging"
+        staging.mkdir()
+        yield staging
+        if out.is_dir():
+            out.rmdir()
+        staging.replace(out)
 
 
 def _split(
     calibration: Sequence[Pair] | None, held_out: Sequence[Pair] | None, forms: Sequence[Form]
 ) -> tuple[list[Pair], list[Pair]]:
     """Return the pairs to fit scales to, and those to verify on."""
-    fit = list(calibration or ())
-    check = list(held_out or ())
+    fit, check = list(calibration or ()), list(held_out or ())
     if held_out is None:
         questions = dict.fromkeys(pair.query for pair in fit)
-        kept_back = set(list(questions)[::_HELD_OUT])
-        check = [pair for pair in fit if pair.query in kept_back]
-        fit = [pair for pair in fit if pair.query not in kept_back]
+        held_back = set(list(questions)[::_HELD_OUT])
+        check = [pair for pair in fit if pair.query in held_back]
+        fit = [pair for pair in fit if pair.query not in held_back]
     if not fit and "int8" in forms:
         raise ConfigurationError("int8 needs calibration pairs: its scales are fixed beforehand, never by the batch")
     if len(set(check)) < 2:

@@ -1,11 +1,11 @@
-"""Training: distillation of a cross-encoder into a smaller one, on sentence-transformers' trainer."""
+"""Distillation of a cross-encoder into a smaller one, with sentence-transformers' trainer."""
 
-from secondpass.training.extra import require_train
+from secondpass.errors import require
 
-require_train()
+require("secondpass.training", "train", "sentence-transformers", "accelerate", "datasets", "ir-measures", "onnx")
 
-from secondpass.training.distill import TrainingData, distill
-from secondpass.training.groups import Group, read_groups
+from secondpass.training.data import Group, TrainingData, read_groups
+from secondpass.training.distill import distill
 from secondpass.training.report import DistillReport
 from secondpass.training.settings import About, DistillSettings, Student
 

@@ -1,8 +1,7 @@
-"""What the student is taught by: the teacher's scores, and its hidden states on the way."""
+"""The distillation loss: the teacher's scores and, optionally, its hidden states."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
 import torch
@@ -14,38 +13,37 @@ from secondpass.training.settings import DistillSettings
 
 
 @dataclass(frozen=True, slots=True)
-class Guide:
+class HiddenTeacher:
     """A teacher whose hidden states are matched.
 
     :param model: The teacher.
-    :param match: For each of the student's layers, the teacher's layer, counted from 0.
-    :param first_token_layer: The teacher's layer of which nothing but the first token is read, if there is one: its
-        last, where the head is that of BERT. What it says of other tokens means nothing, and isn't matched.
+    :param match: For each of the student's layers, the teacher's layer that it learns from, counted from 0.
+    :param first_token_only: Whether of the teacher's last layer only the first token is matched, because its head
+        reads no other.
     """
 
     model: Model
     match: tuple[int, ...]
-    first_token_layer: int | None = None
+    first_token_only: bool = False
 
 
 class DistillationLoss(nn.Module):
-    """The weighted sum of the score's objective and the relative error of matched hidden states.
+    """The weighted sum of the score objective and the relative error of matched hidden states.
 
+    Both come from one forward pass of student and teacher, which sentence-transformers' own losses can't share.
     ``CrossEncoderTrainer`` calls it with columns of questions and of lists of texts, and with the teacher's scores
-    as labels; where a guide is given, its own scores from the same forward pass are taken instead.
+    as labels; with a hidden teacher, the scores come from its forward pass instead.
 
     :param model: The student; the trainer replaces it by its wrapped form.
     :param settings: Objective and weights.
-    :param guide: The teacher whose hidden states are matched, if any.
+    :param teacher: The teacher whose hidden states are matched, if any.
     """
 
-    def __init__(self, model: Model, settings: DistillSettings, guide: Guide | None = None) -> None:
+    def __init__(self, model: Model, settings: DistillSettings, teacher: HiddenTeacher | None = None) -> None:
         super().__init__()
         self.model = model
         self._settings = settings
-        self._guide = (
-            [guide] if guide else []
-        )  # in a list: torch must not take the teacher's weights for the loss's own
+        self._teacher = (teacher,)  # in a tuple, so that torch doesn't count its weights as the loss's own
 
     def forward(
         self,
@@ -57,7 +55,7 @@ class DistillationLoss(nn.Module):
         """Return the loss of one batch, a scalar.
 
         :param inputs: A column of questions, and a column of lists of texts.
-        :param labels: For each question a tensor of raw scores, one for each text; None with a guide.
+        :param labels: For each question a tensor of raw scores, one for each text; None with a hidden teacher.
         """
         queries, texts = inputs
         pairs = [(query, text) for query, own in zip(queries, texts, strict=True) for text in own]
@@ -66,32 +64,33 @@ class DistillationLoss(nn.Module):
         features = batch_to_device(unwrapped.preprocess(pairs, prompt=prompt, task=task), unwrapped.device)
         outputs = student(dict(features))
         scores = outputs["scores"].float().view(-1)
-        sizes = [len(own) for own in texts]
-        loss = scores.new_zeros(())
-        if self._guide:
-            guided = guide_outputs(self._guide[0], features)
-            targets = guided["scores"].float().view(-1)
-            loss = self._settings.hidden_weight * self._hidden(outputs, guided, features["attention_mask"])
-        else:
+        hidden = scores.new_zeros(())
+        (teacher,) = self._teacher
+        if teacher is None:
             targets = torch.cat(list(labels or [])).to(scores.device).float()
-        on_scores = score_loss(scores, targets, sizes, self._settings.objective)
-        total: Tensor = loss + self._settings.score_weight * on_scores
+        else:
+            with torch.no_grad():
+                taught = teacher.model(dict(features))
+            targets = taught["scores"].float().view(-1)
+            hidden = hidden_loss(outputs, taught, features["attention_mask"], teacher)
+        on_scores = score_loss(scores, targets, list(map(len, texts)), self._settings.objective)
+        total: Tensor = self._settings.hidden_weight * hidden + self._settings.score_weight * on_scores
         return total
 
-    def _hidden(self, outputs: Mapping[str, Any], guided: Mapping[str, Any], mask: Tensor) -> Tensor:
-        own, theirs = outputs["all_layer_embeddings"], guided["all_layer_embeddings"]
-        errors = []
-        for index, layer in enumerate(self._guide[0].match):
-            read = 1 if layer == self._guide[0].first_token_layer else mask.shape[1]
-            errors.append(relative_error(own[index + 1][:, :read], theirs[layer + 1][:, :read], mask[:, :read]))
-        return torch.stack(errors).mean()
 
+def hidden_loss(outputs: Mapping[str, Any], taught: Mapping[str, Any], mask: Tensor, teacher: HiddenTeacher) -> Tensor:
+    """Return the mean relative error of the student's layers against the teacher's layers that they are matched with.
 
-@torch.no_grad()
-def guide_outputs(guide: Guide, features: Mapping[str, Any]) -> dict[str, Any]:
-    """Run the teacher on the student's own tokens."""
-    result: dict[str, Any] = guide.model(dict(features))
-    return result
+    :param outputs: The student's outputs.
+    :param taught: The teacher's.
+    :param mask: (pairs, tokens), 0 at padding.
+    """
+    own, theirs = outputs["all_layer_embeddings"], taught["all_layer_embeddings"]  # the embeddings first
+    errors = []
+    for index, layer in enumerate(teacher.match):
+        tokens = 1 if teacher.first_token_only and layer == len(theirs) - 2 else mask.shape[1]
+        errors.append(relative_error(own[index + 1][:, :tokens], theirs[layer + 1][:, :tokens], mask[:, :tokens]))
+    return torch.stack(errors).mean()
 
 
 def relative_error(states: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
@@ -114,14 +113,13 @@ def score_loss(scores: Tensor, targets: Tensor, sizes: Sequence[int], objective:
     :param targets: (pairs,) of the teacher.
     :param sizes: How many pairs each question has, in order.
 
-    The mean over all i, j of ``((s_i - s_j) - (t_i - t_j))**2`` is twice the variance of ``s - t``, which costs no
-    square of pairs.
+    The mean over all i, j of ``((s_i - s_j) - (t_i - t_j))**2`` is twice the variance of ``s - t``, which is linear
+    in the pairs.
     """
     errors = scores - targets
     if objective == "mse":
         return errors.square().mean()
-    owner = torch.tensor(list(chain.from_iterable([index] * size for index, size in enumerate(sizes))))
-    owner = owner.to(errors.device)
     counts = torch.tensor(sizes, device=errors.device)
+    owner = torch.arange(len(sizes), device=errors.device).repeat_interleave(counts)
     means = errors.new_zeros(len(sizes)).index_add(0, owner, errors) / counts
     return 2 * (errors - means[owner]).square().mean()

@@ -1,4 +1,4 @@
-"""How a student is made, and how it is taught."""
+"""Settings of a distillation: the student, its training, and its model card."""
 
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -16,10 +16,10 @@ class Student:
 
     :param base: The model whose weights it takes: a folder or a hub id; None takes the teacher's.
     :param layers: The base's layers that it keeps, in order, counted from 0; None keeps all.
-    :param match: For each of its layers the teacher's layer whose output it learns to give; None spreads them
-        evenly over the teacher, the last on the last. Only read where hidden states are matched.
-    :param freeze_word_embeddings: Leave the word embeddings as they are: most of a small model's weights, and the
-        ones that little data can only spoil.
+    :param match: For each of its layers the teacher's layer whose output it learns; None spreads them evenly over the
+        teacher, the last on the last. Only used where hidden states are matched.
+    :param freeze_word_embeddings: Leave the word embeddings as they are: they are most of a small model's weights, and
+        little data makes them worse.
     :param revision: A branch, tag or commit, where the base is a hub id.
     """
 
@@ -40,15 +40,15 @@ class Student:
 
 @dataclass(frozen=True, slots=True)
 class DistillSettings:
-    """How the student is taught.
+    """How the student is trained.
 
     :param objective: ``"mse"`` on the raw scores (Hofstätter et al. 2020 call it pointwise), or ``"margin-mse"`` on
         the differences of scores within one question (https://arxiv.org/abs/2010.02666).
     :param hidden_weight: The weight of the matched hidden states: the squared distance to the teacher's, relative to
-        their own squared length (after TinyBERT, https://arxiv.org/abs/1909.10351). 0 leaves them out, and then any
-        scorer can teach.
+        their own squared length (after TinyBERT, https://arxiv.org/abs/1909.10351). 0 leaves them out, and then the
+        teacher may be any scorer.
     :param score_weight: The weight of the objective on the scores.
-    :param epochs: How often the data is seen; fractions are allowed.
+    :param epochs: Passes over the data; fractions are allowed.
     :param learning_rate: The peak; it rises over ``warmup`` and falls linearly to 0.
     :param warmup: The share of the steps over which the learning rate rises.
     :param weight_decay: AdamW's weight decay.
@@ -57,8 +57,9 @@ class DistillSettings:
     :param evaluate_every: Steps between two evaluations; each leaves a checkpoint, so a kill costs no more than this.
     :param max_length: The longest pair in tokens; None takes the model's own.
     :param truncate: Whether longer pairs are cut off; they are an error where this is False.
-    :param seed: Of the order and everything else that is drawn.
-    :param precision: What the arithmetic runs in; ``"auto"`` takes bfloat16 where the hardware multiplies it natively.
+    :param seed: The seed of the order and of everything else that is random.
+    :param precision: The dtype of forward and backward passes; ``"auto"`` takes bfloat16 where the hardware multiplies
+        it natively.
     :param export: What the int8 form may lose against the student. A student whose int8 form loses more is kept
         without one, and the report says so.
     :param progress: Whether progress bars are shown.
@@ -83,20 +84,17 @@ class DistillSettings:
 
     def __post_init__(self) -> None:
         """Check that the numbers can work."""
+        weights = self.hidden_weight, self.score_weight
+        group_size = 2 if self.objective == "margin-mse" else 1
         rules = {
             "objective must be mse or margin-mse": self.objective in {"mse", "margin-mse"},
-            "hidden_weight and score_weight must be 0 or more, and not both 0": min(
-                self.hidden_weight, self.score_weight
-            )
-            >= 0
-            and self.hidden_weight + self.score_weight > 0,
+            "hidden_weight and score_weight must be 0 or more, and not both 0": min(weights) >= 0 < max(weights),
             "epochs must be above 0": self.epochs > 0,
             "learning_rate must be above 0": self.learning_rate > 0,
             "warmup must be a share from 0 to 1": 0 <= self.warmup <= 1,
             "weight_decay must be 0 or more": self.weight_decay >= 0,
             "batch_tokens must be at least 1": self.batch_tokens >= 1,
-            "group_size must be at least 1": self.group_size >= 1,
-            "group_size must be at least 2 for margin-mse": self.objective == "mse" or self.group_size >= 2,
+            f"group_size must be at least {group_size}": self.group_size >= group_size,
             "evaluate_every must be at least 1": self.evaluate_every >= 1,
             "precision must be auto, float32 or bfloat16": self.precision in {"auto", "float32", "bfloat16"},
         }
@@ -105,19 +103,19 @@ class DistillSettings:
             raise ConfigurationError(f"{'; '.join(broken)}; got {self}")
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what decides the student's weights, as plain data."""
-        told = asdict(self)
-        del told["export"], told["progress"]
-        return told
+        """Return the settings that decide the student's weights, as plain data."""
+        settings = asdict(self)
+        del settings["export"], settings["progress"]
+        return settings
 
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What the model card says beside the figures.
+    """Texts for the model card.
 
     :param name: The student's name; None takes the folder's.
-    :param license: Its licence, as the hub writes it (``apache-2.0``); ``other`` until somebody has decided.
-    :param notes: Markdown for the card: where the data comes from, what the model is for and what not.
+    :param license: Its licence, as the hub writes it (``apache-2.0``).
+    :param notes: Markdown for the card, such as the data's origin, intended uses and limits.
     """
 
     name: str | None = None

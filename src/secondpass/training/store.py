@@ -1,10 +1,9 @@
-"""Teacher scores on disk, so that a second run starts at once."""
+"""A file of teacher scores, so that a second run doesn't compute them again."""
 
 import hashlib
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from itertools import islice
 from pathlib import Path
 
 from tqdm.auto import tqdm
@@ -12,7 +11,7 @@ from tqdm.auto import tqdm
 from secondpass.errors import ConfigurationError, ScoringError
 from secondpass.scores import Pair, Score
 from secondpass.scoring.protocol import Scorer
-from secondpass.training.groups import Group
+from secondpass.training.data import Group
 
 _CHUNK = 512  # pairs between two writes: what a kill can cost
 
@@ -20,9 +19,9 @@ _CHUNK = 512  # pairs between two writes: what a kill can cost
 class ScoreStore:
     """A SQLite file of raw scores, each under its scorer's fingerprint, question and text.
 
-    Written in transactions of a few hundred scores: a kill loses the last of them, and never the file.
+    Scores are written in transactions of a few hundred: a kill loses the last of them, and never the file.
 
-    :param path: The file; it is made where there is none.
+    :param path: The file; it is created if missing.
     :raises ConfigurationError: If it can't be opened, or isn't such a file.
     """
 
@@ -37,17 +36,19 @@ class ScoreStore:
 
         :raises ScoringError: If the scorer left a pair without a score.
         """
-        fingerprint = scorer.spec.fingerprint
-        remaining = iter(pairs)
-        while chunk := list(islice(remaining, _CHUNK)):
-            keys = [_key(fingerprint, pair) for pair in chunk]
-            known = self._known(keys)
-            missing = list({key: pair for key, pair in zip(keys, chunk, strict=True) if key not in known}.items())
+        for start in range(0, len(pairs), _CHUNK):
+            by_key = {_key(scorer.spec.fingerprint, pair): pair for pair in pairs[start : start + _CHUNK]}
+            marks = ",".join("?" * len(by_key))
+            query = f"SELECT key, value FROM scores WHERE key IN ({marks})"  # noqa: S608  only question marks
+            with self._open() as connection:
+                known: dict[bytes, float] = dict(connection.execute(query, list(by_key)).fetchall())
+            missing = {key: pair for key, pair in by_key.items() if key not in known}
             if missing:
-                found = dict(zip((key for key, _ in missing), _scores(scorer, [p for _, p in missing]), strict=True))
-                self._add(found)
-                known |= found
-            yield [known[key] for key in keys]
+                new = dict(zip(missing, _scores(scorer, list(missing.values())), strict=True))
+                with self._open() as connection:
+                    connection.executemany("INSERT OR REPLACE INTO scores VALUES (?, ?)", new.items())
+                known |= new
+            yield [known[_key(scorer.spec.fingerprint, pair)] for pair in pairs[start : start + _CHUNK]]
 
     def score_groups(self, scorer: Scorer, groups: Sequence[Group], name: str, *, progress: bool) -> list[list[float]]:
         """Return the scores of groups, a list for each, with a progress bar of that name."""
@@ -59,16 +60,6 @@ class ScoreStore:
                 bar.update(len(chunk))
         values = iter(flat)
         return [[next(values) for _ in group.texts] for group in groups]
-
-    def _known(self, keys: Sequence[bytes]) -> dict[bytes, float]:
-        with self._open() as connection:
-            marks = ",".join("?" * len(keys))
-            query = f"SELECT key, value FROM scores WHERE key IN ({marks})"  # noqa: S608  marks alone are put in
-            return dict(connection.execute(query, keys).fetchall())
-
-    def _add(self, scores: dict[bytes, float]) -> None:
-        with self._open() as connection:
-            connection.executemany("INSERT OR REPLACE INTO scores VALUES (?, ?)", scores.items())
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
@@ -82,18 +73,19 @@ class ScoreStore:
 
 
 def _scores(scorer: Scorer, pairs: Sequence[Pair]) -> list[float]:
-    outcomes = scorer.score_pairs(pairs).outcomes
-    for pair, outcome in zip(pairs, outcomes, strict=True):
+    values = []
+    for pair, outcome in zip(pairs, scorer.score_pairs(pairs).outcomes, strict=True):
         if not isinstance(outcome, Score):
             raise ScoringError(
                 f"the teacher must score every pair, and left out query {pair.query!r:.60}, text {pair.text!r:.60}: "
                 f"{outcome.reason} {outcome.detail}".rstrip()
             )
-    return [outcome.value for outcome in outcomes if isinstance(outcome, Score)]
+        values.append(outcome.value)
+    return values
 
 
 def _key(fingerprint: str, pair: Pair) -> bytes:
-    """Hash the three parts, each behind its length, so that no two keys can meet by concatenation."""
+    """Hash the three parts, each after its length, so that no two keys are equal by concatenation."""
     digest = hashlib.sha256()
     for part in (fingerprint, pair.query, pair.text):
         content = part.encode("utf-8", "surrogatepass")

@@ -1,99 +1,100 @@
-"""sentence-transformers' trainer, set up for a distillation."""
+"""sentence-transformers' trainer, configured for a distillation."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import PartialState
 from datasets import Dataset
 from sentence_transformers import CrossEncoder as Model
 from sentence_transformers.cross_encoder import CrossEncoderTrainer, CrossEncoderTrainingArguments
 from transformers import TrainerCallback, TrainerControl, TrainerState
 
-from secondpass.training.batches import TokenBatchSampler
-from secondpass.training.groups import Group
-from secondpass.training.losses import DistillationLoss, Guide
-from secondpass.training.rows import Row
+from secondpass.training.data import Group, Row, TokenBatchSampler
+from secondpass.training.losses import DistillationLoss, HiddenTeacher
 from secondpass.training.settings import DistillSettings, Precision
-from secondpass.training.validation import AGREEMENT, StudentEvaluator, Validation
+from secondpass.training.validation import AGREEMENT, StudentEvaluator
 
 _KEPT_CHECKPOINTS = 2  # the best and the last
+_TIMEOUT = timedelta(days=7)  # while one process scores all pairs with the teacher, the others wait
 
 
-@dataclass(frozen=True, slots=True)
-class Lesson:
-    """What is taught: the groups, their rows, and the teacher's scores, or the teacher itself.
+class DistillTrainer(CrossEncoderTrainer):
+    """Trains a student: evaluates and saves at every interval and at the end, and keeps the best checkpoint's weights.
 
-    :param groups: The groups.
+    :param model: The student.
+    :param groups: The groups to train on.
     :param rows: Their rows.
-    :param targets: Raw scores for each group's texts; None where the guide gives them.
-    :param guide: The teacher whose hidden states are matched, if any.
+    :param targets: The teacher's raw scores, a list for each group, or the teacher whose hidden states are matched.
+    :param evaluator: What chooses the best checkpoint.
+    :param settings: The settings.
+    :param folder: The folder for checkpoints.
     """
 
-    groups: Sequence[Group]
-    rows: Sequence[Row]
-    targets: Sequence[Sequence[float]] | None
-    guide: Guide | None
-
-
-class _Trainer(CrossEncoderTrainer):
-    """Draws batches by tokens: a method, since arguments are pickled into every checkpoint and must stay plain."""
-
-    rows: Sequence[Row]
-    batch_tokens: int
+    def __init__(
+        self,
+        model: Model,
+        groups: Sequence[Group],
+        rows: Sequence[Row],
+        targets: Sequence[Sequence[float]] | HiddenTeacher,
+        *,
+        evaluator: StudentEvaluator,
+        settings: DistillSettings,
+        folder: Path,
+    ) -> None:
+        dtype = arithmetic(settings.precision)
+        args = _arguments(settings, dtype, folder)
+        teacher = targets if isinstance(targets, HiddenTeacher) else None
+        for each in [model, teacher.model] if teacher else [model]:
+            each.config.output_hidden_states = teacher is not None
+            if args.device.type == "cpu" and dtype is torch.bfloat16:
+                use_eager_attention(each)
+        if teacher:
+            teacher.model.to(device=args.device, dtype=dtype).eval().requires_grad_(requires_grad=False)
+        columns: dict[str, list[Any]] = {
+            "query": [groups[row.group].query for row in rows],
+            "texts": [[groups[row.group].texts[i] for i in row.positions] for row in rows],
+        }
+        if not isinstance(targets, HiddenTeacher):
+            columns["label"] = [[targets[row.group][i] for i in row.positions] for row in rows]
+        super().__init__(
+            model=model,
+            args=args,
+            train_dataset=Dataset.from_dict(columns),
+            loss=DistillationLoss(model, settings, teacher),
+            evaluator=evaluator,
+            callbacks=[_EvaluateAtTheEnd()],
+        )
+        self._rows, self._batch_tokens = rows, settings.batch_tokens
 
     def get_batch_sampler(self, dataset: Any, **_: Any) -> TokenBatchSampler:
-        return TokenBatchSampler(
-            dataset,
-            lengths=[row.length for row in self.rows],
-            sizes=[len(row.positions) for row in self.rows],
-            ceiling=self.batch_tokens,
-            seed=self.args.seed,
-            world=self.args.world_size,
-        )
+        """Return the sampler; it can't be an argument, because arguments are pickled into every checkpoint."""
+        seed, world = self.args.seed, self.args.world_size
+        return TokenBatchSampler(dataset, self._rows, ceiling=self._batch_tokens, seed=seed, world=world)
 
 
 class _EvaluateAtTheEnd(TrainerCallback):
-    """The last step is judged too: without this, what was learned since the last interval would be lost."""
+    """Evaluates and saves after the last step, which needn't be the end of an interval."""
 
     def on_step_end(self, _: Any, state: TrainerState, control: TrainerControl, **__: Any) -> None:
         if state.global_step >= state.max_steps:
             control.should_evaluate = control.should_save = True
 
 
-def make_trainer(
-    model: Model, lesson: Lesson, validation: Validation, settings: DistillSettings, folder: Path
-) -> CrossEncoderTrainer:
-    """Return a trainer that evaluates and saves at every interval, and ends with the best checkpoint's weights.
+def processes() -> PartialState:
+    """Return the processes that share a run, one for each device, as ``torchrun`` starts them.
 
-    :param model: The student.
-    :param folder: Where checkpoints go.
+    Without an accelerator, accelerate joins a machine's processes only with ``cpu=True``.
     """
-    dtype = arithmetic(settings.precision)
-    args = _arguments(settings, dtype, folder)
-    model.config.output_hidden_states = lesson.guide is not None
-    if lesson.guide is not None:
-        lesson.guide.model.config.output_hidden_states = True
-        lesson.guide.model.to(device=args.device, dtype=dtype).eval().requires_grad_(requires_grad=False)
-    if args.device.type == "cpu" and dtype is torch.bfloat16:
-        spell_out_attention([model, lesson.guide.model] if lesson.guide else [model])
-    trainer = _Trainer(
-        model=model,
-        args=args,
-        train_dataset=_dataset(lesson),
-        loss=DistillationLoss(model, settings, lesson.guide),
-        evaluator=StudentEvaluator(validation, settings.batch_tokens, dtype),
-        callbacks=[_EvaluateAtTheEnd()],
-    )
-    trainer.rows, trainer.batch_tokens = lesson.rows, settings.batch_tokens
-    return trainer
+    return PartialState(cpu=not torch.accelerator.is_available(), timeout=_TIMEOUT)
 
 
 def arithmetic(precision: Precision) -> torch.dtype:
-    """Return what forward and backward passes compute in; weights stay in float32.
+    """Return the dtype of forward and backward passes; weights stay in float32.
 
-    On a CPU bfloat16 pays where there are instructions for it, and is slower than float32 where there are none.
+    On a CPU bfloat16 is faster with instructions for it, and slower than float32 without.
     """
     if precision != "auto":
         return torch.bfloat16 if precision == "bfloat16" else torch.float32
@@ -107,14 +108,13 @@ def arithmetic(precision: Precision) -> torch.dtype:
     return torch.bfloat16 if native else torch.float32
 
 
-def spell_out_attention(models: Sequence[Model]) -> None:
-    """Compute attention as matrix products, not by torch's fused kernel.
+def use_eager_attention(model: Model) -> None:
+    """Compute attention as matrix products instead of with torch's fused kernel.
 
-    On a CPU that kernel doesn't use the instructions for bfloat16: 1,000 tokens in texts of 50 to 200 take its
-    backward pass two to six times as long as the matrix products'.
+    On a CPU that kernel doesn't use the instructions for bfloat16: its backward pass over 1,000 tokens in texts of 50
+    to 200 takes two to six times as long.
     """
-    for model in models:
-        model.model.set_attn_implementation("eager")
+    model.model.set_attn_implementation("eager")
 
 
 def _arguments(settings: DistillSettings, dtype: torch.dtype, folder: Path) -> CrossEncoderTrainingArguments:
@@ -138,17 +138,7 @@ def _arguments(settings: DistillSettings, dtype: torch.dtype, folder: Path) -> C
         logging_steps=max(1, settings.evaluate_every // 10),
         report_to="none",
         disable_tqdm=not settings.progress,
-        dataloader_drop_last=True,  # asked for by distributed training; the sampler's batches are whole
+        dataloader_drop_last=True,  # distributed training requires it; the sampler drops nothing but the remainder
         dataloader_pin_memory=torch.cuda.is_available(),
-        accelerator_config={"even_batches": False},  # the sampler sees to it
+        accelerator_config={"even_batches": False},  # the sampler gives all devices the same number
     )
-
-
-def _dataset(lesson: Lesson) -> Dataset:
-    columns: dict[str, list[Any]] = {
-        "query": [lesson.groups[row.group].query for row in lesson.rows],
-        "texts": [[lesson.groups[row.group].texts[i] for i in row.positions] for row in lesson.rows],
-    }
-    if lesson.targets is not None:
-        columns["label"] = [[lesson.targets[row.group][i] for i in row.positions] for row in lesson.rows]
-    return Dataset.from_dict(columns)

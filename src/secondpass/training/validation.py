@@ -1,8 +1,7 @@
-"""How good the student is while it learns: the teacher's orders, and people's judgements where there are some."""
+"""Measures of a student on the validation groups: agreement with the teacher, and judgements where there are some."""
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import chain
 from statistics import fmean
 from typing import Any
@@ -10,96 +9,68 @@ from typing import Any
 import ir_measures
 import torch
 from ir_measures import RR, nDCG
-from scipy.stats import kendalltau
-from sentence_transformers import CrossEncoder as Model
 from sentence_transformers.base.evaluation import BaseEvaluator
 
-from secondpass.scoring.batching import BatchLimits, plan_batches
-from secondpass.training.groups import Group
+from secondpass.optimize.checkpoint import logits
+from secondpass.optimize.verification import agreement
+from secondpass.training.data import Group
 
 AGREEMENT = "agreement"
 _MEASURES = (nDCG @ 10, RR @ 10)
 
 
-@dataclass(frozen=True, slots=True)
-class Validation:
-    """The groups that judge, and the teacher's raw scores for them, a list for each group."""
-
-    groups: Sequence[Group]
-    targets: Sequence[Sequence[float]]
-
-
 class StudentEvaluator(BaseEvaluator):
-    """Measures a student on validation groups.
+    """Measures a student on the validation groups.
 
-    ``agreement`` is Kendall's tau-b between the student's and the teacher's scores of one question, averaged over
-    the questions: it needs no labels, and is what the best checkpoint is chosen by. ``nDCG@10`` and ``RR@10`` are
-    over the groups that have labels; ``error`` is the mean absolute difference of raw scores.
+    ``agreement`` is the share of text pairs of the same question that student and teacher order the same way: it needs
+    no labels, and chooses the best checkpoint. ``error`` is the mean absolute difference of raw scores. ``nDCG@10`` and
+    ``RR@10`` are over the groups that have labels.
 
-    :param validation: What judges.
-    :param batch_tokens: The ceiling of a batch in padded tokens.
-    :param dtype: What the arithmetic runs in.
+    :param groups: The validation groups.
+    :param targets: The teacher's raw scores, a list for each group.
+    :param batch_size: Pairs in a forward pass.
+    :param dtype: The dtype of the forward passes.
     """
 
-    def __init__(self, validation: Validation, batch_tokens: int, dtype: torch.dtype) -> None:
+    def __init__(
+        self, groups: Sequence[Group], targets: Sequence[Sequence[float]], batch_size: int, dtype: torch.dtype
+    ) -> None:
         super().__init__()
         self.primary_metric = AGREEMENT
-        self._validation = validation
-        self._batch_tokens = batch_tokens
+        self.groups = groups
+        self._targets = list(chain.from_iterable(targets))
+        self._batch_size = batch_size
         self._dtype = dtype
 
     def __call__(self, model: Any, *_: Any, **__: Any) -> dict[str, float]:
-        """Return the measures of the model as it is now."""
-        groups, targets = self._validation.groups, self._validation.targets
-        pairs = list(chain.from_iterable(group.pairs for group in groups))
-        flat = iter(score_pairs(model, pairs, self._batch_tokens, self._dtype))
-        scores = [[next(flat) for _ in group.texts] for group in groups]
-        return measure(groups, scores, targets)
+        """Return the measures of a model as it is now."""
+        pairs = [pair for group in self.groups for pair in group.pairs]
+        with torch.autocast(model.device.type, dtype=self._dtype, enabled=self._dtype is not torch.float32):
+            rows = logits(model, pairs, self._batch_size)
+        return measure(self.groups, [value for (value,) in rows], self._targets)
+
+    def teacher(self) -> dict[str, float]:
+        """Return the teacher's own measures."""
+        return measure(self.groups, self._targets, self._targets)
 
 
-def measure(
-    groups: Sequence[Group], scores: Sequence[Sequence[float]], targets: Sequence[Sequence[float]]
-) -> dict[str, float]:
-    """Return agreement and error against the teacher, and the measures by labels where there are some."""
-    judged = list(zip(scores, targets, strict=True))
-    differences = [abs(a - b) for own, wanted in judged for a, b in zip(own, wanted, strict=True)]
-    agreements = [_agreement(own, wanted) for own, wanted in judged if len(wanted) > 1]
-    values = {AGREEMENT: fmean(agreements or [0.0]), "error": fmean(differences)}
-    return values | _by_labels(groups, scores)
+def measure(groups: Sequence[Group], scores: Sequence[float], targets: Sequence[float]) -> dict[str, float]:
+    """Return agreement and error against the teacher, and the measures by labels where there are some.
 
-
-def _agreement(own: Sequence[float], wanted: Sequence[float]) -> float:
-    """Return Kendall's tau-b, or 0 where one side told nothing apart and it isn't defined."""
-    value = float(kendalltau(own, wanted).statistic)
-    return 0.0 if math.isnan(value) else value
-
-
-def _by_labels(groups: Sequence[Group], scores: Sequence[Sequence[float]]) -> dict[str, float]:
+    :param groups: The groups.
+    :param scores: Raw scores of all pairs, one group after another.
+    :param targets: The teacher's.
+    """
+    numbers = [str(number) for number, group in enumerate(groups) for _ in group.texts]
+    agreed = agreement(numbers, scores, targets)
+    values = {AGREEMENT: 0.0 if math.isnan(agreed) else agreed}
+    values["error"] = fmean(abs(score - target) for score, target in zip(scores, targets, strict=True))
+    remaining = iter(scores)
     qrels, run = {}, {}
-    for number, (group, own) in enumerate(zip(groups, scores, strict=True)):
+    for number, group in enumerate(groups):
+        own = {str(position): next(remaining) for position in range(len(group.texts))}
         if group.labels and any(group.labels):
-            names = [str(position) for position in range(len(own))]
-            qrels[str(number)] = dict(zip(names, group.labels, strict=True))
-            run[str(number)] = dict(zip(names, own, strict=True))
-    if not qrels:
-        return {}
-    return {str(name): float(value) for name, value in ir_measures.calc_aggregate(_MEASURES, qrels, run).items()}
-
-
-def score_pairs(model: Model, pairs: Sequence[tuple[str, str]], batch_tokens: int, dtype: torch.dtype) -> list[float]:
-    """Return the model's raw scores, in the order of the pairs; the model is left in the mode that it was in."""
-    lengths = [len(query) + len(text) for query, text in pairs]  # characters do for grouping like with like
-    longest = max(lengths, default=1)
-    limits = BatchLimits(max_tokens=max(longest, batch_tokens * 4))
-    scores = [0.0] * len(pairs)
-    training = model.training
-    model.eval()
-    device = model.device
-    with torch.inference_mode(), torch.autocast(device.type, dtype=dtype, enabled=dtype is not torch.float32):
-        for batch in plan_batches(lengths, limits):
-            features = model.preprocess([tuple(pairs[i]) for i in batch])
-            features = {name: value.to(device) if torch.is_tensor(value) else value for name, value in features.items()}
-            for position, value in zip(batch, model(features)["scores"].float().view(-1).tolist(), strict=True):
-                scores[position] = value
-    model.train(training)
-    return scores
+            qrels[str(number)] = dict(zip(own, group.labels, strict=True))
+            run[str(number)] = own
+    judged = ir_measures.calc_aggregate(_MEASURES, qrels, run) if qrels else {}
+    return values | {str(name): float(value) for name, value in judged.items()}
