@@ -41,7 +41,7 @@ def test_both_forms_open_as_scorers(made: OptimizeReport) -> None:
 
 
 def test_a_folder_holds_what_is_needed_and_nothing_else(made: OptimizeReport) -> None:
-    """Graph, tokeniser and two small files: nothing is stored twice."""
+    """Graph, tokenizer and two small files: nothing is stored twice."""
     for form in made.forms:
         names = {file.name for file in form.folder.iterdir()}
         assert names == {"model.onnx", "tokenizer.json", "config.json", "tokenizer_config.json"}

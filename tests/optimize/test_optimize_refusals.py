@@ -101,12 +101,12 @@ def _lose_head(folder: Path) -> None:
     [
         (_truncate, "transformers can't open"),
         (_pickle, "only pickled weights"),
-        (_lose_tokenizer, "must have a tokeniser, and has none"),
+        (_lose_tokenizer, "must have a tokenizer, and has none"),
         (_lose_head, r"has no weights for classifier\.bias, classifier\.weight"),
     ],
 )
 def test_a_damaged_checkpoint_is_an_error(checkpoint: Path, damage: Callable[[Path], None], message: str) -> None:
-    """Cut-off weights, pickles, no tokeniser, no trained head: each says what is wrong, and nothing is left behind."""
+    """Cut-off weights, pickles, no tokenizer, no trained head: each says what is wrong, and nothing is left behind."""
     damage(checkpoint)
     with pytest.raises(ModelError, match=message):
         optimize(checkpoint, checkpoint.parent / "out", calibration=PAIRS)

@@ -14,7 +14,7 @@ TOKENIZER = PreTrainedTokenizerFast(tokenizer_object=tiny_tokenizer(), pad_token
 texts = st.lists(st.integers(1, 20).map(lambda n: " ".join(["cat"] * n)), min_size=1, max_size=9).map(tuple)
 
 
-def test_a_pairs_length_is_what_the_tokeniser_makes_of_it() -> None:
+def test_a_pairs_length_is_what_the_tokenizer_makes_of_it() -> None:
     """Question and text are counted apart, each once, and the special tokens of a pair are added."""
     group = Group("what is a cat ?", ("a cat", "the quick brown fox ."))
     own = [len(TOKENIZER(group.query, text)["input_ids"]) for text in group.texts]

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from secondpass.call import Call
 from secondpass.errors import ConfigurationError, ScoringError
-from secondpass.scores import LOGIT, Call, Pair, Score, Scored, Spec, Unscored, UnscoredReason
+from secondpass.scores import LOGIT, Pair, Score, Scored, Spec, Unscored, UnscoredReason
 from secondpass.scoring.scorer import BaseScorer
 from secondpass.training.store import ScoreStore
 

@@ -12,8 +12,8 @@ from torch import nn
 
 from secondpass.errors import ModelError
 from secondpass.scores import Pair
-from secondpass.scoring.devices import CPU_BATCH_TOKENS
 from secondpass.scoring.engines.torch import quiet
+from secondpass.scoring.hardware import CPU_BATCH_TOKENS
 from secondpass.scoring.heads import Head, read_head, read_max_length
 from secondpass.scoring.model_files import ModelFolder, describe_contents
 
@@ -68,7 +68,7 @@ def logits(model: Model, pairs: Sequence[Pair], batch_size: int = 8) -> list[lis
 def open_model(folder: ModelFolder, max_length: int | None = None, config: Mapping[str, Any] | None = None) -> Model:
     """Open a checkpoint on the CPU, in float32.
 
-    :param folder: A folder with config.json, safetensors weights and a tokeniser.
+    :param folder: A folder with config.json, safetensors weights and a tokenizer.
     :param max_length: The longest pair in tokens; None takes the model's own.
     :param config: Values that replace those of the configuration.
     :raises ModelError: If there are no such files, or sentence-transformers can't open them.
@@ -78,7 +78,7 @@ def open_model(folder: ModelFolder, max_length: int | None = None, config: Mappi
             f"a checkpoint must have config.json and safetensors weights; {folder.path} has {describe_contents(folder)}"
         )
     if not any((folder.path / name).is_file() for name in _TOKENIZERS):  # transformers would make an empty one
-        raise ModelError(f"{folder.path} must have a tokeniser, and has none of {', '.join(_TOKENIZERS)}")
+        raise ModelError(f"{folder.path} must have a tokenizer, and has none of {', '.join(_TOKENIZERS)}")
     options = {
         "model_kwargs": {"dtype": torch.float32, "use_safetensors": True},
         "config_kwargs": dict(config or {}),
@@ -94,9 +94,9 @@ def open_model(folder: ModelFolder, max_length: int | None = None, config: Mappi
 def open_checkpoint(folder: ModelFolder, label: int | None) -> Checkpoint:
     """Open a checkpoint for export.
 
-    :param folder: A folder with config.json, safetensors weights and a tokeniser.
+    :param folder: A folder with config.json, safetensors weights and a tokenizer.
     :param label: The output column that means "relevant", where the configuration leaves it open.
-    :raises ModelError: If it isn't a trained sequence classifier with a tokeniser that can be saved as tokenizer.json.
+    :raises ModelError: If it isn't a trained sequence classifier with a tokenizer that can be saved as tokenizer.json.
     """
     config = folder.json("config.json")
     model = open_model(folder, read_max_length(None, config, folder.json("tokenizer_config.json")))
@@ -115,7 +115,7 @@ def open_checkpoint(folder: ModelFolder, label: int | None) -> Checkpoint:
             "was it trained as an embedding model?"
         )
     if not model.tokenizer.is_fast:
-        raise ModelError(f"{folder.path} must have a tokeniser that can be saved as tokenizer.json, and its kind can't")
+        raise ModelError(f"{folder.path} must have a tokenizer that can be saved as tokenizer.json, and its kind can't")
     return opened
 
 
@@ -190,7 +190,7 @@ def layers_of(model: Model) -> nn.ModuleList:
 def reads_first_token_only(model: Model) -> bool:
     """Return whether a model's head reads nothing of the last layer but the first token, whatever the architecture.
 
-    Every other token's state is set to 0, and the score must stay the same. Where the tokeniser pads on the left, the
+    Every other token's state is set to 0, and the score must stay the same. Where the tokenizer pads on the left, the
     first token isn't at the same place in every pair, and the answer is no.
     """
 

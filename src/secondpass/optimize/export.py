@@ -65,7 +65,7 @@ def export_graph(checkpoint: Checkpoint) -> Graph:
 
 
 def write_model(folder: Path, model: onnx.ModelProto, checkpoint: Checkpoint) -> None:
-    """Write the files that ``load_scorer`` needs, and no others: the graph, the tokeniser and their configurations."""
+    """Write the files that ``load_scorer`` needs, and no others: the graph, the tokenizer and their configurations."""
     folder.mkdir(parents=True, exist_ok=True)
     onnx.save(model, folder / "model.onnx")
     checkpoint.model.tokenizer.backend_tokenizer.save(str(folder / "tokenizer.json"), pretty=False)

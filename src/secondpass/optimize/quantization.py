@@ -18,7 +18,7 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from secondpass.errors import ModelError
 from secondpass.optimize.graphs import MICROSOFT, Graph, node
-from secondpass.scoring.devices import probe
+from secondpass.scoring.hardware import cpu_count
 
 Array = np.ndarray[Any, Any]
 
@@ -61,7 +61,7 @@ def measure_activations(
     del model.graph.output[:]
     model.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs)
     options = ort.SessionOptions()
-    options.intra_op_num_threads = probe().cpus
+    options.intra_op_num_threads = cpu_count()
     options.log_severity_level = 3  # hides warnings about the graph optimiser's own rewriting
     session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     sums: dict[str, Channels] = {}

@@ -11,8 +11,8 @@ import numpy as np
 
 from secondpass.errors import ModelError
 from secondpass.scores import Pair, Score
-from secondpass.scoring.protocol import BaseScorer
-from secondpass.scoring.registry import LoadOptions, load_scorer
+from secondpass.scoring.load import LoadOptions, load_scorer
+from secondpass.scoring.scorer import BaseScorer
 
 Form = Literal["int8", "float32"]
 TIE = 1e-4

@@ -10,9 +10,9 @@ from sentence_transformers import CrossEncoder as Model
 
 from secondpass.errors import ConfigurationError
 from secondpass.optimize.checkpoint import reads_first_token_only
+from secondpass.scoring.load import load_scorer
 from secondpass.scoring.model_files import HubAccess, find_model
-from secondpass.scoring.protocol import Scorer
-from secondpass.scoring.registry import load_scorer
+from secondpass.scoring.scorer import Scorer
 from secondpass.training.data import Group, TrainingData, check_split, groups_hash, make_rows, pair_lengths
 from secondpass.training.losses import HiddenTeacher
 from secondpass.training.report import DistillReport, write_student

@@ -10,7 +10,7 @@ from tqdm.auto import tqdm
 
 from secondpass.errors import ConfigurationError, ScoringError
 from secondpass.scores import Pair, Score
-from secondpass.scoring.protocol import Scorer
+from secondpass.scoring.scorer import Scorer
 from secondpass.training.data import Group
 
 _CHUNK = 512  # pairs between two writes: what a kill can cost
