@@ -10,7 +10,7 @@ without a signal gets nothing from that list.
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from secondpass.candidates import Candidate
 from secondpass.errors import ConfigurationError
@@ -32,6 +32,7 @@ class FusionInput:
     rank_before: int
 
 
+@runtime_checkable
 class Fusion(Protocol):
     """Combines several scores of each candidate into one."""
 

@@ -11,14 +11,24 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_serializer, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
 
 from secondpass.call import check_deadline
 from secondpass.candidates import Candidate
 from secondpass.errors import BudgetError, ConfigurationError, InputError, SecondpassError
+from secondpass.fusion import Fusion
 from secondpass.models import DEFAULT_MODEL
 from secondpass.ranking import Kept, Ranking
-from secondpass.reranker import OnError, Reranker
+from secondpass.reranker import Observer, OnError, Reranker
 from secondpass.scoring.load import EngineName, LoadOptions, load_scorer
 from secondpass.scoring.scorer import Scorer, warm_up
 from secondpass.selection.budget import BudgetSource, ContextBudget, as_budget
@@ -52,7 +62,20 @@ _OTHER_NAMES = {
 }
 
 
-class IntegrationSettings(BaseModel):
+class CheckedModel(BaseModel):
+    """A pydantic model whose constructor raises ``ConfigurationError`` instead of pydantic's own error."""
+
+    if not TYPE_CHECKING:  # type checkers then see the fields as parameters
+
+        def __init__(self, **settings: Any) -> None:
+            """Raise pydantic's errors as ``ConfigurationError``."""
+            try:
+                super().__init__(**settings)
+            except ValidationError as error:
+                raise _explained(error, type(self)) from error
+
+
+class IntegrationSettings(CheckedModel):
     """Settings of an integration: a ``model`` with its loading options, or a ``reranker``.
 
     :param model: A bundled model's name, a hub id, a folder, or a ``Scorer``; None takes ``small``. It is loaded on the
@@ -108,21 +131,29 @@ class IntegrationSettings(BaseModel):
     trust_remote_code: bool = False
     local_files_only: bool = False
     cache_folder: str | None = None
-    fusion: Any = None
+    fusion: Fusion | None = None
     on_error: OnError = "degrade"
     deadline_ms: float | None = None
-    observers: Sequence[Any] = ()
+    observers: Sequence[Observer] = ()
 
     _loaded: tuple[int, Reranker] | None = PrivateAttr(default=None)
 
-    if not TYPE_CHECKING:  # type checkers then see the fields as parameters
+    @field_validator("model")
+    @classmethod
+    def _folder_as_text(cls, model: Any) -> Any:
+        """Return a folder's path as a string, but never as a bundled model's name."""
+        if not isinstance(model, Path):
+            return model
+        return str(model) if len(model.parts) > 1 else f"./{model}"
 
-        def __init__(self, **settings: Any) -> None:
-            """Raise pydantic's errors as ``ConfigurationError``."""
-            try:
-                super().__init__(**settings)
-            except ValidationError as error:
-                raise _explained(error, type(self).__name__) from error
+    @field_validator("budget")
+    @classmethod
+    def _budget_from_data(cls, budget: Any) -> Any:
+        """Return the budget that ``settings`` wrote as plain data."""
+        try:
+            return ContextBudget(**budget) if isinstance(budget, dict) else budget
+        except TypeError as error:
+            raise ValueError("must be tokens, a ContextBudget or a callable") from error
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -135,8 +166,6 @@ class IntegrationSettings(BaseModel):
         idle = sorted(self.model_fields_set & fixed)
         if idle:
             raise ConfigurationError(f"{', '.join(idle)} can't change a {live} that is already loaded: set it there")
-        if isinstance(self.budget, dict):
-            self.budget = ContextBudget(**self.budget)
         check_deadline(self.deadline_ms)
         if not callable(self.budget):
             self._selection("", Selection())
@@ -182,8 +211,6 @@ class IntegrationSettings(BaseModel):
         given = {name: getattr(self, name) for name in fields if name in self.model_fields_set}
         if "budget" in given:
             given["budget"] = self._budget_as_data(self.budget)
-        if isinstance(self.model, Path):
-            given["model"] = str(self.model)
         return given
 
     def live_objects(self) -> list[str]:
@@ -244,7 +271,7 @@ class IntegrationSettings(BaseModel):
 
     def _scorer_of(self, model: Any) -> Scorer | None:
         """Return a live model as a scorer, or None for a name or a folder."""
-        return model if isinstance(model, Scorer) else None
+        return model if isinstance(model, Scorer) and not isinstance(model, type) else None
 
     def _load_key(self) -> "LoadKey":
         loading = {name: getattr(self, name) for name in _LOADING[1:]}
@@ -414,7 +441,7 @@ def _check_query(query: object) -> None:
         raise InputError(f"the query must be a string, got {type(query).__name__}: {query!r:.80}")
 
 
-def _explained(error: ValidationError, name: str) -> SecondpassError:
+def _explained(error: ValidationError, model: type[BaseModel]) -> SecondpassError:
     """Return our own error inside of pydantic's, or a ``ConfigurationError`` with its messages."""
     messages = []
     for item in error.errors():
@@ -422,9 +449,10 @@ def _explained(error: ValidationError, name: str) -> SecondpassError:
         if isinstance(cause, SecondpassError):
             return cause
         setting = ".".join(map(str, item["loc"]))
-        hint = f"; did you mean {_OTHER_NAMES[setting]}?" if setting in _OTHER_NAMES else ""
+        other = _OTHER_NAMES.get(setting)
+        hint = f"; did you mean {other}?" if other in model.model_fields else ""
         messages.append(f"{setting}: {item['msg']}, got {item.get('input')!r:.80}{hint}")
-    return ConfigurationError(f"{name}: {'; '.join(messages)}")
+    return ConfigurationError(f"{model.__name__}: {'; '.join(messages)}")
 
 
 def _restore(integration: type[IntegrationSettings], settings: dict[str, Any]) -> IntegrationSettings:

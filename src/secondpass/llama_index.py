@@ -168,8 +168,8 @@ class SecondPassRerank(IntegrationSettings, BaseNodePostprocessor):
 
 
 def _required(query: QueryBundle | None) -> QueryBundle:
-    if query is None:
-        raise InputError("the query is missing: call postprocess_nodes(nodes, query_str=...) or give a query_bundle")
+    if not isinstance(query, QueryBundle):
+        raise InputError(f"postprocess_nodes(nodes, query_str=...) needs a query or a QueryBundle, got {query!r:.80}")
     return query
 
 
@@ -194,13 +194,14 @@ def _with(keys: list[str], added: Iterable[str]) -> list[str]:
 
 def _cut(node: BaseNode, kept: Kept) -> BaseNode:
     """Shorten the copied node to the kept text, with its character offsets."""
-    content = node.get_content(metadata_mode=MetadataMode.NONE).strip()
-    start = kept.candidate.reading.rfind(content)
-    node.set_content(kept.text[start:] if start >= 0 else kept.text)
+    reading, text = kept.candidate.reading, node.get_content(metadata_mode=MetadataMode.NONE).rstrip()
+    lead = 0 if text in reading else len(text) - len(text.lstrip())  # LlamaIndex strips what it writes
+    start = reading.rfind(text[lead:])
+    node.set_content(text[:lead] + kept.text[start:] if start >= 0 else kept.text)
     if node.get_content(metadata_mode=MetadataMode.LLM) != kept.text:
         # the cut fell into the metadata, or the node's template writes something behind the text
         node.excluded_llm_metadata_keys = [*node.metadata]
         node.set_content(kept.text)
-    if isinstance(node, TextNode) and node.start_char_idx is not None:
-        node.end_char_idx = node.start_char_idx + len(node.get_content(metadata_mode=MetadataMode.NONE))
+    if isinstance(node, TextNode) and node.start_char_idx is not None and start >= 0:
+        node.end_char_idx = node.start_char_idx + lead + max(0, min(len(kept.text) - start, len(text) - lead))
     return node

@@ -1,4 +1,4 @@
-"""The compressor in LangChain's traces: a run of its own, under the run that called it."""
+"""The compressor in LangChain's traces: a run of its own, whose parent is the run that called it."""
 
 from typing import Any
 from uuid import uuid4
@@ -9,7 +9,7 @@ from langchain_core.callbacks import AsyncCallbackManager, CallbackManager, Call
 from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import RunnableLambda
-from langchain_worlds import QUESTION, TEXTS, BrokenScorer, Recorder, documents, ids, overlap_compressor
+from langchain_support import QUESTION, TEXTS, BrokenScorer, Recorder, documents, ids, overlap_compressor
 
 from secondpass import Reranker
 from secondpass.errors import InputError, ScoringError
@@ -19,14 +19,14 @@ NAME = "SecondPassRerank"
 
 
 class FixedRetriever(BaseRetriever):
-    """Finds the same documents for every question."""
+    """Returns the same documents for every query."""
 
     def _get_relevant_documents(self, query: str, *, run_manager: CallbackManagerForRetrieverRun) -> list[Document]:
         return documents()
 
 
 async def call(compressor: SecondPassRerank, way: str, recorder: Recorder) -> list[Document]:
-    """Call the compressor in one of its four ways, with the recorder listening."""
+    """Call one of the compressor's four methods with the recorder as callback handler."""
     given: dict[str, Any] = {"query": QUESTION, "documents": documents()}
     if way == "compress_documents":
         return list(compressor.compress_documents(documents(), QUESTION, callbacks=[recorder]))
@@ -41,8 +41,8 @@ WAYS = ["compress_documents", "acompress_documents", "invoke", "ainvoke"]
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_every_way_to_call_shows_up_as_one_run(way: str) -> None:
-    """The run carries the compressor's name, the question and documents, and ends with what was kept and dropped."""
+async def test_each_method_is_traced_as_one_run(way: str) -> None:
+    """The run has the compressor's name, query and documents as inputs, and the kept ones as outputs."""
     recorder = Recorder()
     found = await call(overlap_compressor(top_n=2), way, recorder)
     [run] = recorder.named(NAME)
@@ -53,7 +53,7 @@ async def test_every_way_to_call_shows_up_as_one_run(way: str) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_failure_ends_the_run_with_the_error(way: str) -> None:
-    """With ``on_error="raise"`` the run ends in an error, never open."""
+    """With ``on_error="raise"`` the run ends with the error, and is never left open."""
     recorder = Recorder()
     with pytest.raises(ScoringError) as raised:
         await call(SecondPassRerank(reranker=Reranker(BrokenScorer(), on_error="raise")), way, recorder)
@@ -63,15 +63,15 @@ async def test_failure_ends_the_run_with_the_error(way: str) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_degraded_run_says_so_in_its_outputs(way: str) -> None:
-    """A run that fell back to the first stage is visible as such in the trace."""
+async def test_degraded_run_has_the_cause_in_its_outputs(way: str) -> None:
+    """The trace shows that a run returned the first stage's order, and why."""
     recorder = Recorder()
     await call(SecondPassRerank(reranker=Reranker(BrokenScorer())), way, recorder)
     [run] = recorder.named(NAME)
-    assert run.outputs["degraded"] == "scorer failed: the engine is on fire"
+    assert run.outputs["degraded"] == "scorer failed: the engine failed"
 
 
-def test_run_stands_under_the_compression_retrievers_run() -> None:
+def test_compression_retrievers_run_is_the_parent() -> None:
     """Inside LangChain's compression retriever the run's parent is the retriever's run."""
     recorder = Recorder()
     retriever = ContextualCompressionRetriever(
@@ -82,8 +82,8 @@ def test_run_stands_under_the_compression_retrievers_run() -> None:
     assert run.parent == outer.run_id
 
 
-async def test_run_stands_under_the_compression_retrievers_run_on_the_async_path() -> None:
-    """``ainvoke`` of the compression retriever gives the same tree."""
+async def test_compression_retrievers_run_is_the_parent_on_the_async_path() -> None:
+    """``ainvoke`` of the compression retriever gives the same parent."""
     recorder = Recorder()
     retriever = ContextualCompressionRetriever(
         base_compressor=overlap_compressor(top_n=1), base_retriever=FixedRetriever()
@@ -93,7 +93,7 @@ async def test_run_stands_under_the_compression_retrievers_run_on_the_async_path
     assert run.parent == outer.run_id
 
 
-def test_run_stands_under_the_chains_run() -> None:
+def test_chains_run_is_the_parent() -> None:
     """As a step of a chain the run's parent is the chain's run."""
     recorder = Recorder()
     chain = RunnableLambda(lambda query: {"query": query, "documents": documents()}) | overlap_compressor()
@@ -103,8 +103,8 @@ def test_run_stands_under_the_chains_run() -> None:
 
 
 @pytest.mark.parametrize("manager", [CallbackManager, AsyncCallbackManager], ids=["sync", "async"])
-def test_synchronous_call_takes_either_kind_of_manager(manager: type[Any]) -> None:
-    """LangChain's default async path hands an async manager to a synchronous compressor, and that works."""
+def test_synchronous_call_accepts_both_kinds_of_callback_manager(manager: type[Any]) -> None:
+    """LangChain's default async path passes an async manager to a synchronous compressor, and that works."""
     recorder = Recorder()
     overlap_compressor().compress_documents(documents(), QUESTION, callbacks=manager.configure([recorder]))
     [run] = recorder.named(NAME)
@@ -112,8 +112,8 @@ def test_synchronous_call_takes_either_kind_of_manager(manager: type[Any]) -> No
 
 
 @pytest.mark.parametrize("manager", [CallbackManager, AsyncCallbackManager], ids=["sync", "async"])
-def test_manager_of_either_kind_keeps_its_parent_run(manager: type[Any]) -> None:
-    """The run stands under the run that the manager belongs to."""
+def test_both_kinds_of_callback_manager_keep_their_parent_run(manager: type[Any]) -> None:
+    """The run's parent is the run to which the manager belongs."""
     recorder, parent = Recorder(), uuid4()
     callbacks = manager([recorder], parent_run_id=parent)
     overlap_compressor().compress_documents(documents(), QUESTION, callbacks=callbacks)
@@ -130,36 +130,36 @@ def test_run_can_be_renamed_in_the_config() -> None:
 
 
 def test_changing_a_traced_document_does_not_change_the_result() -> None:
-    """A handler that rewrites what it was shown changes nothing for the caller."""
+    """A handler that changes the traced documents changes nothing for the caller."""
 
-    class Vandal(Recorder):
+    class Changing(Recorder):
         def on_chain_end(self, outputs: Any, **kwargs: Any) -> None:
             for document in outputs["documents"]:
                 document.page_content = "gone"
 
-    found = overlap_compressor().compress_documents(documents(), QUESTION, callbacks=[Vandal()])
+    found = overlap_compressor().compress_documents(documents(), QUESTION, callbacks=[Changing()])
     assert {document.page_content for document in found} == set(TEXTS.values())
 
 
 @pytest.mark.parametrize(
     "given", [{"query": QUESTION}, {"documents": []}, QUESTION], ids=["no documents", "no query", "string"]
 )
-def test_chain_that_hands_over_something_else_is_told_what_is_wanted(given: Any) -> None:
-    """The error names the two keys, and what came."""
-    with pytest.raises(InputError, match=r'must hand over \{"query": str, "documents"'):
+def test_wrong_input_of_a_chain_is_refused(given: Any) -> None:
+    """The error names the two keys, and what was given."""
+    with pytest.raises(InputError, match=r'input must be \{"query": str, "documents"'):
         overlap_compressor().invoke(given)
 
 
-def test_bound_top_n_counts_for_the_chain() -> None:
-    """``bind(top_n=...)`` narrows the step without changing the compressor."""
+def test_bound_top_n_applies_to_the_chain() -> None:
+    """``bind(top_n=...)`` limits the step without changing the compressor."""
     compressor = overlap_compressor(top_n=4)
     given = {"query": QUESTION, "documents": documents()}
     assert len(compressor.bind(top_n=1).invoke(given)) == 1
     assert len(compressor.invoke(given)) == 4
 
 
-async def test_batches_answer_each_question() -> None:
-    """``batch`` and ``abatch`` give one result for each input, in order."""
+async def test_batches_give_one_result_for_each_input() -> None:
+    """``batch`` and ``abatch`` return one result for each input, in order."""
     compressor = overlap_compressor(top_n=1)
     given = [{"query": query, "documents": documents()} for query in ("salt", QUESTION)]
     expected = [["bread"], ["answer"]]

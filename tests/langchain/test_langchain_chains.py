@@ -1,4 +1,4 @@
-"""Whole chains, from a question to an answer: Chroma, the second pass, a prompt, and an LLM that shows its prompt."""
+"""Complete chains with Chroma, the compressor, a prompt, and an LLM that records its prompt."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ from langchain_core.language_models import FakeListChatModel
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import Runnable, RunnablePassthrough
-from langchain_worlds import (
+from langchain_support import (
     BY_RELEVANCE,
     QUESTION,
     TEXTS,
@@ -40,7 +40,7 @@ class BestAtTheEnds(BaseDocumentTransformer):
 
 
 class DropBread(BaseDocumentTransformer):
-    """Drops a document before the second pass sees it."""
+    """Drops a document before the compressor runs."""
 
     def transform_documents(self, documents: Sequence[Document], **kwargs: Any) -> Sequence[Document]:
         return [document for document in documents if document.id != "bread"]
@@ -60,12 +60,12 @@ def store(tmp_path: Path) -> Chroma:
 
 
 def join(found: Sequence[Document]) -> str:
-    """Write the documents as the prompt will hold them."""
+    """Join the documents as in the prompt."""
     return "\n\n".join(document.page_content for document in found)
 
 
 def answering(store: Chroma, compressor: SecondPassRerank, llm: FakeListChatModel) -> Runnable[str, str]:
-    """Return the chain from a question to an answer."""
+    """Return a complete chain."""
     prompt = ChatPromptTemplate.from_messages([("system", SYSTEM), ("human", "{query}")])
     return (
         {"query": RunnablePassthrough(), "documents": store.as_retriever(search_kwargs={"k": 5})}
@@ -77,7 +77,7 @@ def answering(store: Chroma, compressor: SecondPassRerank, llm: FakeListChatMode
 
 
 def shown_context(recorder: Recorder) -> str:
-    """Return the context that the LLM was really shown."""
+    """Return the context in the prompt that the LLM received."""
     system = str(recorder.messages[0].content)
     return system.split("<context>\n")[1].split("\n</context>", maxsplit=1)[0]
 
@@ -95,7 +95,7 @@ async def test_pipeline_works_on_the_async_path() -> None:
 
 
 def test_pipeline_traces_the_compressor() -> None:
-    """The pipeline hands its callbacks on, and the second pass shows up in them."""
+    """The pipeline passes its callbacks on, and the compressor is a run in them."""
     recorder = Recorder()
     pipeline = DocumentCompressorPipeline(transformers=[overlap_compressor()])
     pipeline.compress_documents(documents(), QUESTION, callbacks=[recorder])
@@ -103,7 +103,7 @@ def test_pipeline_traces_the_compressor() -> None:
 
 
 async def test_compression_retriever_over_chroma(store: Chroma) -> None:
-    """LangChain's compression retriever gives the reranked order of what Chroma found, on both paths."""
+    """LangChain's compression retriever returns Chroma's documents in the reranked order, on both paths."""
     retriever = ContextualCompressionRetriever(
         base_compressor=overlap_compressor(), base_retriever=store.as_retriever(search_kwargs={"k": 5})
     )
@@ -111,8 +111,8 @@ async def test_compression_retriever_over_chroma(store: Chroma) -> None:
     assert ids(await retriever.ainvoke(QUESTION)) == BY_RELEVANCE
 
 
-def test_llm_is_shown_the_best_texts_that_fit_the_budget(store: Chroma) -> None:
-    """What stands in the real prompt fits the budget to the token, and the next text would not have fitted."""
+def test_llm_receives_the_best_texts_that_fit_the_budget(store: Chroma) -> None:
+    """The context in the prompt fits the budget to the token, and the next text would not have fitted."""
     recorder = Recorder()
     compressor = overlap_compressor(budget=ContextBudget(18, counter=tokens), policy="prefix")
     answer = answering(store, compressor, FakeListChatModel(responses=["September."])).invoke(
@@ -123,8 +123,8 @@ def test_llm_is_shown_the_best_texts_that_fit_the_budget(store: Chroma) -> None:
     assert len(tokens(shown_context(recorder))) == 18
 
 
-async def test_llm_is_shown_the_same_on_the_async_path(store: Chroma) -> None:
-    """``ainvoke`` of the whole chain shows the LLM the same context."""
+async def test_llm_receives_the_same_on_the_async_path(store: Chroma) -> None:
+    """``ainvoke`` of the whole chain gives the LLM the same context."""
     recorder = Recorder()
     compressor = overlap_compressor(budget=ContextBudget(18, counter=tokens), policy="prefix")
     chain = answering(store, compressor, FakeListChatModel(responses=["September."]))
@@ -133,8 +133,8 @@ async def test_llm_is_shown_the_same_on_the_async_path(store: Chroma) -> None:
 
 
 @pytest.mark.parametrize("window", [60, 70, 80])
-def test_budget_from_the_llms_window_leaves_room_for_the_answer(store: Chroma, window: int) -> None:
-    """With a budget computed for each question the whole prompt and the answer stay within the LLM's window."""
+def test_budget_from_the_llms_window_reserves_tokens_for_the_answer(store: Chroma, window: int) -> None:
+    """With a budget computed for each query the whole prompt and the answer stay within the LLM's window."""
     llm = FakeListChatModel(responses=["September."], profile={"max_input_tokens": window})
     prompt = SYSTEM.format(context="")
 
@@ -149,8 +149,8 @@ def test_budget_from_the_llms_window_leaves_room_for_the_answer(store: Chroma, w
 
 
 @pytest.mark.parametrize("limit", [30, 45])
-def test_real_weights_answer_from_question_to_prompt(store: Chroma, reranker_folder: Path, limit: int) -> None:
-    """Chroma, real weights, prompt and LLM: the answer leads the context, which fits its budget."""
+def test_real_model_in_a_complete_chain(store: Chroma, reranker_folder: Path, limit: int) -> None:
+    """With a real model the answer is first in the context, which fits its budget."""
     recorder = Recorder()
     budget = ContextBudget(limit, counter=tokens)
     compressor = SecondPassRerank(model=str(reranker_folder), budget=budget)
@@ -160,8 +160,8 @@ def test_real_weights_answer_from_question_to_prompt(store: Chroma, reranker_fol
     assert len(tokens(shown_context(recorder))) <= limit
 
 
-async def test_real_weights_behind_the_two_stage_retriever(store: Chroma, reranker_folder: Path) -> None:
-    """Chroma's candidates come back reranked by real weights, with both stages' scores, on both paths."""
+async def test_real_model_in_the_two_stage_retriever(store: Chroma, reranker_folder: Path) -> None:
+    """Chroma's candidates are reranked by a real model and have both stages' scores, on both paths."""
     compressor = SecondPassRerank(model=str(reranker_folder))
     retriever = TwoStageRetriever(vectorstore=store, compressor=compressor, k=2)
     found = retriever.invoke(QUESTION)

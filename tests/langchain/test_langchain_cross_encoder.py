@@ -1,12 +1,16 @@
-"""The core behind LangChain's own cross-encoder interface."""
+"""secondpass scorers behind LangChain's ``BaseCrossEncoder``."""
 
+import threading
+import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from integration_support import Loader
 from langchain_classic.retrievers.document_compressors import CrossEncoderReranker
 from langchain_core.cross_encoders import BaseCrossEncoder
-from langchain_worlds import QUESTION, TEXTS, BrokenScorer, documents, ids
+from langchain_support import QUESTION, TEXTS, BrokenScorer, documents, ids
 
 from secondpass import Call, OverlapScorer
 from secondpass.errors import ModelNotFound, ScoringError
@@ -15,7 +19,7 @@ from secondpass.scores import Pair, Scored, Unscored, UnscoredReason
 
 
 class OneInvalidScorer(OverlapScorer):
-    """Marks the second pair as one for which the model gave no finite number."""
+    """Returns no score for the second pair."""
 
     def score_pairs(self, pairs: Sequence[Pair], *, call: Call | None = None) -> Scored:
         scored = super().score_pairs(pairs, call=call)
@@ -23,7 +27,7 @@ class OneInvalidScorer(OverlapScorer):
 
 
 def test_works_inside_langchains_own_reranker() -> None:
-    """``CrossEncoderReranker`` takes it for its model, and orders documents by it."""
+    """``CrossEncoderReranker`` accepts it as its model, and orders documents by it."""
     model = CrossEncoderModel(OverlapScorer())
     assert isinstance(model, BaseCrossEncoder)
     assert ids(CrossEncoderReranker(model=model, top_n=2).compress_documents(documents(), QUESTION)) == [
@@ -33,7 +37,7 @@ def test_works_inside_langchains_own_reranker() -> None:
 
 
 def test_scores_are_plain_floats_in_the_order_of_the_pairs() -> None:
-    """One raw score for each pair."""
+    """There is one raw score for each pair."""
     scores = CrossEncoderModel(OverlapScorer()).score([(QUESTION, TEXTS["rain"]), (QUESTION, TEXTS["bread"])])
     assert scores == pytest.approx([0.6, 0.0])
     assert {type(score) for score in scores} == {float}
@@ -45,37 +49,61 @@ def test_no_pairs_give_no_scores() -> None:
 
 
 def test_pair_without_a_score_raises() -> None:
-    """The interface can't mark a pair, so a NaN raises rather than being ranked or losing a place."""
+    """The interface has no mark for a pair without a score, so it raises."""
     with pytest.raises(ScoringError, match="1 of 3 pairs got no score"):
         CrossEncoderModel(OneInvalidScorer()).score([(QUESTION, text) for text in list(TEXTS.values())[:3]])
 
 
-def test_scorer_that_breaks_down_raises() -> None:
-    """There is no first stage's order to fall back to here."""
-    with pytest.raises(ScoringError, match="on fire"):
+def test_failing_scorer_raises() -> None:
+    """There is no first-stage order to return here."""
+    with pytest.raises(ScoringError, match="engine failed"):
         CrossEncoderModel(BrokenScorer()).score([(QUESTION, "text")])
 
 
-def test_name_is_loaded_by_the_first_call_and_only_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Construction loads nothing."""
-    loaded: list[str] = []
-    monkeypatch.setattr(
-        "secondpass.langchain.cross_encoder.load_scorer", lambda name: loaded.append(name) or OverlapScorer()
-    )
+def test_name_is_loaded_by_the_first_call_and_only_once(loader: Loader) -> None:
+    """Construction loads nothing, and equal models share the first call's scorer."""
+    models = [CrossEncoderModel("some/model"), CrossEncoderModel("some/model")]
+    assert loader.names == []
+    assert models[0].score([(QUESTION, "swallows")]) == models[1].score([(QUESTION, "swallows")])
+    assert loader.names == ["some/model"]
+
+
+def test_without_a_name_the_default_model_is_loaded(loader: Loader) -> None:
+    """``CrossEncoderModel()`` uses the bundled model ``small``."""
+    CrossEncoderModel().score([(QUESTION, "text")])
+    assert loader.names == ["small"]
+
+
+def test_engine_and_device_reach_the_loading(loader: Loader) -> None:
+    """The model is loaded with the given engine on the given device."""
+    CrossEncoderModel("some/model", engine="onnx", device="cpu").score([(QUESTION, "text")])
+    assert [(options["engine"], options["device"]) for options in loader.options] == [("onnx", "cpu")]
+
+
+def test_concurrent_first_calls_load_the_model_once(loader: Loader) -> None:
+    """Threads that call at the same time wait for one loading."""
+    barrier = threading.Barrier(4)
     model = CrossEncoderModel("some/model")
-    assert loaded == []
-    assert model.score([(QUESTION, "swallows")]) == model.score([(QUESTION, "swallows")])
-    assert loaded == ["some/model"]
+
+    def first_call() -> list[float]:
+        barrier.wait(30)
+        return model.score([(QUESTION, "swallows")])
+
+    loader.before = lambda name: time.sleep(0.05)
+    with ThreadPoolExecutor(4) as pool:
+        results = [future.result() for future in [pool.submit(first_call) for _ in range(4)]]
+    assert results == [[0.2]] * 4
+    assert loader.names == ["some/model"]
 
 
-def test_name_of_nothing_raises_at_the_first_call(tmp_path: Path) -> None:
-    """A model that isn't there is named."""
+def test_model_that_does_not_exist_raises_at_the_first_call(tmp_path: Path) -> None:
+    """The error names the missing model."""
     model = CrossEncoderModel(str(tmp_path / "nowhere"))
     with pytest.raises(ModelNotFound, match="nowhere"):
         model.score([(QUESTION, "text")])
 
 
-def test_real_weights_give_raw_logits(reranker_folder: Path) -> None:
-    """With real weights the answer's log-odds are far above the others'."""
+def test_real_model_gives_raw_logits(reranker_folder: Path) -> None:
+    """With a real model the relevant text's log-odds are positive, and the irrelevant one's negative."""
     scores = CrossEncoderModel(str(reranker_folder)).score([(QUESTION, TEXTS["answer"]), (QUESTION, TEXTS["bread"])])
     assert scores[0] > 0 > scores[1]

@@ -1,18 +1,21 @@
-"""The two-stage retriever: first-stage scores of several stores, on one scale, and the second pass behind them."""
+"""The two-stage retriever: first-stage scores of several vector stores, higher is better, and their reranking."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import chromadb
 import pytest
+from integration_support import Loader
 from langchain_chroma import Chroma
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import InMemoryVectorStore, VectorStore
-from langchain_worlds import BrokenScorer, Recorder, ids, overlap_compressor
+from langchain_support import BrokenScorer, Recorder, WordEmbeddings, ids, overlap_compressor
 
 from secondpass import OverlapScorer, Reranker, WeightedSum
+from secondpass.errors import ConfigurationError
 from secondpass.langchain import SecondPassRerank, TwoStageRetriever
 
 VECTORS = {"question": [1.0, 0.0], "near": [0.8, 0.6], "middle": [0.0, 0.5], "far": [-1.0, 0.0]}
@@ -24,7 +27,7 @@ SIMILARITIES = {
 
 
 class TableEmbeddings(Embeddings):
-    """Looks each text's vector up."""
+    """Takes each text's vector from a table."""
 
     def embed_query(self, text: str) -> list[float]:
         return VECTORS[text]
@@ -34,7 +37,7 @@ class TableEmbeddings(Embeddings):
 
 
 class ListStore(VectorStore):
-    """Finds a fixed list, best first, with the numbers that it was given; without numbers it knows no scores."""
+    """Returns a fixed list, best first, with its numbers, whose direction it doesn't state."""
 
     def __init__(self, numbers: list[float] | None = None) -> None:
         self.numbers = numbers
@@ -54,14 +57,51 @@ class ListStore(VectorStore):
         raise NotImplementedError
 
 
+class FallingStore(ListStore):
+    """States that its numbers are distances: its relevance function falls."""
+
+    def _select_relevance_score_fn(self) -> Callable[[float], float]:
+        return lambda number: 1 - number
+
+
+class RisingStore(ListStore):
+    """States that its numbers are similarities: its relevance function rises."""
+
+    def _select_relevance_score_fn(self) -> Callable[[float], float]:
+        return lambda number: (1 + number) / 2
+
+
+class ConstantStore(ListStore):
+    """Has a relevance function that is the same for all numbers."""
+
+    def _select_relevance_score_fn(self) -> Callable[[float], float]:
+        return lambda number: 1.0
+
+
+class UnknownMetricStore(ListStore):
+    """Has no relevance function for its metric, as LangChain's stores report it."""
+
+    def _select_relevance_score_fn(self) -> Callable[[float], float]:
+        raise ValueError("unknown distance strategy")
+
+
+class FaissLikeStore(FallingStore):
+    """Has the attributes of LangChain's FAISS, whose relevance function falls for inner products too."""
+
+    def __init__(self, numbers: list[float], distance_strategy: str) -> None:
+        super().__init__(numbers)
+        self.distance_strategy = distance_strategy
+        self.index_to_docstore_id: dict[int, str] = {}
+
+
 def stored() -> list[Document]:
     """Return the stored documents, nearest to the question first."""
     return [Document(page_content=name, id=name) for name in ("near", "middle", "far")]
 
 
-def chroma(folder: Path, metric: str, *, by_metadata: bool = False) -> Chroma:
-    """Return a Chroma collection on disk that holds the three documents, the farthest first."""
-    space: dict[str, Any] = {"collection_configuration": {"hnsw": {"space": metric}}}
+def chroma(folder: Path, metric: str | None, *, by_metadata: bool = False) -> Chroma:
+    """Return a Chroma collection on disk with the three documents, the farthest first; None is the default metric."""
+    space: dict[str, Any] = {"collection_configuration": {"hnsw": {"space": metric}}} if metric else {}
     store = Chroma(
         collection_name="birds",
         embedding_function=TableEmbeddings(),
@@ -80,7 +120,7 @@ def first_stage(found: list[Document]) -> dict[str | None, float]:
 @pytest.mark.parametrize("by_metadata", [False, True], ids=["configuration", "metadata"])
 @pytest.mark.parametrize("metric", ["cosine", "ip", "l2"])
 def test_chromas_distances_become_similarities(tmp_path: Path, metric: str, by_metadata: bool) -> None:
-    """Under every metric the nearer document has the higher score, and it is the similarity computed by hand."""
+    """Under every metric the nearer document has the higher score, the similarity computed by hand."""
     store = chroma(tmp_path, metric, by_metadata=by_metadata)
     retriever = TwoStageRetriever(vectorstore=store, compressor=overlap_compressor())
     scores = first_stage(retriever.invoke("question"))
@@ -89,8 +129,8 @@ def test_chromas_distances_become_similarities(tmp_path: Path, metric: str, by_m
 
 
 @pytest.mark.parametrize("metric", ["cosine", "ip", "l2"])
-def test_first_stages_order_is_chromas(tmp_path: Path, metric: str) -> None:
-    """The rank before the second pass is the store's own, best first."""
+def test_first_stage_ranks_are_chromas(tmp_path: Path, metric: str) -> None:
+    """The first-stage rank is that of the store's results."""
     retriever = TwoStageRetriever(vectorstore=chroma(tmp_path, metric), compressor=overlap_compressor())
     found = retriever.invoke("question")
     before = {document.id: document.metadata["secondpass"]["rank_before"] for document in found}
@@ -98,38 +138,99 @@ def test_first_stages_order_is_chromas(tmp_path: Path, metric: str) -> None:
 
 
 def test_metric_is_read_without_building_the_collections_embedding_function(tmp_path: Path) -> None:
-    """A collection that names an embedding function which isn't here still tells its metric."""
+    """The metric of a collection is known although its embedding function can't be created."""
     store = chroma(tmp_path, "cosine")
     store._collection._model.configuration_json["embedding_function"] = {"type": "known", "name": "gone", "config": {}}
     retriever = TwoStageRetriever(vectorstore=store, compressor=overlap_compressor())
     assert first_stage(retriever.invoke("question")) == pytest.approx(SIMILARITIES["cosine"], abs=1e-6)
 
 
-def test_in_memory_stores_similarities_stay() -> None:
-    """Numbers that fall from the best on are similarities already."""
+def test_similarities_of_the_store_in_memory_stay() -> None:
+    """``InMemoryVectorStore`` returns cosine similarities, which are used as they are."""
     store = InMemoryVectorStore(TableEmbeddings())
     store.add_documents(stored())
     found = TwoStageRetriever(vectorstore=store, compressor=overlap_compressor()).invoke("question")
     assert first_stage(found) == pytest.approx(SIMILARITIES["cosine"], abs=1e-6)
 
 
-def test_numbers_that_rise_from_the_best_on_are_distances() -> None:
-    """A store whose best result has the lowest number gives distances; the score is their negative."""
-    retriever = TwoStageRetriever(vectorstore=ListStore([0.1, 0.5, 2.0]), compressor=overlap_compressor())
-    assert first_stage(retriever.invoke("question")) == {"near": -0.1, "middle": -0.5, "far": -2.0}
+@pytest.mark.parametrize("fetch_k", [1, 3], ids=["one hit", "several hits"])
+@pytest.mark.parametrize(
+    ("store", "expected"),
+    [
+        (FallingStore([0.1, 0.5, 2.0]), -0.1),
+        (RisingStore([0.9, 0.5, 0.2]), 0.9),
+        (FaissLikeStore([0.1, 0.5, 2.0], "DistanceStrategy.EUCLIDEAN_DISTANCE"), -0.1),
+        (FaissLikeStore([0.9, 0.5, 0.2], "DistanceStrategy.MAX_INNER_PRODUCT"), 0.9),
+    ],
+    ids=["distances", "similarities", "FAISS distances", "FAISS inner products"],
+)
+async def test_relevance_function_gives_the_direction_of_the_scores(
+    store: ListStore, expected: float, fetch_k: int
+) -> None:
+    """The store's relevance function decides, for one hit as for several, on both paths; distances become negative."""
+    retriever = TwoStageRetriever(vectorstore=store, compressor=overlap_compressor(), fetch_k=fetch_k)
+    for results in (retriever.invoke("question"), await retriever.ainvoke("question")):
+        assert len(results) == fetch_k
+        assert first_stage(results)["near"] == expected
 
 
-@pytest.mark.parametrize(("scores_are", "expected"), [("similarity", 0.1), ("distance", -0.1), ("auto", 0.1)])
-def test_what_the_numbers_are_can_be_said(scores_are: str, expected: float) -> None:
-    """A single result tells nothing by its order; ``scores_are`` does."""
+@pytest.mark.parametrize("fetch_k", [1, 3], ids=["one hit", "several hits"])
+@pytest.mark.parametrize("metric", ["cosine", "ip", "l2", None])
+def test_chromas_score_of_a_document_is_the_same_for_one_hit_and_several(
+    tmp_path: Path, metric: str | None, fetch_k: int
+) -> None:
+    """Chroma's metric decides, its default one (l2) too, and not the order of the hits."""
     retriever = TwoStageRetriever(
-        vectorstore=ListStore([0.1, 0.5, 2.0]), compressor=overlap_compressor(), fetch_k=1, scores_are=scores_are
+        vectorstore=chroma(tmp_path, metric), compressor=overlap_compressor(), fetch_k=fetch_k
     )
+    expected = SIMILARITIES[metric or "l2"]["near"]
+    assert first_stage(retriever.invoke("question"))["near"] == pytest.approx(expected, abs=1e-6)
+
+
+def test_similarity_of_the_store_in_memory_is_the_same_for_one_hit() -> None:
+    """A single hit of ``InMemoryVectorStore`` has its cosine as score too."""
+    store = InMemoryVectorStore(TableEmbeddings())
+    store.add_documents(stored())
+    retriever = TwoStageRetriever(vectorstore=store, compressor=overlap_compressor(), fetch_k=1)
+    assert first_stage(retriever.invoke("question")) == {"near": pytest.approx(0.8, abs=1e-6)}
+
+
+@pytest.mark.parametrize("numbers", [[0.1, 0.5, 2.0], [0.9, 0.5, 0.2]], ids=["rising", "falling"])
+@pytest.mark.parametrize("kind", [ListStore, UnknownMetricStore, ConstantStore])
+def test_scores_of_unknown_direction_are_not_used(kind: type[ListStore], numbers: list[float]) -> None:
+    """Where the store doesn't state the direction of its scores there are none, and its order gives the ranks."""
+    results = TwoStageRetriever(vectorstore=kind(numbers), compressor=overlap_compressor()).invoke("question")
+    records = [document.metadata["secondpass"] for document in results]
+    assert not any("first_stage_score" in record for record in records)
+    assert [record["rank_before"] for record in records] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(("scores_are", "expected"), [("similarity", 0.1), ("distance", -0.1)])
+@pytest.mark.parametrize("kind", [ListStore, FallingStore, RisingStore])
+def test_scores_are_replaces_what_the_store_states(kind: type[ListStore], scores_are: str, expected: float) -> None:
+    """``scores_are`` decides, whatever relevance function the store has."""
+    retriever = TwoStageRetriever(vectorstore=kind([0.1]), compressor=overlap_compressor(), scores_are=scores_are)
     assert first_stage(retriever.invoke("question")) == {"near": expected}
 
 
-async def test_store_without_scores_falls_back_to_ranks() -> None:
-    """Where a store knows no scores, its order is what the second pass starts from, on both paths."""
+def test_scores_are_replaces_chromas_metric(tmp_path: Path) -> None:
+    """With ``scores_are`` Chroma's distances are negated or left, and not converted."""
+    retriever = TwoStageRetriever(
+        vectorstore=chroma(tmp_path, "cosine"), compressor=overlap_compressor(), fetch_k=1, scores_are="distance"
+    )
+    assert first_stage(retriever.invoke("question")) == {"near": pytest.approx(-0.2, abs=1e-6)}
+
+
+def test_default_compressor_is_the_bundled_model_and_the_best_five(loader: Loader) -> None:
+    """Without a compressor the retriever reranks with ``small`` and returns 5 documents."""
+    store = InMemoryVectorStore(WordEmbeddings())
+    store.add_documents([Document(f"swallows {number}") for number in range(8)])
+    assert len(TwoStageRetriever(vectorstore=store).invoke("swallows")) == 5
+    assert loader.names == ["small"]
+
+
+async def test_store_without_scores_gives_ranks() -> None:
+    """Where a store returns no scores, its order gives the first-stage ranks, on both paths."""
     retriever = TwoStageRetriever(vectorstore=ListStore(), compressor=overlap_compressor())
     for found in (retriever.invoke("far"), await retriever.ainvoke("far")):
         assert ids(found) == ["far", "near", "middle"]
@@ -137,32 +238,32 @@ async def test_store_without_scores_falls_back_to_ranks() -> None:
         assert found[0].metadata["secondpass"]["rank_before"] == 3
 
 
-def test_fusion_hears_the_first_stages_score() -> None:
-    """A fusion that listens to the first stage alone gives the store's order back, distances and all."""
+def test_fusion_uses_the_first_stage_scores() -> None:
+    """A fusion of the first stage alone gives the store's order, with distances too."""
     compressor = SecondPassRerank(reranker=Reranker(OverlapScorer(), fusion=WeightedSum(alpha=1)))
-    retriever = TwoStageRetriever(vectorstore=ListStore([0.1, 0.5, 2.0]), compressor=compressor)
+    retriever = TwoStageRetriever(vectorstore=FallingStore([0.1, 0.5, 2.0]), compressor=compressor)
     found = retriever.invoke("far")
     assert ids(found) == ["near", "middle", "far"]
     assert [document.metadata["relevance_score"] for document in found] == [0.0, 0.0, 1.0]
 
 
 def test_k_in_the_constructor_and_in_the_call() -> None:
-    """``k`` limits what comes back, and the call's own is the stronger."""
+    """``k`` limits the results, and that of a call replaces the constructor's."""
     retriever = TwoStageRetriever(vectorstore=ListStore(), compressor=overlap_compressor(), k=2)
     assert ids(retriever.invoke("far")) == ["far", "near"]
     assert ids(retriever.invoke("far", k=1)) == ["far"]
     assert ids(retriever.invoke("far", k=3)) == ["far", "near", "middle"]
 
 
-async def test_k_counts_on_the_async_path() -> None:
-    """``ainvoke`` takes ``k`` as well."""
+async def test_k_applies_on_the_async_path() -> None:
+    """``ainvoke`` accepts ``k`` as well."""
     retriever = TwoStageRetriever(vectorstore=ListStore([3, 2, 1]), compressor=overlap_compressor(), k=2)
     assert ids(await retriever.ainvoke("far")) == ["far", "near"]
     assert ids(await retriever.ainvoke("far", k=1)) == ["far"]
 
 
-def test_store_is_asked_for_the_candidates_and_not_for_the_results() -> None:
-    """``fetch_k`` goes to the store with the other arguments of its search, and a larger ``k`` widens it."""
+def test_store_is_searched_for_fetch_k_candidates() -> None:
+    """``fetch_k`` and ``search_kwargs`` go to the store's search, and a larger ``k`` raises ``fetch_k``."""
     store = ListStore([3, 2, 1])
     retriever = TwoStageRetriever(
         vectorstore=store, compressor=overlap_compressor(), k=1, fetch_k=50, search_kwargs={"filter": {"a": 1}}
@@ -172,14 +273,14 @@ def test_store_is_asked_for_the_candidates_and_not_for_the_results() -> None:
     assert store.asked == [{"k": 50, "filter": {"a": 1}}, {"k": 70, "filter": {"a": 1}}]
 
 
-def test_empty_store_gives_nothing(tmp_path: Path) -> None:
-    """A question to an empty store is no error."""
+def test_empty_store_gives_no_documents(tmp_path: Path) -> None:
+    """An empty store is no error."""
     store = InMemoryVectorStore(TableEmbeddings())
     assert TwoStageRetriever(vectorstore=store, compressor=overlap_compressor()).invoke("question") == []
 
 
-def test_failing_scorer_leaves_the_stores_order(tmp_path: Path) -> None:
-    """When scoring fails the retriever is what it would be without a second pass, and says so."""
+def test_failing_scorer_gives_the_stores_order(tmp_path: Path) -> None:
+    """When scoring fails, the store's order is returned with its scores, and marked as degraded."""
     compressor = SecondPassRerank(reranker=Reranker(BrokenScorer()))
     found = TwoStageRetriever(vectorstore=chroma(tmp_path, "cosine"), compressor=compressor, k=2).invoke("question")
     assert ids(found) == ["near", "middle"]
@@ -187,15 +288,17 @@ def test_failing_scorer_leaves_the_stores_order(tmp_path: Path) -> None:
     assert math.isclose(found[0].metadata["secondpass"]["first_stage_score"], 0.8, abs_tol=1e-6)
 
 
-@pytest.mark.parametrize("setting", [{"k": 0}, {"fetch_k": 0}, {"scores_are": "grades"}, {"top_n": 3}], ids=str)
-def test_settings_that_cannot_work_are_refused(setting: dict[str, Any]) -> None:
-    """A mistake in the settings raises at construction and is named."""
-    with pytest.raises(ValueError, match=next(iter(setting))):
+@pytest.mark.parametrize(
+    "setting", [{"k": 0}, {"fetch_k": 0}, {"scores_are": "grades"}, {"top_n": 3}, {"search_kwargs": {"k": 4}}], ids=str
+)
+def test_invalid_settings_are_refused(setting: dict[str, Any]) -> None:
+    """An invalid setting raises a ``ConfigurationError`` that names it."""
+    with pytest.raises(ConfigurationError, match=next(iter(setting))):
         TwoStageRetriever(vectorstore=ListStore(), compressor=overlap_compressor(), **setting)
 
 
-async def test_second_pass_is_a_run_under_the_retrievers() -> None:
-    """In a trace the compressor's run stands under the retriever's, on both paths."""
+async def test_retrievers_run_is_the_parent_of_the_compressors() -> None:
+    """In a trace the parent of the compressor's run is the retriever's, on both paths."""
     retriever = TwoStageRetriever(vectorstore=ListStore(), compressor=overlap_compressor())
     recorder = Recorder()
     retriever.invoke("far", {"callbacks": [recorder]})

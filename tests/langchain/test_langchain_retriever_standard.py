@@ -8,8 +8,8 @@ import pytest
 from langchain_chroma import Chroma
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.vectorstores import InMemoryVectorStore, VectorStore
+from langchain_support import QUESTION, WordEmbeddings, documents, overlap_compressor
 from langchain_tests.integration_tests import RetrieversIntegrationTests
-from langchain_worlds import QUESTION, WordEmbeddings, documents, overlap_compressor
 
 from secondpass.langchain import TwoStageRetriever
 

@@ -1,9 +1,9 @@
-"""The compressor's settings of what is kept: top-n, budget, threshold, order."""
+"""The compressor's selection settings: top-n, budget, threshold, order."""
 
 from collections.abc import Callable
 
 import pytest
-from langchain_worlds import QUESTION, TEXTS, documents, ids, overlap_compressor, tokens
+from langchain_support import QUESTION, TEXTS, documents, ids, overlap_compressor, tokens
 
 from secondpass import ContextBudget, OverlapScorer, Reranker, Selection
 from secondpass.errors import BudgetError, ConfigurationError
@@ -12,13 +12,13 @@ from secondpass.langchain import SecondPassRerank
 EXACT = {"counter": tokens}  # "answer" counts 8 tokens, "rain" 8, "fast" 4, a separator 2
 
 
-def test_top_n_keeps_the_best() -> None:
-    """``top_n`` counts from the most relevant."""
+def test_top_n_keeps_the_most_relevant() -> None:
+    """``top_n`` keeps the documents with the highest scores."""
     assert ids(overlap_compressor(top_n=2).compress_documents(documents(), QUESTION)) == ["answer", "rain"]
 
 
-def test_budget_in_tokens_is_counted_by_the_safe_estimate() -> None:
-    """A whole number is a budget, and the ranking says that an estimate counted."""
+def test_budget_in_tokens_is_counted_by_the_estimate() -> None:
+    """A whole number is a budget in tokens, and the ranking reports that they are estimated."""
     ranking = overlap_compressor(budget=12).rank(documents(), QUESTION)
     facts = ranking.stages[-1].facts
     assert (facts["max_tokens"], facts["counter"], facts["exact"]) == (12, "estimate", False)
@@ -29,7 +29,7 @@ def test_budget_in_tokens_is_counted_by_the_safe_estimate() -> None:
     ("limit", "kept"), [(7, ["fast"]), (8, ["answer"]), (17, ["answer", "fast"]), (18, ["answer", "rain"])]
 )
 def test_budget_record_counts_texts_and_separators_with_its_own_counter(limit: int, kept: list[str]) -> None:
-    """The joined texts take the budget up to its last token, and never one more."""
+    """The joined texts fill the budget up to its last token, and never exceed it."""
     compressor = overlap_compressor(budget=ContextBudget(limit, **EXACT))
     found = compressor.compress_documents(documents("fast", "rain", "answer"), QUESTION)
     assert ids(found) == kept
@@ -37,12 +37,12 @@ def test_budget_record_counts_texts_and_separators_with_its_own_counter(limit: i
 
 
 def test_budget_of_zero_keeps_nothing() -> None:
-    """A budget of 0 is a budget."""
+    """A budget of 0 counts as a budget."""
     assert overlap_compressor(budget=0).compress_documents(documents(), QUESTION) == []
 
 
-def test_budget_callable_is_asked_with_each_query() -> None:
-    """A callable is asked anew for each call, with that call's question, and its answer counts for that call."""
+def test_budget_callable_is_called_with_each_query() -> None:
+    """A callable is called once for each query, and its budget applies to that query alone."""
     asked: list[str] = []
 
     def by_question(query: str) -> ContextBudget:
@@ -55,8 +55,8 @@ def test_budget_callable_is_asked_with_each_query() -> None:
     assert sizes == [1, 5, 1]
 
 
-async def test_budget_callable_is_asked_on_the_async_path_too() -> None:
-    """``acompress_documents`` asks the callable with the question."""
+async def test_budget_callable_is_called_on_the_async_path_too() -> None:
+    """``acompress_documents`` calls the budget with the query."""
     asked: list[str] = []
     compressor = overlap_compressor(budget=lambda query: asked.append(query) or 20)
     found = await compressor.acompress_documents(documents("fast"), QUESTION)
@@ -65,20 +65,20 @@ async def test_budget_callable_is_asked_on_the_async_path_too() -> None:
 
 
 @pytest.mark.parametrize("answer", [lambda query: -1, lambda query: "many"], ids=["negative", "word"])
-def test_budget_callable_that_gives_no_budget_raises(answer: Callable[[str], int]) -> None:
-    """A budget that can't be raises at the call, though failures degrade by default."""
+def test_budget_callable_that_returns_no_budget_raises(answer: Callable[[str], int]) -> None:
+    """An invalid budget raises at the call, though scoring failures degrade by default."""
     with pytest.raises(BudgetError, match="max_tokens must be"):
         overlap_compressor(budget=answer).compress_documents(documents(), QUESTION)
 
 
-def test_threshold_drops_what_is_likely_irrelevant() -> None:
-    """``min_probability`` keeps what the model holds for as likely or likelier."""
+def test_threshold_drops_documents_below_it() -> None:
+    """``min_probability`` keeps documents with that probability or a higher one."""
     found = overlap_compressor(min_probability=0.6).compress_documents(documents(), QUESTION)
     assert ids(found) == ["answer", "rain"]
 
 
-def test_min_keep_holds_the_best_above_the_threshold_in_any_case() -> None:
-    """Where nothing reaches the threshold, the best few stay."""
+def test_min_keep_keeps_the_best_below_the_threshold() -> None:
+    """Where no document reaches the threshold, the best ``min_keep`` are kept."""
     found = overlap_compressor(min_probability=0.95, min_keep=1).compress_documents(documents(), QUESTION)
     assert ids(found) == ["answer"]
 
@@ -91,8 +91,8 @@ def test_min_keep_holds_the_best_above_the_threshold_in_any_case() -> None:
         ("ends", ["answer", "fast", "rain"]),
     ],
 )
-def test_reading_order_is_chosen_after_the_selection(order: str, expected: list[str]) -> None:
-    """The three best are kept whatever the order, and the rank in the entry stays that of relevance."""
+def test_reading_order_is_applied_after_the_selection(order: str, expected: list[str]) -> None:
+    """The three best are kept in every order, and the record's rank stays that of relevance."""
     found = overlap_compressor(top_n=3, order=order).compress_documents(documents(), QUESTION)
     assert ids(found) == expected
     assert {document.id: document.metadata["secondpass"]["rank"] for document in found} == {
@@ -103,7 +103,7 @@ def test_reading_order_is_chosen_after_the_selection(order: str, expected: list[
 
 
 def test_truncate_cuts_a_document_at_a_sentence_end() -> None:
-    """The first document that doesn't fit is cut, its copy holds the cut text, and the original stays whole."""
+    """The first document that doesn't fit is cut in its copy, and the input document stays whole."""
     [long] = documents("answer")
     long.page_content += " They come back in April, when the insects do."
     compressor = overlap_compressor(budget=ContextBudget(10, **EXACT), policy="truncate")
@@ -113,7 +113,7 @@ def test_truncate_cuts_a_document_at_a_sentence_end() -> None:
 
 
 def test_prefix_stops_at_the_first_document_that_does_not_fit() -> None:
-    """With ``prefix`` nothing less relevant takes the room of what didn't fit."""
+    """With ``prefix`` no document is kept that is less relevant than one that didn't fit."""
     budget = ContextBudget(14, **EXACT)
     assert ids(overlap_compressor(budget=budget).compress_documents(documents(), QUESTION)) == ["answer", "fast"]
     assert ids(overlap_compressor(budget=budget, policy="prefix").compress_documents(documents(), QUESTION)) == [
@@ -121,20 +121,20 @@ def test_prefix_stops_at_the_first_document_that_does_not_fit() -> None:
     ]
 
 
-def test_rerankers_own_selection_holds_where_the_door_says_nothing() -> None:
-    """Settings of the shared reranker count, and a door's own setting takes the place of that one alone."""
+def test_rerankers_selection_applies_where_the_compressor_sets_nothing() -> None:
+    """A compressor's setting replaces that of the shared reranker, whose other settings still apply."""
     reranker = Reranker(OverlapScorer(), selection=Selection(top_k=3, order="original"))
     assert ids(SecondPassRerank(reranker=reranker).compress_documents(documents(), QUESTION)) == [
         "answer",
         "fast",
         "rain",
     ]
-    narrower = SecondPassRerank(reranker=reranker, top_n=2)
-    assert ids(narrower.compress_documents(documents(), QUESTION)) == ["answer", "rain"]
+    limited = SecondPassRerank(reranker=reranker, top_n=2)
+    assert ids(limited.compress_documents(documents(), QUESTION)) == ["answer", "rain"]
 
 
-def test_top_n_of_one_call_takes_the_place_of_the_compressors() -> None:
-    """``rank(top_n=...)`` counts for that call alone, and 0 is refused rather than taken for none."""
+def test_top_n_of_one_call_replaces_the_compressors() -> None:
+    """``rank(top_n=...)`` applies to that call alone, and 0 is refused rather than read as no limit."""
     compressor = overlap_compressor(top_n=4)
     sizes = [len(compressor.rank(documents(), QUESTION, top_n=n)) for n in (1, None)]
     assert sizes == [1, 4]

@@ -1,10 +1,10 @@
-"""The postprocessor's budget: counted on what the LLM will read of a node, metadata included."""
+"""The postprocessor's budget: counted on the text that the LLM reads of a node, metadata included."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from llama_index.core.schema import BaseNode, MediaResource, MetadataMode, Node, NodeWithScore, TextNode
-from llama_worlds import QUESTION, ids, overlap_postprocessor, scored_nodes, tokens
+from llama_support import QUESTION, ids, overlap_postprocessor, scored_nodes, tokens
 
 from secondpass import ContextBudget
 
@@ -12,12 +12,12 @@ LONG = "Swallows fly south. They leave in September. They come back in April."  
 
 
 def shown(found: list[NodeWithScore]) -> str:
-    """Return what the LLM will read of the nodes, joined."""
+    """Return the nodes' texts for the LLM, joined."""
     return "\n\n".join(scored.node.get_content(metadata_mode=MetadataMode.LLM) for scored in found)
 
 
 def truncated(node: BaseNode, limit: int) -> list[NodeWithScore]:
-    """Return what is left of a node under a budget that cuts."""
+    """Return a node cut to a budget."""
     postprocessor = overlap_postprocessor(budget=ContextBudget(limit, counter=tokens), policy="truncate")
     return postprocessor.postprocess_nodes([NodeWithScore(node=node)], query_str=QUESTION)
 
@@ -26,7 +26,7 @@ def truncated(node: BaseNode, limit: int) -> list[NodeWithScore]:
     ("limit", "kept"), [(14, ["fast"]), (15, ["answer"]), (27, ["answer"]), (28, ["answer", "fast"])]
 )
 def test_budget_counts_the_metadata_that_the_llm_reads(limit: int, kept: list[str]) -> None:
-    """A node costs its text and the metadata that the prompt will hold: 15 tokens the answer, 11 the fast one."""
+    """A node needs tokens for its text and its metadata in the prompt: 15 for ``answer``, 11 for ``fast``."""
     found = overlap_postprocessor(budget=ContextBudget(limit, counter=tokens)).postprocess_nodes(
         [scored for scored in scored_nodes() if scored.node.node_id in ("answer", "fast")], query_str=QUESTION
     )
@@ -34,8 +34,8 @@ def test_budget_counts_the_metadata_that_the_llm_reads(limit: int, kept: list[st
     assert len(tokens(shown(found))) <= limit
 
 
-def test_budget_leaves_out_metadata_that_the_llm_does_not_read() -> None:
-    """A key that is excluded for the LLM costs nothing, though the model reads it."""
+def test_budget_does_not_count_metadata_that_the_llm_does_not_read() -> None:
+    """A key that is excluded for the LLM isn't counted, though the model reads it."""
     node = TextNode(text="Swallows.", metadata={"long": "word " * 50}, excluded_llm_metadata_keys=["long"])
     found = overlap_postprocessor(budget=ContextBudget(2, counter=tokens)).postprocess_nodes(
         [NodeWithScore(node=node)], query_str=QUESTION
@@ -44,12 +44,12 @@ def test_budget_leaves_out_metadata_that_the_llm_does_not_read() -> None:
 
 
 def test_budget_of_zero_keeps_nothing() -> None:
-    """A budget of 0 is a budget."""
+    """A budget of 0 counts as a budget."""
     assert overlap_postprocessor(budget=0).postprocess_nodes(scored_nodes(), query_str=QUESTION) == []
 
 
-async def test_budget_callable_is_asked_with_each_question() -> None:
-    """A callable is asked anew for each call, on both paths."""
+async def test_budget_callable_is_called_with_each_query() -> None:
+    """A callable is called once for each query, on both paths."""
     asked: list[str] = []
     postprocessor = overlap_postprocessor(budget=lambda query: asked.append(query) or 100)
     postprocessor.postprocess_nodes(scored_nodes(), query_str="one")
@@ -58,7 +58,7 @@ async def test_budget_callable_is_asked_with_each_question() -> None:
 
 
 def test_truncated_node_is_cut_at_a_sentence_end_and_the_original_stays() -> None:
-    """The node keeps its metadata, loses the sentences that don't fit, and what went in stays whole."""
+    """The result keeps its metadata without the sentences that don't fit, and the input node stays whole."""
     node = TextNode(text=LONG, metadata={"file": "birds"})
     found = truncated(node, limit=15)
     assert shown(found) == "file: birds\n\nSwallows fly south. They leave in September."
@@ -73,14 +73,14 @@ def test_truncated_node_of_the_newer_class_is_cut_too() -> None:
     assert node.get_content() == LONG
 
 
-def test_cut_that_falls_into_long_metadata_shows_the_llm_no_more_than_was_kept() -> None:
-    """Where the budget ends within the metadata, the LLM reads the kept part of it and nothing else."""
+def test_cut_within_long_metadata_gives_the_llm_the_kept_part_alone() -> None:
+    """Where the budget ends within the metadata, the LLM reads its kept part and nothing else."""
     node = TextNode(text="Swallows.", metadata={"about": "Birds of the north. They fly far. They sing."})
     assert shown(truncated(node, limit=12)) == "about: Birds of the north. They fly far."
 
 
-def test_cut_of_a_node_whose_template_writes_behind_the_text_stays_in_the_budget() -> None:
-    """A template's last words aren't written behind a text that was cut before them."""
+def test_cut_of_a_node_whose_template_ends_with_words_stays_in_the_budget() -> None:
+    """A template's last words don't follow a text that was cut before them."""
     node = TextNode(text=LONG, metadata={"file": "birds"}, text_template="{metadata_str}: {content} (the end)")
     assert shown(truncated(node, limit=15)) == "file: birds: Swallows fly south. They leave in September."
 
@@ -93,10 +93,10 @@ def test_cut_of_a_node_whose_template_writes_behind_the_text_stays_in_the_budget
     ),
     limit=st.integers(0, 40),
 )
-def test_what_the_llm_reads_of_a_cut_node_is_exactly_the_kept_text(
+def test_llm_reads_exactly_the_kept_text_of_a_cut_node(
     text: list[str], about: list[str], template: str, limit: int
 ) -> None:
-    """Whatever the node's metadata and template, the LLM reads the kept text, which fits the budget."""
+    """For every metadata and template, the LLM reads the kept text, which fits the budget."""
     node = TextNode(text=" ".join(text), metadata={"about": " ".join(about)}, text_template=template)
     budget = ContextBudget(limit, counter=tokens)
     postprocessor = overlap_postprocessor(budget=budget, policy="truncate")

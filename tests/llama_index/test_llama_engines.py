@@ -1,4 +1,4 @@
-"""Whole engines, from a question to an answer: Chroma, the second pass, and an LLM that shows its prompt."""
+"""Complete query and chat engines with Chroma, the postprocessor, and an LLM that records its prompt."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from llama_index.core.query_engine import RetrieverQueryEngine
 from llama_index.core.retrievers import BaseRetriever
 from llama_index.core.schema import NodeWithScore, QueryBundle
 from llama_index.vector_stores.chroma import ChromaVectorStore
-from llama_worlds import (
+from llama_support import (
     BY_RELEVANCE,
     QUESTION,
     TEXTS,
@@ -34,7 +34,7 @@ QA = PromptTemplate(CONTEXT + "\nQuestion: {query_str}")
 
 
 class FixedRetriever(BaseRetriever):
-    """Finds the same nodes for every question."""
+    """Returns the same nodes for every query."""
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         return scored_nodes()
@@ -50,39 +50,39 @@ def retriever(tmp_path: Path) -> BaseRetriever:
     return index.as_retriever(similarity_top_k=5)
 
 
-def engine(retriever: BaseRetriever, llm: PromptKeeper, door: SecondPassRerank) -> RetrieverQueryEngine:
-    """Return the query engine from a question to an answer."""
-    return RetrieverQueryEngine.from_args(retriever, llm=llm, node_postprocessors=[door], text_qa_template=QA)
+def engine(retriever: BaseRetriever, llm: PromptKeeper, postprocessor: SecondPassRerank) -> RetrieverQueryEngine:
+    """Return a complete query engine."""
+    return RetrieverQueryEngine.from_args(retriever, llm=llm, node_postprocessors=[postprocessor], text_qa_template=QA)
 
 
 def shown_context(prompt: str) -> str:
-    """Return the context that the LLM was really shown."""
+    """Return the context in the prompt that the LLM received."""
     return prompt.split("<context>\n")[1].split("\n</context>", maxsplit=1)[0]
 
 
-def test_query_engine_shows_the_llm_the_best_nodes_that_fit(retriever: BaseRetriever) -> None:
-    """What stands in the real prompt is the kept nodes as the LLM reads them, and takes the budget to the token."""
+def test_query_engine_gives_the_llm_the_best_nodes_that_fit(retriever: BaseRetriever) -> None:
+    """The context in the prompt is the kept nodes' texts, and fills the budget to the token."""
     llm = PromptKeeper()
-    door = overlap_postprocessor(budget=ContextBudget(32, counter=tokens))
-    response = engine(retriever, llm, door).query(QUESTION)
+    postprocessor = overlap_postprocessor(budget=ContextBudget(32, counter=tokens))
+    response = engine(retriever, llm, postprocessor).query(QUESTION)
     [prompt] = llm.prompts
     assert (str(response), ids(response.source_nodes)) == ("September.", ["answer", "rain"])
     assert shown_context(prompt) == f"file: answer.txt\n\n{TEXTS['answer']}\n\nfile: rain.txt\n\n{TEXTS['rain']}"
     assert len(tokens(shown_context(prompt))) == 32
 
 
-async def test_query_engine_shows_the_same_on_the_async_path(retriever: BaseRetriever) -> None:
-    """``aquery`` shows the LLM the same prompt."""
+async def test_query_engine_gives_the_same_on_the_async_path(retriever: BaseRetriever) -> None:
+    """``aquery`` gives the LLM the same prompt."""
     asked, awaited = PromptKeeper(), PromptKeeper()
-    door = overlap_postprocessor(budget=ContextBudget(32, counter=tokens))
-    engine(retriever, asked, door).query(QUESTION)
-    response = await engine(retriever, awaited, door).aquery(QUESTION)
+    postprocessor = overlap_postprocessor(budget=ContextBudget(32, counter=tokens))
+    engine(retriever, asked, postprocessor).query(QUESTION)
+    response = await engine(retriever, awaited, postprocessor).aquery(QUESTION)
     assert awaited.prompts == asked.prompts
     assert response.source_nodes[0].score == pytest.approx(0.8)
 
 
-def test_first_stages_score_is_chromas(retriever: BaseRetriever) -> None:
-    """The entry keeps what the vector store gave, and the score becomes the model's."""
+def test_first_stage_score_is_chromas(retriever: BaseRetriever) -> None:
+    """The record has the vector store's score, and the node's score is the model's."""
     before = {scored.node.node_id: scored.score for scored in retriever.retrieve(QUESTION)}
     found = overlap_postprocessor().postprocess_nodes(retriever.retrieve(QUESTION), query_str=QUESTION)
     entries = {scored.node.node_id: scored.node.metadata["secondpass"]["first_stage_score"] for scored in found}
@@ -90,8 +90,8 @@ def test_first_stages_score_is_chromas(retriever: BaseRetriever) -> None:
     assert entries == pytest.approx(before)
 
 
-def test_llm_never_sees_the_entry(retriever: BaseRetriever) -> None:
-    """The entry stays out of the prompt, also after two passes."""
+def test_record_is_not_part_of_the_prompt(retriever: BaseRetriever) -> None:
+    """The record isn't in the prompt, also after two rerankings."""
     llm = PromptKeeper()
     RetrieverQueryEngine.from_args(
         retriever, llm=llm, node_postprocessors=[overlap_postprocessor(), overlap_postprocessor(top_n=3)]
@@ -101,7 +101,7 @@ def test_llm_never_sees_the_entry(retriever: BaseRetriever) -> None:
 
 
 def test_chat_engines_budget_shrinks_as_the_history_grows(retriever: BaseRetriever) -> None:
-    """With a budget asked for each question, every turn is a single prompt, and later turns get fewer nodes."""
+    """With a budget computed for each query, every turn is a single prompt, and later turns get fewer nodes."""
     llm = PromptKeeper(window=690)  # 50 are for the answer
 
     def budget(query: str) -> ContextBudget:
@@ -126,8 +126,8 @@ def test_chat_engines_budget_shrinks_as_the_history_grows(retriever: BaseRetriev
     assert len(llm.prompts) == 4
 
 
-async def test_retriever_evaluator_measures_the_second_pass() -> None:
-    """LlamaIndex's evaluator takes the postprocessor, and finds the answer at the top instead of third."""
+async def test_retriever_evaluator_measures_the_postprocessor() -> None:
+    """LlamaIndex's evaluator accepts the postprocessor, and measures the answer at rank 1 instead of 3."""
     plain = RetrieverEvaluator.from_metric_names(["mrr"], retriever=FixedRetriever())
     reranked = RetrieverEvaluator.from_metric_names(
         ["mrr"], retriever=FixedRetriever(), node_postprocessors=[overlap_postprocessor()]
@@ -137,24 +137,22 @@ async def test_retriever_evaluator_measures_the_second_pass() -> None:
 
 
 @pytest.mark.parametrize("limit", [40, 60])
-def test_real_weights_answer_from_question_to_prompt(
-    retriever: BaseRetriever, reranker_folder: Path, limit: int
-) -> None:
-    """Chroma, real weights and LLM: the answer leads the context, which fits its budget."""
+def test_real_model_in_a_complete_query_engine(retriever: BaseRetriever, reranker_folder: Path, limit: int) -> None:
+    """With a real model the answer is first in the context, which fits its budget."""
     llm = PromptKeeper()
-    door = SecondPassRerank(model=str(reranker_folder), budget=ContextBudget(limit, counter=tokens))
-    response = engine(retriever, llm, door).query(QUESTION)
+    postprocessor = SecondPassRerank(model=str(reranker_folder), budget=ContextBudget(limit, counter=tokens))
+    response = engine(retriever, llm, postprocessor).query(QUESTION)
     context = shown_context(llm.prompts[0])
     assert context.startswith(f"file: answer.txt\n\n{TEXTS['answer']}")
     assert len(tokens(context)) <= limit
     assert response.source_nodes[0].node.node_id == "answer"
 
 
-async def test_real_weights_come_back_from_written_settings(reranker_folder: Path) -> None:
-    """A postprocessor over real weights answers the same after its settings travelled, on the async path too."""
-    door = SecondPassRerank(model=str(reranker_folder), top_n=2)
-    twin = SecondPassRerank.from_json(door.to_json())
-    expected = door.postprocess_nodes(scored_nodes(), query_str=QUESTION)
+async def test_serialised_postprocessor_over_a_real_model_gives_the_same(reranker_folder: Path) -> None:
+    """A postprocessor that was serialised over a real model returns equal nodes, on the async path too."""
+    postprocessor = SecondPassRerank(model=str(reranker_folder), top_n=2)
+    twin = SecondPassRerank.from_json(postprocessor.to_json())
+    expected = postprocessor.postprocess_nodes(scored_nodes(), query_str=QUESTION)
     found = await twin.apostprocess_nodes(scored_nodes(), query_str=QUESTION)
     assert [scored.to_dict() for scored in found] == [scored.to_dict() for scored in expected]
     assert ids(found)[0] == "answer"

@@ -1,4 +1,4 @@
-"""The postprocessor in LlamaIndex's two event systems: always a start, and always an end."""
+"""The postprocessor in LlamaIndex's two event systems: each start has its end."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,7 @@ from llama_index.core.callbacks.schema import EventPayload
 from llama_index.core.instrumentation import get_dispatcher
 from llama_index.core.instrumentation.events.rerank import ReRankEndEvent, ReRankStartEvent
 from llama_index.core.schema import NodeWithScore
-from llama_worlds import (
+from llama_support import (
     BY_RELEVANCE,
     QUESTION,
     TEXTS,
@@ -27,7 +27,7 @@ from secondpass.llama_index import SecondPassRerank
 
 @pytest.fixture
 def keeper() -> Iterator[EventKeeper]:
-    """Listen at the root dispatcher while a test runs."""
+    """Return a handler that records the root dispatcher's rerank events."""
     keeper = EventKeeper()
     root = get_dispatcher()
     root.add_event_handler(keeper)
@@ -36,15 +36,15 @@ def keeper() -> Iterator[EventKeeper]:
 
 
 async def run(postprocessor: SecondPassRerank, way: str, nodes: list[NodeWithScore]) -> list[NodeWithScore]:
-    """Call the postprocessor in one of its two ways."""
+    """Call the postprocessor synchronously or asynchronously."""
     if way == "sync":
         return postprocessor.postprocess_nodes(nodes, query_str=QUESTION)
     return await postprocessor.apostprocess_nodes(nodes, query_str=QUESTION)
 
 
 @pytest.mark.parametrize("way", ["sync", "async"])
-async def test_success_is_told_as_a_start_and_an_end(keeper: EventKeeper, way: str) -> None:
-    """The start tells question, model, number and nodes; the end tells the nodes that were kept."""
+async def test_success_emits_a_start_and_an_end(keeper: EventKeeper, way: str) -> None:
+    """The start event has query, model name, top-n and nodes; the end event has the kept nodes."""
     found = await run(overlap_postprocessor(top_n=2), way, scored_nodes())
     [start, end] = keeper.events
     assert isinstance(start, ReRankStartEvent)
@@ -59,8 +59,8 @@ async def test_success_is_told_as_a_start_and_an_end(keeper: EventKeeper, way: s
 
 
 @pytest.mark.parametrize("way", ["sync", "async"])
-async def test_failure_has_its_end_too(keeper: EventKeeper, way: str) -> None:
-    """When scoring raises, the end comes all the same, without nodes."""
+async def test_failure_emits_an_end_too(keeper: EventKeeper, way: str) -> None:
+    """When scoring raises, the end event is emitted without nodes."""
     with pytest.raises(ScoringError):
         await run(SecondPassRerank(reranker=Reranker(BrokenScorer(), on_error="raise")), way, scored_nodes())
     assert [type(event) for event in keeper.events] == [ReRankStartEvent, ReRankEndEvent]
@@ -68,23 +68,23 @@ async def test_failure_has_its_end_too(keeper: EventKeeper, way: str) -> None:
 
 
 @pytest.mark.parametrize("way", ["sync", "async"])
-async def test_empty_input_is_told_as_a_pair(keeper: EventKeeper, way: str) -> None:
-    """No nodes make a start and an end as well."""
+async def test_empty_input_emits_a_start_and_an_end(keeper: EventKeeper, way: str) -> None:
+    """An empty list of nodes emits both events."""
     assert await run(overlap_postprocessor(), way, []) == []
     assert [type(event) for event in keeper.events] == [ReRankStartEvent, ReRankEndEvent]
     assert keeper.events[0].top_n == 0
 
 
 def test_nodes_of_the_start_event_are_not_changed_afterwards(keeper: EventKeeper) -> None:
-    """What the start event holds is what went in, also after the pass."""
+    """The start event's nodes are the input nodes, also after the call."""
     overlap_postprocessor().postprocess_nodes(scored_nodes(), query_str=QUESTION)
     held = keeper.events[0].nodes
     assert [scored.to_dict() for scored in held] == [scored.to_dict() for scored in scored_nodes()]
 
 
 @pytest.mark.parametrize("way", ["sync", "async"])
-async def test_older_callbacks_are_told_as_well(way: str) -> None:
-    """A handler of the older kind sees one reranking event, with question, model, number and nodes."""
+async def test_older_callbacks_get_the_events_as_well(way: str) -> None:
+    """A callback handler gets one reranking event, with query, model name, top-n and nodes."""
     older = OlderKeeper()
     found = await run(overlap_postprocessor(top_n=2, callback_manager=CallbackManager([older])), way, scored_nodes())
     [(first, start_id, start), (last, end_id, end)] = older.events
@@ -98,8 +98,8 @@ async def test_older_callbacks_are_told_as_well(way: str) -> None:
 
 
 @pytest.mark.parametrize("way", ["sync", "async"])
-async def test_older_callbacks_are_told_of_the_failure(way: str) -> None:
-    """When scoring raises, the older event ends with the exception."""
+async def test_older_callbacks_get_the_failure(way: str) -> None:
+    """When scoring raises, the callback event ends with the exception."""
     older = OlderKeeper()
     reranker = Reranker(BrokenScorer(), on_error="raise")
     postprocessor = SecondPassRerank(reranker=reranker, callback_manager=CallbackManager([older]))
@@ -109,8 +109,8 @@ async def test_older_callbacks_are_told_of_the_failure(way: str) -> None:
     assert older.events[1][2] == {EventPayload.EXCEPTION: raised.value}
 
 
-def test_older_callbacks_see_empty_input_as_a_pair() -> None:
-    """No nodes make a start and an end there too."""
+def test_older_callbacks_get_both_events_for_empty_input() -> None:
+    """An empty list of nodes gives the callbacks a start and an end too."""
     older = OlderKeeper()
     overlap_postprocessor(callback_manager=CallbackManager([older])).postprocess_nodes([], query_str=QUESTION)
     assert [kind for kind, _, _ in older.events] == ["start", "end"]

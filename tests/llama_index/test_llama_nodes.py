@@ -1,4 +1,4 @@
-"""The postprocessor's nodes: copies in a new order, with an entry that neither the LLM nor an embedder sees."""
+"""The postprocessor's nodes: copies in a new order, with a record that is excluded from prompts and embeddings."""
 
 import copy
 import json
@@ -21,7 +21,7 @@ from llama_index.core.schema import (
     RelatedNodeInfo,
     TextNode,
 )
-from llama_worlds import (
+from llama_support import (
     BY_RELEVANCE,
     QUESTION,
     TEXTS,
@@ -52,8 +52,8 @@ any_node = st.builds(NodeWithScore, node=any_text_node, score=scores)
 
 
 @given(nodes=st.lists(any_node, max_size=5), query=st.text(max_size=20))
-def test_nodes_come_back_as_copies(nodes: list[NodeWithScore], query: str) -> None:
-    """Whatever goes in stays as it was, and what comes out reads the same to the LLM and to an embedder."""
+def test_results_are_copies_of_the_nodes(nodes: list[NodeWithScore], query: str) -> None:
+    """The inputs stay unchanged, and each result has its input's text for the LLM and for embeddings."""
     before = copy.deepcopy(nodes)
     found = overlap_postprocessor().postprocess_nodes(nodes, query_str=query)
     assert nodes == before
@@ -66,7 +66,7 @@ def test_nodes_come_back_as_copies(nodes: list[NodeWithScore], query: str) -> No
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_node_keeps_its_class_id_and_relationships(kind: str) -> None:
-    """A node of every class comes back as itself, with what it was related to and all its other fields."""
+    """A result has its node's class, relationships and all other fields."""
     node = KINDS[kind].model_copy(
         update={"relationships": {NodeRelationship.SOURCE: RelatedNodeInfo(node_id="the-book")}}
     )
@@ -78,23 +78,23 @@ def test_node_keeps_its_class_id_and_relationships(kind: str) -> None:
 
 
 def test_best_nodes_come_first_with_the_probability_as_score() -> None:
-    """The order is the model's, and the score is Python's own float, which JSON takes."""
+    """The order is that of the model's scores, and the score is Python's own float."""
     found = overlap_postprocessor().postprocess_nodes(scored_nodes(), query_str=QUESTION)
     assert ids(found) == BY_RELEVANCE
     assert [scored.score for scored in found] == pytest.approx([0.8, 0.6, 0.4, 0.2, 0.0])
     assert {type(scored.score) for scored in found} == {float}
 
 
-def test_result_goes_into_json_and_back() -> None:
-    """A reranked node survives LlamaIndex's own serialisation, score, entry and all."""
+def test_result_survives_json() -> None:
+    """A reranked node survives LlamaIndex's own serialisation with score and record."""
     [found, *_] = overlap_postprocessor().postprocess_nodes(scored_nodes(), query_str=QUESTION)
     written = json.loads(found.to_json())
     assert written["score"] == found.score
     assert TextNode.from_dict(written["node"]) == found.node
 
 
-def test_entry_tells_scores_and_ranks() -> None:
-    """The entry holds the first stage's score and rank beside the model's."""
+def test_record_has_scores_and_ranks() -> None:
+    """The record has the first stage's score and rank beside the model's."""
     best = overlap_postprocessor().postprocess_nodes(scored_nodes(), query_str=QUESTION)[0]
     assert best.node.metadata["secondpass"] == {
         "rank": 1,
@@ -114,7 +114,7 @@ def test_first_stage_without_scores_is_no_error() -> None:
 
 
 def test_score_of_zero_is_a_score() -> None:
-    """A first-stage score of 0 isn't taken for a missing one."""
+    """A first-stage score of 0 doesn't count as missing."""
     [found] = overlap_postprocessor().postprocess_nodes(
         [NodeWithScore(node=TextNode(text="swallows"), score=0.0)], query_str=QUESTION
     )
@@ -122,8 +122,8 @@ def test_score_of_zero_is_a_score() -> None:
 
 
 @pytest.mark.parametrize("mode", list(MetadataMode))
-def test_second_pass_reads_nothing_of_the_first(mode: MetadataMode) -> None:
-    """Two passes in a row read the same texts, in whatever mode: the first one's entry stays out."""
+def test_second_reranking_reads_the_same_texts_as_the_first(mode: MetadataMode) -> None:
+    """In every metadata mode the record of an earlier reranking is not part of the text."""
     scorer = ReadingScorer()
     postprocessor = SecondPassRerank(reranker=Reranker(scorer), metadata_mode=mode)
     once = postprocessor.postprocess_nodes(scored_nodes(), query_str=QUESTION)
@@ -144,8 +144,8 @@ def test_second_pass_reads_nothing_of_the_first(mode: MetadataMode) -> None:
         (MetadataMode.ALL, "embedded: e\nshown: s\n\ntext"),
     ],
 )
-def test_metadata_mode_decides_what_the_model_reads(mode: MetadataMode | None, read: str) -> None:
-    """By default the model reads what an embedder would, and ``metadata_mode`` changes that."""
+def test_metadata_mode_decides_the_text_that_the_model_reads(mode: MetadataMode | None, read: str) -> None:
+    """By default the model reads the text for embeddings, and ``metadata_mode`` changes that."""
     node = TextNode(
         text="text",
         metadata={"embedded": "e", "shown": "s"},
@@ -161,12 +161,12 @@ def test_metadata_mode_decides_what_the_model_reads(mode: MetadataMode | None, r
 
 @pytest.mark.parametrize("names", [[], ["answer"], ["bread", "answer"]], ids=["none", "one", "two"])
 def test_top_n_above_the_number_of_nodes_keeps_them_all(names: list[str]) -> None:
-    """Few nodes are no error, and neither are none."""
+    """Fewer nodes than ``top_n`` are no error, and neither is an empty list."""
     nodes = [scored for scored in scored_nodes() if scored.node.node_id in names]
     assert len(overlap_postprocessor(top_n=9).postprocess_nodes(nodes, query_str=QUESTION)) == len(names)
 
 
-async def test_async_twin_gives_the_same() -> None:
+async def test_async_path_gives_the_same() -> None:
     """``apostprocess_nodes`` returns what ``postprocess_nodes`` returns."""
     postprocessor = overlap_postprocessor(top_n=3)
     expected = postprocessor.postprocess_nodes(scored_nodes(), query_str=QUESTION)
@@ -175,38 +175,38 @@ async def test_async_twin_gives_the_same() -> None:
     assert len(found) == 3
 
 
-def test_query_string_and_query_bundle_are_the_same_question() -> None:
-    """Both forms of the question give the same nodes."""
+def test_query_string_and_query_bundle_give_the_same() -> None:
+    """Both forms of the query give the same nodes."""
     by_string = overlap_postprocessor().postprocess_nodes(scored_nodes(), query_str=QUESTION)
     by_bundle = overlap_postprocessor().postprocess_nodes(scored_nodes(), QueryBundle(QUESTION))
     assert ids(by_string) == ids(by_bundle) == BY_RELEVANCE
 
 
-async def test_missing_question_raises() -> None:
-    """Without a question there is nothing to read the nodes for, and the error says how to give one."""
-    with pytest.raises(InputError, match="the question is missing"):
+async def test_missing_query_raises() -> None:
+    """Without a query the error says how to give one."""
+    with pytest.raises(InputError, match=r"postprocess_nodes\(nodes, query_str=...\) needs a query"):
         overlap_postprocessor().postprocess_nodes(scored_nodes())
-    with pytest.raises(InputError, match="the question is missing"):
+    with pytest.raises(InputError, match=r"postprocess_nodes\(nodes, query_str=...\) needs a query"):
         await overlap_postprocessor().apostprocess_nodes(scored_nodes())
 
 
 def test_rank_returns_the_dropped_with_their_nodes() -> None:
-    """The whole ranking is at hand, and its payloads are the very nodes that went in."""
+    """``rank`` returns the whole ranking, whose payloads are the input nodes themselves."""
     nodes = scored_nodes()
     ranking = overlap_postprocessor(top_n=2).rank(nodes, QUESTION)
-    payloads = [judged.candidate.payload for judged in (*ranking.kept, *ranking.dropped)]
+    payloads = [ranked.candidate.payload for ranked in (*ranking.kept, *ranking.dropped)]
     by_id = {scored.node.node_id: scored for scored in nodes}
     assert all(payload is by_id[name] for payload, name in zip(payloads, BY_RELEVANCE, strict=True))
 
 
 async def test_arank_returns_the_same_ranking() -> None:
-    """``arank`` gives what ``rank`` gives."""
+    """``arank`` returns what ``rank`` returns."""
     ranking = await overlap_postprocessor(top_n=2).arank(scored_nodes(), QueryBundle(QUESTION))
     assert [kept.candidate.id for kept in ranking] == ["answer", "rain"]
 
 
 async def test_failing_scorer_gives_the_first_stages_order_marked() -> None:
-    """Every node comes back in the order in which it came, with the cause in the entry, on both paths."""
+    """Every node is returned in the input's order, with the cause in its record, on both paths."""
     postprocessor = SecondPassRerank(reranker=Reranker(BrokenScorer()))
     for found in (
         postprocessor.postprocess_nodes(scored_nodes(), query_str=QUESTION),
@@ -214,21 +214,21 @@ async def test_failing_scorer_gives_the_first_stages_order_marked() -> None:
     ):
         assert ids(found) == list(TEXTS)
         assert {scored.node.metadata["secondpass"]["degraded"] for scored in found} == {
-            "scorer failed: the engine is on fire"
+            "scorer failed: the engine failed"
         }
 
 
 async def test_on_error_raise_raises_on_both_paths() -> None:
-    """Those who prefer it get the error."""
+    """With ``on_error="raise"`` the scorer's error is raised."""
     postprocessor = SecondPassRerank(reranker=Reranker(BrokenScorer(), on_error="raise"))
-    with pytest.raises(ScoringError, match="on fire"):
+    with pytest.raises(ScoringError, match="engine failed"):
         postprocessor.postprocess_nodes(scored_nodes(), query_str=QUESTION)
-    with pytest.raises(ScoringError, match="on fire"):
+    with pytest.raises(ScoringError, match="engine failed"):
         await postprocessor.apostprocess_nodes(scored_nodes(), query_str=QUESTION)
 
 
-def test_deadline_leaves_the_first_stages_order() -> None:
-    """A deadline that is over at once is told in the entry."""
+def test_deadline_gives_the_first_stages_order() -> None:
+    """A deadline of 0 ms gives the first stage's order, and the record has the cause."""
     postprocessor = SecondPassRerank(reranker=Reranker(OverlapScorer(), deadline_ms=0))
     found = postprocessor.postprocess_nodes(scored_nodes(), query_str=QUESTION)
     assert ids(found) == list(TEXTS)

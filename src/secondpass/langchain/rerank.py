@@ -17,7 +17,7 @@ from langchain_core.documents import BaseDocumentCompressor, Document
 from langchain_core.load.serializable import SerializedConstructor, SerializedNotImplemented
 from langchain_core.runnables import RunnableConfig, RunnableSerializable, ensure_config
 from langchain_core.runnables.config import get_async_callback_manager_for_config, get_callback_manager_for_config
-from pydantic import ConfigDict
+from pydantic import ConfigDict, model_validator
 
 from secondpass.candidates import Candidate
 from secondpass.errors import InputError
@@ -57,6 +57,15 @@ class SecondPassRerank(
 
     score_key: str | None = None
     add_metadata: bool = True
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_defaults(cls, settings: Any) -> Any:
+        """Leave defaults out where every setting is given, as by LangChain's ``configurable_fields`` for each call."""
+        fields = cls.model_fields
+        if not isinstance(settings, dict) or not fields.keys() <= settings.keys():
+            return settings
+        return {name: value for name, value in settings.items() if name not in fields or value != fields[name].default}
 
     def compress_documents(
         self, documents: Iterable[Document], query: str, callbacks: Callbacks | None = None
@@ -187,6 +196,7 @@ class SecondPassRerank(
         documents = checked_items(documents, Document, "compress_documents(documents, query)")
         if scores is None:
             scores = [document.metadata.get(self.score_key) if self.score_key else None for document in documents]
+        scores = list(scores) if isinstance(scores, Iterable) else [scores]
         if len(scores) != len(documents):
             raise InputError(f"scores must have one number for each of {len(documents)} documents, got {len(scores)}")
         return [_candidate(document, score) for document, score in zip(documents, scores, strict=True)]

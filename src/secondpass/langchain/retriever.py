@@ -10,12 +10,13 @@ from langchain_core.vectorstores import InMemoryVectorStore, VectorStore
 from pydantic import ConfigDict, Field, model_validator
 
 from secondpass.errors import ConfigurationError
+from secondpass.integration import CheckedModel
 from secondpass.langchain.rerank import SecondPassRerank
 
 ScoresAre = Literal["auto", "similarity", "distance"]
 
 
-class TwoStageRetriever(BaseRetriever):
+class TwoStageRetriever(CheckedModel, BaseRetriever):
     """Retrieves candidates with their first-stage scores from a vector store, and reranks them.
 
     First-stage scores are in ``metadata["secondpass"]["first_stage_score"]``, higher is better; a fusion can use them.
@@ -27,6 +28,7 @@ class TwoStageRetriever(BaseRetriever):
     :param search_kwargs: Further arguments of the store's search, such as ``{"filter": {...}}``.
     :param scores_are: Whether the store's numbers are similarities or distances. ``"auto"`` asks the store: Chroma's
         metric, or its relevance function. Where that tells nothing, the scores count as unknown, and ranks are used.
+    :raises ConfigurationError: If a setting is invalid.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")

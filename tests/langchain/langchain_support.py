@@ -1,32 +1,32 @@
-"""Small worlds for the LangChain tests: documents, embeddings, scorers and a handler that records."""
+"""Documents, embeddings and a recording callback handler for the LangChain tests."""
 
-import re
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from integration_support import BY_RELEVANCE, QUESTION, TEXTS, BrokenScorer, WaitingScorer, tokens, word_vector
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.messages import BaseMessage
 
-from secondpass import Call, OverlapScorer, Reranker
-from secondpass.errors import ScoringError
+from secondpass import OverlapScorer, Reranker
 from secondpass.langchain import SecondPassRerank
-from secondpass.scores import Pair, Scored
 
-QUESTION = "when do swallows fly south"
-
-TEXTS = {
-    "bread": "Bread needs salt.",  # holds 0 of the question's 5 words
-    "wall": "The south wall is warm.",  # 1
-    "answer": "When summer ends, swallows fly south.",  # 4
-    "fast": "Swallows fly fast.",  # 2
-    "rain": "When it rains, swallows fly low.",  # 3
-}
-BY_RELEVANCE = ["answer", "rain", "fast", "wall", "bread"]
+__all__ = [
+    "BY_RELEVANCE",
+    "QUESTION",
+    "TEXTS",
+    "BrokenScorer",
+    "Recorder",
+    "WaitingScorer",
+    "WordEmbeddings",
+    "documents",
+    "ids",
+    "overlap_compressor",
+    "tokens",
+]
 
 
 def documents(*names: str) -> list[Document]:
@@ -40,30 +40,15 @@ def ids(found: Sequence[Document]) -> list[str | None]:
 
 
 def overlap_compressor(**settings: Any) -> SecondPassRerank:
-    """Return a compressor over the scorer that counts shared words."""
+    """Return a compressor over ``OverlapScorer``."""
     return SecondPassRerank(reranker=Reranker(OverlapScorer()), **settings)
 
 
-def tokens(text: str) -> list[str]:
-    """Cut a text into words, marks and line breaks."""
-    return re.findall(r"\w+|[^\w ]", text)
-
-
-class BrokenScorer(OverlapScorer):
-    """Breaks down at every call."""
-
-    def score_pairs(self, pairs: Sequence[Pair], *, call: Call | None = None) -> Scored:
-        raise ScoringError("the engine is on fire")
-
-
 class WordEmbeddings(Embeddings):
-    """Counts hashed words: deterministic, and texts that share words are near."""
+    """Embeds texts as hashed word counts."""
 
     def embed_query(self, text: str) -> list[float]:
-        vector = [0.0] * 128
-        for word in re.findall(r"\w+", text.casefold()):
-            vector[zlib.crc32(word.encode()) % 128] += 1.0
-        return vector
+        return word_vector(text)
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         return [self.embed_query(text) for text in texts]
@@ -71,7 +56,7 @@ class WordEmbeddings(Embeddings):
 
 @dataclass
 class Run:
-    """One run that a handler saw."""
+    """One run that a handler recorded."""
 
     kind: str
     name: str

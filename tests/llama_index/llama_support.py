@@ -1,10 +1,9 @@
-"""Small worlds for the LlamaIndex tests: nodes, an embedding, an LLM that keeps its prompts, handlers that record."""
+"""Nodes, an embedding, an LLM that keeps its prompts, and recording event handlers for the LlamaIndex tests."""
 
-import re
-import zlib
 from collections.abc import Sequence
 from typing import Any
 
+from integration_support import BY_RELEVANCE, QUESTION, TEXTS, BrokenScorer, WaitingScorer, tokens, word_vector
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.callbacks import CBEventType
 from llama_index.core.callbacks.base_handler import BaseCallbackHandler
@@ -16,20 +15,26 @@ from llama_index.core.schema import NodeWithScore, TextNode
 from pydantic import PrivateAttr
 
 from secondpass import Call, OverlapScorer, Reranker
-from secondpass.errors import ScoringError
 from secondpass.llama_index import SecondPassRerank
 from secondpass.scores import Pair, Scored
 
-QUESTION = "when do swallows fly south"
-
-TEXTS = {
-    "bread": "Bread needs salt.",  # holds 0 of the question's 5 words
-    "wall": "The south wall is warm.",  # 1
-    "answer": "When summer ends, swallows fly south.",  # 4
-    "fast": "Swallows fly fast.",  # 2
-    "rain": "When it rains, swallows fly low.",  # 3
-}
-BY_RELEVANCE = ["answer", "rain", "fast", "wall", "bread"]
+__all__ = [
+    "BY_RELEVANCE",
+    "QUESTION",
+    "TEXTS",
+    "BrokenScorer",
+    "EventKeeper",
+    "OlderKeeper",
+    "PromptKeeper",
+    "ReadingScorer",
+    "WaitingScorer",
+    "WordEmbedding",
+    "ids",
+    "overlap_postprocessor",
+    "scored_nodes",
+    "text_nodes",
+    "tokens",
+]
 
 
 def text_nodes() -> list[TextNode]:
@@ -48,24 +53,12 @@ def ids(found: Sequence[NodeWithScore]) -> list[str]:
 
 
 def overlap_postprocessor(**settings: Any) -> SecondPassRerank:
-    """Return a postprocessor over the scorer that counts shared words."""
+    """Return a postprocessor over ``OverlapScorer``."""
     return SecondPassRerank(reranker=Reranker(OverlapScorer()), **settings)
 
 
-def tokens(text: str) -> list[str]:
-    """Cut a text into words, marks and line breaks."""
-    return re.findall(r"\w+|[^\w ]", text)
-
-
-class BrokenScorer(OverlapScorer):
-    """Breaks down at every call."""
-
-    def score_pairs(self, pairs: Sequence[Pair], *, call: Call | None = None) -> Scored:
-        raise ScoringError("the engine is on fire")
-
-
 class ReadingScorer(OverlapScorer):
-    """Keeps the texts that it was given to read."""
+    """Keeps the texts that it was given."""
 
     def __init__(self) -> None:
         self.read: list[str] = []
@@ -76,13 +69,10 @@ class ReadingScorer(OverlapScorer):
 
 
 class WordEmbedding(BaseEmbedding):
-    """Counts hashed words: deterministic, and texts that share words are near."""
+    """Embeds texts as hashed word counts."""
 
     def _get_text_embedding(self, text: str) -> list[float]:
-        vector = [0.0] * 128
-        for word in re.findall(r"\w+", text.casefold()):
-            vector[zlib.crc32(word.encode()) % 128] += 1.0
-        return vector
+        return word_vector(text)
 
     def _get_query_embedding(self, query: str) -> list[float]:
         return self._get_text_embedding(query)
