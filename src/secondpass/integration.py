@@ -1,13 +1,9 @@
-"""Common code of the LangChain and LlamaIndex integrations: settings, shared models, and metadata."""
+"""Common code of the LangChain and LlamaIndex integrations: settings, input checks, and metadata."""
 
 import asyncio
 import os
-import threading
-from collections import OrderedDict
-from collections.abc import Hashable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
@@ -24,22 +20,22 @@ from pydantic import (
 
 from secondpass.call import check_deadline
 from secondpass.candidates import Candidate
-from secondpass.errors import BudgetError, ConfigurationError, InputError, SecondpassError
+from secondpass.errors import ConfigurationError, InputError, SecondpassError
 from secondpass.fusion import Fusion
 from secondpass.models import DEFAULT_MODEL
 from secondpass.ranking import Kept, Ranking
 from secondpass.reranker import Observer, OnError, Reranker
-from secondpass.scoring.load import EngineName, LoadOptions, load_scorer
+from secondpass.scoring.load import EngineName, LoadOptions
 from secondpass.scoring.scorer import Scorer, warm_up
-from secondpass.selection.budget import BudgetSource, ContextBudget, as_budget
+from secondpass.scoring.shared import SHARED_MODELS, LoadKey
+from secondpass.selection.budget import ContextBudget, as_budget
+from secondpass.selection.call_budget import budget_of_call
 from secondpass.selection.order import Order
 from secondpass.selection.packing import Policy
 from secondpass.selection.select import Selection
 from secondpass.selection.tokens import ESTIMATE
 
 T = TypeVar("T")
-
-_CALL_BUDGET: ContextVar["CallBudget | None"] = ContextVar("secondpass_call_budget", default=None)
 
 ENTRY = "secondpass"
 """The metadata key under which an integration writes ranks and scores."""
@@ -168,7 +164,7 @@ class IntegrationSettings(CheckedModel):
             raise ConfigurationError(f"{', '.join(idle)} can't change a {live} that is already loaded: set it there")
         check_deadline(self.deadline_ms)
         if not callable(self.budget):
-            self._selection("", Selection())
+            self._configured("", Selection())
         return self
 
     @field_serializer("budget")
@@ -255,19 +251,21 @@ class IntegrationSettings(CheckedModel):
         return await reranker.arerank(query, candidates, selection=selection)
 
     def _selection(self, query: str, base: Selection, top_n: int | None = None) -> Selection:
+        """Return the selection of one call: the reranker's, changed by the settings and by the call's own budget."""
+        selection = self._configured(query, base)
+        selection = replace(selection, budget=budget_of_call(selection.budget, query))
+        if top_n is not None:
+            return replace(selection, top_k=top_n)
+        limits = (selection.top_k, selection.budget, selection.min_probability)
+        unlimited = "top_n" not in self.model_fields_set and all(limit is None for limit in limits)
+        return replace(selection, top_k=DEFAULT_TOP_N) if unlimited else selection
+
+    def _configured(self, query: str, base: Selection) -> Selection:
         given = self.model_fields_set
         changes = {theirs: getattr(self, ours) for ours, theirs in _SELECTION.items() if ours in given}
         if "budget" in given:
             changes["budget"] = as_budget(self.budget, query)
-        selection = replace(base, **changes)
-        call = _CALL_BUDGET.get()
-        if call is not None:
-            selection = replace(selection, budget=call.apply(selection.budget, query))
-        if top_n is not None:
-            return replace(selection, top_k=top_n)
-        limits = (selection.top_k, selection.budget, selection.min_probability)
-        unlimited = "top_n" not in given and all(limit is None for limit in limits)
-        return replace(selection, top_k=DEFAULT_TOP_N) if unlimited else selection
+        return replace(base, **changes)
 
     def _scorer_of(self, model: Any) -> Scorer | None:
         """Return a live model as a scorer, or None for a name or a folder."""
@@ -277,115 +275,6 @@ class IntegrationSettings(CheckedModel):
         loading = {name: getattr(self, name) for name in _LOADING[1:]}
         options = LoadOptions(**{name: getattr(self, name) for name in _OPTIONS})
         return LoadKey(self.model or DEFAULT_MODEL, **loading, options=options)
-
-
-@dataclass(frozen=True, slots=True)
-class CallBudget:
-    """The context budget of one call.
-
-    :param budget: Replaces the integration's budget; None keeps it.
-    :param history: Earlier messages of the chat, whose tokens the budget is reduced by.
-    """
-
-    budget: BudgetSource | None = None
-    history: object = ()
-
-    def apply(self, budget: ContextBudget | None, query: str) -> ContextBudget | None:
-        """Return the budget of a call.
-
-        :raises BudgetError: If there is a history and no budget, or nothing is left for the context.
-        """
-        budget = budget if self.budget is None else as_budget(self.budget, query)
-        if not self.history:
-            return budget
-        if budget is None:
-            raise BudgetError("history reduces a context budget, and there is none: give budget=... too")
-        return budget.less(history=self.history)
-
-
-@contextmanager
-def call_budget(budget: BudgetSource | None = None, *, history: object = ()) -> Iterator[None]:
-    """Set the context budget of the calls inside a ``with`` block, for every integration used there.
-
-    It is a context variable: other threads and tasks are not affected.
-
-    :param budget: Tokens, a ``ContextBudget``, or a callable of the query; None keeps the integration's own.
-    :param history: Earlier messages of the chat (strings, messages, a memory), whose tokens the budget is reduced by.
-    """
-    token = _CALL_BUDGET.set(CallBudget(budget, history))
-    try:
-        yield
-    finally:
-        _CALL_BUDGET.reset(token)
-
-
-@dataclass(frozen=True, slots=True)
-class LoadKey:
-    """The arguments of ``load_scorer``, as a key."""
-
-    model: str | Path
-    engine: EngineName = "auto"
-    device: str = "auto"
-    dtype: str = "auto"
-    max_length: int | None = None
-    revision: str | None = None
-    options: LoadOptions = field(default_factory=LoadOptions)
-
-    def load(self) -> Scorer:
-        """Load the scorer."""
-        return load_scorer(
-            self.model,
-            engine=self.engine,
-            device=self.device,
-            dtype=self.dtype,
-            max_length=self.max_length,
-            revision=self.revision,
-            options=self.options,
-        )
-
-
-@dataclass(slots=True)
-class _Slot:
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    scorer: Scorer | None = None
-
-
-class SharedModels:
-    """The models that integrations loaded by name: once a process for equal settings, also under concurrency.
-
-    Frameworks create integrations anew for each request (``configurable_fields``), so that the last models stay loaded
-    although no integration holds them. Callers of one model don't wait while another is loaded.
-
-    :param size: How many models stay loaded.
-    """
-
-    def __init__(self, size: int = 4) -> None:
-        self._size = size
-        self._lock = threading.Lock()
-        self._slots: OrderedDict[Hashable, _Slot] = OrderedDict()
-
-    def get(self, key: LoadKey) -> Scorer:
-        """Return the scorer for these settings, loading it if necessary.
-
-        :raises ConfigurationError: If it can't be loaded.
-        """
-        with self._lock:
-            slot = self._slots.setdefault((os.getpid(), key), _Slot())
-            self._slots.move_to_end((os.getpid(), key))
-            while len(self._slots) > self._size:
-                self._slots.popitem(last=False)
-        if slot.scorer is None:
-            with slot.lock:
-                slot.scorer = slot.scorer or key.load()
-        return slot.scorer
-
-    def clear(self) -> None:
-        """Forget all models."""
-        with self._lock:
-            self._slots.clear()
-
-
-SHARED_MODELS = SharedModels()
 
 
 def checked_items(items: Iterable[T], kind: type[T], call: str) -> list[T]:

@@ -22,12 +22,12 @@ from secondpass.candidates import Candidate
 from secondpass.integration import (
     ENTRY,
     IntegrationSettings,
-    call_budget,
     checked_items,
     metadata_entry,
     relevance_score,
 )
 from secondpass.ranking import Kept, Ranking
+from secondpass.selection.call_budget import call_budget
 
 __all__ = ["SecondPassRerank", "call_budget"]
 

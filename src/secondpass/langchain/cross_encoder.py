@@ -7,10 +7,10 @@ from langchain_core.cross_encoders import BaseCrossEncoder
 
 from secondpass.call import Call
 from secondpass.errors import ScoringError
-from secondpass.integration import SHARED_MODELS, LoadKey
 from secondpass.scores import Pair, Scale, ScaleKind, Score, Scored, Spec, Unscored
 from secondpass.scoring.load import EngineName
 from secondpass.scoring.scorer import BaseScorer, Scorer
+from secondpass.scoring.shared import SHARED_MODELS, LoadKey
 
 
 class CrossEncoderModel(BaseCrossEncoder):

@@ -24,7 +24,6 @@ from secondpass.errors import InputError
 from secondpass.integration import (
     ENTRY,
     IntegrationSettings,
-    call_budget,
     checked_items,
     metadata_entry,
     relevance_score,
@@ -32,6 +31,7 @@ from secondpass.integration import (
 from secondpass.langchain.cross_encoder import LangChainScorer
 from secondpass.ranking import Kept, Ranking
 from secondpass.scoring.scorer import Scorer
+from secondpass.selection.call_budget import call_budget
 
 
 class SecondPassRerank(
