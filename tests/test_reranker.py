@@ -460,7 +460,7 @@ def test_scores_on_an_unknown_scale_have_no_probability() -> None:
 def test_a_minimum_probability_needs_a_known_scale(on_error: Any) -> None:
     """A minimum probability for scores on an unknown scale is a configuration error that names the alternatives."""
     reranker = Reranker(UnknownScale({}), selection=Selection(min_probability=0.5), on_error=on_error)
-    with pytest.raises(ConfigurationError, match="min_probability needs .* unknown is unknown: use top_k or a budget"):
+    with pytest.raises(ConfigurationError, match=r"min_probability needs .* unknown is unknown: use top_k or a budget"):
         reranker.rerank("query", ["fox"])
 
 

@@ -1,4 +1,4 @@
-"""The hub path, against a local stand-in that speaks the hub's protocol."""
+"""Models from the hub, against a local server with the hub's protocol."""
 
 import hashlib
 import json
@@ -52,7 +52,7 @@ class Hub(BaseHTTPRequestHandler):
             self._reply(404, b"{}", {"X-Error-Code": "RepoNotFound"})
 
     def log_message(self, *_: object) -> None:
-        """Keep quiet."""
+        """Log nothing."""
 
     def _send(self, content: object) -> None:
         self._reply(200, json.dumps(content).encode(), {"Content-Type": "application/json"})
@@ -73,7 +73,7 @@ class Hub(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def hub(tiny: Callable[..., Path]) -> Iterator[ThreadingHTTPServer]:
-    """Serve a hub on this machine that has one model."""
+    """Serve a hub with one model on this machine."""
     handler = type("OneModelHub", (Hub,), {"folder": tiny("onnx"), "requests": []})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
@@ -85,7 +85,7 @@ def hub(tiny: Callable[..., Path]) -> Iterator[ThreadingHTTPServer]:
 
 
 def load(model: str, hub: ThreadingHTTPServer, cache: Path) -> str:
-    """Load and score in a process of its own, since the hub's address is read at import."""
+    """Load and score in a new process, since the hub's library reads the address when it is imported."""
     address = {"HF_ENDPOINT": f"http://127.0.0.1:{hub.server_port}", "HF_HOME": str(cache), "HF_HUB_DISABLE_XET": "1"}
     done = subprocess.run(
         [sys.executable, "-c", SCORE, model], env=os.environ | address, capture_output=True, text=True, check=False
@@ -94,7 +94,7 @@ def load(model: str, hub: ThreadingHTTPServer, cache: Path) -> str:
 
 
 def test_a_hub_id_is_fetched_once_and_then_served_from_the_cache(hub: ThreadingHTTPServer, tmp_path: Path) -> None:
-    """A model is downloaded from the hub; with the hub gone it loads from the cache and scores the same."""
+    """A model is downloaded from the hub; without the hub it loads from the cache and scores the same."""
     first = load(MODEL, hub, tmp_path)
     assert first.startswith(f"{MODEL} ")
     assert COMMIT in first
@@ -104,22 +104,22 @@ def test_a_hub_id_is_fetched_once_and_then_served_from_the_cache(hub: ThreadingH
 
 
 def test_only_the_engines_files_are_fetched(hub: ThreadingHTTPServer, tmp_path: Path) -> None:
-    """Of a repository the ONNX engine takes its own files, and never a pickle."""
+    """The ONNX engine fetches its own files of a repository, and never a pickle."""
     load(MODEL, hub, tmp_path)
-    asked = {path.rsplit("/", 1)[1] for path in hub.RequestHandlerClass.requests if "/resolve/" in path}  # type: ignore[attr-defined]
-    assert {"model.onnx", "tokenizer.json", "config.json"} <= asked
-    assert not any(name.endswith((".bin", ".safetensors")) for name in asked)
+    fetched = {path.rsplit("/", 1)[1] for path in hub.RequestHandlerClass.requests if "/resolve/" in path}  # type: ignore[attr-defined]
+    assert {"model.onnx", "tokenizer.json", "config.json"} <= fetched
+    assert not any(name.endswith((".bin", ".safetensors")) for name in fetched)
 
 
-def test_an_unknown_id_is_said_so(hub: ThreadingHTTPServer, tmp_path: Path) -> None:
+def test_an_unknown_id_is_an_error(hub: ThreadingHTTPServer, tmp_path: Path) -> None:
     """An id that the hub doesn't know is a ModelNotFound that names it."""
     assert load("nobody/nothing", hub, tmp_path).startswith("ModelNotFound no folder and no hub model 'nobody/nothing'")
 
 
-def test_a_hub_that_is_out_of_reach_is_said_so(hub: ThreadingHTTPServer, tmp_path: Path) -> None:
-    """With no hub and nothing in the cache, the error says what to do."""
+def test_an_unreachable_hub_is_an_error(hub: ThreadingHTTPServer, tmp_path: Path) -> None:
+    """Without the hub and with an empty cache, the error says what to do."""
     hub.shutdown()
     hub.server_close()
-    answer = load(MODEL, hub, tmp_path)
-    assert answer.startswith("ModelNotFound")
-    assert "the hub can't be reached" in answer
+    printed = load(MODEL, hub, tmp_path)
+    assert printed.startswith("ModelNotFound")
+    assert "the hub can't be reached" in printed
