@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
+from nvidia_smi import NvidiaSmi
 from tiny_models import tiny_onnx, tiny_torch
 
 from secondpass.models import bundled_models
 
-# The library does real work in a property test: how long one example takes says nothing about it.
+# Property tests run whole pipelines: the time of one example depends on the machine.
 settings.register_profile("secondpass", deadline=None, max_examples=60, derandomize=True)
 settings.load_profile("secondpass")
 
@@ -33,7 +34,7 @@ def assets() -> Path:
 
 @pytest.fixture(scope="session")
 def reranker_folder() -> Path:
-    """Return the everyday real model: the smallest bundled one."""
+    """Return the smallest bundled model."""
     return bundled_models()["nano"]
 
 
@@ -94,3 +95,11 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         return made[key]
 
     return make
+
+
+@pytest.fixture
+def nvidia_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NvidiaSmi:
+    """Return a stub of ``nvidia-smi`` on the PATH, which lists no GPU until it is given some."""
+    folder = tmp_path / "nvidia-smi"
+    folder.mkdir()
+    return NvidiaSmi(folder, monkeypatch)

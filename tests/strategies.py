@@ -1,4 +1,4 @@
-"""What property tests draw from: texts of every kind, counters by every rule, candidates, selections, budgets."""
+"""Strategies of the property tests: texts, token counters, candidates, outcomes, selections, budgets."""
 
 import math
 from collections.abc import Callable
@@ -20,12 +20,12 @@ sentences = st.lists(
     ),
     max_size=12,
 ).map("".join)
-"""Texts that have something to cut."""
+"""Texts with sentences, lines and blanks."""
 
 readable_text = st.one_of(sentences, any_text).filter(lambda text: bool(text.strip()))
 
 finite = st.floats(-50, 50).map(lambda value: round(value, 3))
-"""Logits as models give them; few enough digits that no rescaling can make two of them one."""
+"""Logits as models give them; few enough digits that no rescaling makes two of them equal."""
 
 Counter = Callable[[str], int]
 
@@ -39,13 +39,13 @@ COUNTERS: dict[str, Counter | None] = {
     "joined less than the sum": lambda text: math.isqrt(len(text)),
     "bytes": lambda text: len(text.encode()),
     "lines": lambda text: len(text.splitlines()),
-    "by no rule": lambda text: (len(text) * 7919) % 23,
+    "arbitrary": lambda text: (len(text) * 7919) % 23,
 }
 
 
 @st.composite
 def candidates(draw: st.DrawFn) -> Candidate:
-    """Draw a candidate with or without ids, scores, ranks, signals and a text of its own for the prompt."""
+    """Draw a candidate, with or without id, score, rank, metadata and prompt text."""
     return Candidate(
         draw(st.one_of(sentences, any_text, st.sampled_from(["", "  ", "same text"]))),
         id=draw(st.none() | st.text("abc", min_size=1, max_size=3)),

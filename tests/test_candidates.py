@@ -1,4 +1,4 @@
-"""What is ranked: the candidate and its first-stage rank."""
+"""Candidates and their first-stage ranks."""
 
 import math
 
@@ -11,14 +11,14 @@ from secondpass.errors import InputError
 
 
 def test_a_text_becomes_a_candidate() -> None:
-    """A plain text is a candidate of which nothing else is known."""
+    """A plain text becomes a candidate without id, score and rank."""
     (candidate,) = as_candidates(["a red fox"])
     assert candidate == Candidate("a red fox")
     assert (candidate.id, candidate.score, candidate.rank) == (None, None, None)
 
 
 def test_a_candidate_is_left_as_it_is() -> None:
-    """A candidate that is one already comes through as the same object."""
+    """A candidate is returned as the same object."""
     fox = Candidate("a red fox", payload=object())
     assert as_candidates(iter([fox]))[0] is fox
 
@@ -47,7 +47,7 @@ def test_metadata_is_compared_and_not_hashed() -> None:
 
 
 def test_the_callers_signals_are_copied() -> None:
-    """Changing the mapping that was passed in changes no candidate."""
+    """Changing the mapping afterwards doesn't change the candidate."""
     mine = {"bm25": 1.0}
     candidate = Candidate("x", signals=mine)
     mine["bm25"] = 9.0
@@ -70,26 +70,30 @@ def test_payloads_are_never_compared() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "message"),
     [
-        ({"text": None}, "text must be a string, got NoneType"),
+        ({"text": None}, "a candidate's text must be a string, got NoneType"),
         ({"text": b"bytes"}, "text must be a string, got bytes"),
-        ({"text": "x", "prompt_text": 3}, "prompt_text must be a string or None, got int"),
+        ({"text": "x", "prompt_text": 3}, "prompt_text must be a string or None, got 3"),
         ({"text": "x", "score": "high"}, "score must be a number or None, got 'high'"),
         ({"text": "x", "score": 10**400}, "score must be a number"),
         ({"text": "x", "signals": {"bm25": []}}, "signal 'bm25' must be a number"),
-        ({"text": "x", "signals": None}, "signals must map names to numbers"),
+        ({"text": "x", "signals": None}, "signals must be a mapping, got None"),
+        ({"text": "x", "id": 5}, "a candidate's id must be a string or None, got 5"),
+        ({"text": "x", "source": 5}, "a candidate's source must be a string or None, got 5"),
+        ({"text": "x", "metadata": 5}, "a candidate's metadata must be a mapping, got 5"),
+        ({"text": "x", "metadata": None}, "a candidate's metadata must be a mapping, got None"),
         ({"text": "x", "rank": 0}, "rank must be a whole number from 1, got 0"),
         ({"text": "x", "rank": 1.5}, "rank must be a whole number from 1, got 1.5"),
         ({"text": "x", "rank": "first"}, "rank must be a number or None, got 'first'"),
     ],
     ids=lambda value: ", ".join(value) if isinstance(value, dict) else None,
 )
-def test_what_is_no_candidate_is_refused(fields: dict[str, object], said: str) -> None:
-    """A wrong type is an InputError that names the field and what came."""
+def test_wrong_types_are_refused(fields: dict[str, object], message: str) -> None:
+    """A wrong type is an InputError that names the field and the value."""
     with pytest.raises(InputError) as caught:
         Candidate(**fields)  # type: ignore[arg-type]
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_a_wrong_item_is_named_by_its_position() -> None:

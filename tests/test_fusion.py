@@ -1,4 +1,4 @@
-"""Combining the model's scores with what the first stage knew."""
+"""Fusion of the model's scores with first-stage scores, ranks and signals."""
 
 import pytest
 from hypothesis import given
@@ -34,7 +34,7 @@ def order(fused: list[float]) -> list[int]:
 
 
 def test_reciprocal_ranks_add_up() -> None:
-    """Each list votes 1 / (60 + its rank): the model's third is the first stage's first, and so on."""
+    """Each list adds 1 / (60 + rank): the model's third is the first stage's first, and so on."""
     fused = ReciprocalRank().fuse(inputs(0.1, 0.9, 0.5))
     assert fused == pytest.approx(
         [1 / (60 + 3) + 1 / (60 + 1), 1 / (60 + 1) + 1 / (60 + 2), 1 / (60 + 2) + 1 / (60 + 3)]
@@ -42,25 +42,25 @@ def test_reciprocal_ranks_add_up() -> None:
 
 
 def test_reciprocal_rank_weighs_the_other_lists() -> None:
-    """A weight multiplies its list's vote, and k takes the place of 60."""
+    """A weight multiplies the value of its list, and k replaces 60."""
     fused = ReciprocalRank(k=1, weights={"first_stage": 0.5}).fuse(inputs(0.1, 0.9))
     assert fused == pytest.approx([1 / (1 + 2) + 0.5 / (1 + 1), 1 / (1 + 1) + 0.5 / (1 + 2)])
 
 
 def test_first_stage_scores_decide_its_ranks() -> None:
-    """Where every candidate has a first-stage score, the scores make its ranks, whatever the positions."""
+    """Where every candidate has a first-stage score, the ranks follow the scores, not the positions."""
     fused = ReciprocalRank().fuse(inputs(3.0, 2.0, scores=[0.1, 0.7]))
     assert fused == pytest.approx([1 / (60 + 1) + 1 / (60 + 2), 1 / (60 + 2) + 1 / (60 + 1)])
 
 
-def test_first_stage_ranks_stand_in_where_a_score_is_missing() -> None:
-    """One missing first-stage score makes the whole list count by rank: two scales are never mixed."""
+def test_first_stage_ranks_count_where_a_score_is_missing() -> None:
+    """With one first-stage score missing, the whole list counts by rank: two scales are never mixed."""
     fused = ReciprocalRank().fuse(inputs(3.0, 2.0, 1.0, scores=[0.1, None, 0.9]))
     assert fused == pytest.approx([2 / (60 + 1), 2 / (60 + 2), 2 / (60 + 3)])
 
 
-def test_a_candidate_without_a_signal_has_no_vote_in_it() -> None:
-    """A signal ranks those that have it, from 1; the others get the model's vote alone."""
+def test_a_candidate_without_a_signal_gets_nothing_from_it() -> None:
+    """A signal ranks the candidates that have it, from 1; the others get the model's value alone."""
     fused = ReciprocalRank(weights={"bm25": 1.0}).fuse(inputs(3.0, 2.0, 1.0, bm25=[None, 4.0, 8.0]))
     assert fused == pytest.approx([1 / (60 + 1), 1 / (60 + 2) + 1 / (60 + 2), 1 / (60 + 3) + 1 / (60 + 1)])
 
@@ -92,47 +92,47 @@ def test_alpha_zero_is_the_models_order(values: list[float]) -> None:
 
 @given(values=st.lists(finite, max_size=8))
 def test_alpha_one_is_the_first_stages_order(values: list[float]) -> None:
-    """With alpha 1 the model has no say."""
+    """With alpha 1 the fused order is the first stage's."""
     assert order(WeightedSum(alpha=1).fuse(inputs(*values))) == list(range(len(values)))
 
 
 @given(values=st.lists(finite, min_size=1, max_size=8), alpha=st.floats(0, 1, exclude_min=True))
 def test_the_weighted_sum_is_bounded(values: list[float], alpha: float) -> None:
-    """A weighted sum is within 0 and 1, rounding aside."""
+    """A weighted sum is within 0 and 1, except for rounding."""
     assert all(-1e-12 <= value <= 1 + 1e-12 for value in WeightedSum(alpha=alpha).fuse(inputs(*values)))
 
 
 def test_alpha_zero_keeps_the_models_values_as_they_are() -> None:
-    """With alpha 0 not even scaling can make a tie of what the model told apart."""
+    """With alpha 0 the values aren't scaled, which could make different values equal."""
     assert WeightedSum(alpha=0).fuse(inputs(1e-20, 2e-20, 5.0)) == [1e-20, 2e-20, 5.0]
 
 
 def test_huge_values_scale_without_overflow() -> None:
-    """The span of the largest floats is still a number."""
+    """Values whose difference exceeds the largest float are scaled without overflow."""
     assert min_max([-1e308, 1e308, 0.0]) == [0.0, 1.0, 0.5]
 
 
 def test_equal_values_scale_to_the_middle() -> None:
-    """A list without a difference says nothing, and divides by nothing."""
+    """A list of equal values is scaled to 0.5, without a division by zero."""
     assert min_max([3.0, 3.0]) == [0.5, 0.5]
     assert min_max([]) == []
 
 
 @pytest.mark.parametrize("rule", [ReciprocalRank(weights={"clicks": 1.0}), WeightedSum(weights={"clicks": 1.0})])
-def test_a_signal_that_nobody_has_is_a_mistake(rule: ReciprocalRank | WeightedSum) -> None:
-    """Fusing by a signal that no candidate carries says which signals they do carry."""
+def test_a_signal_that_no_candidate_has_is_an_error(rule: ReciprocalRank | WeightedSum) -> None:
+    """Fusing by a signal that no candidate has is an error that lists the signals that they have."""
     with pytest.raises(ConfigurationError, match=r"'clicks', and no candidate has it; they have \['bm25'\]"):
         rule.fuse(inputs(1.0, 2.0, bm25=[1.0, 2.0]))
 
 
 @pytest.mark.parametrize("rule", [ReciprocalRank(), WeightedSum()], ids=["reciprocal rank", "weighted sum"])
 def test_nothing_to_fuse_gives_nothing(rule: ReciprocalRank | WeightedSum) -> None:
-    """No candidates are no mistake."""
+    """Without candidates there are no values."""
     assert rule.fuse([]) == []
 
 
 @pytest.mark.parametrize(
-    ("make", "said"),
+    ("make", "message"),
     [
         (lambda: ReciprocalRank(k=0), "k must be above 0, got 0"),
         (lambda: ReciprocalRank(k=float("nan")), "k must be above 0, got nan"),
@@ -144,7 +144,7 @@ def test_nothing_to_fuse_gives_nothing(rule: ReciprocalRank | WeightedSum) -> No
     ],
     ids=["k of 0", "k of nan", "no weights", "negative weight", "alpha of 1.5", "alpha of nan", "all weights 0"],
 )
-def test_settings_out_of_range_are_refused(make: "type", said: str) -> None:
-    """A rule that can't work is a ConfigurationError when it is made, not when it is used."""
-    with pytest.raises(ConfigurationError, match=said):
+def test_settings_out_of_range_are_refused(make: "type", message: str) -> None:
+    """An invalid setting is a ConfigurationError when the fusion is created."""
+    with pytest.raises(ConfigurationError, match=message):
         make()

@@ -1,4 +1,4 @@
-"""What raw values mean, and how long a caller waits."""
+"""Scales of raw values, and their conversion to probabilities."""
 
 import math
 
@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from secondpass import Call
-from secondpass.scores import LOGIT, PROBABILITY, Scale, ScaleKind, UnscoredReason
+from secondpass.errors import ConfigurationError
+from secondpass.scores import LOGIT, PROBABILITY, Scale, ScaleKind
 
 SCALES = {"logit": LOGIT, "probability": PROBABILITY, "bounded": Scale(ScaleKind.BOUNDED, low=-1.0, high=1.0)}
 
@@ -38,31 +38,29 @@ def test_the_logistic_function_cannot_overflow(value: float) -> None:
 @pytest.mark.parametrize("scale", SCALES)
 @given(value=st.floats(allow_nan=False, allow_infinity=False))
 def test_probabilities_are_bounded(scale: str, value: float) -> None:
-    """Whatever the value, its probability is within 0 and 1."""
-    assert 0.0 <= SCALES[scale].probability(value) <= 1.0
+    """The probability of any value is within 0 and 1."""
+    probability = SCALES[scale].probability(value)
+    assert probability is not None
+    assert 0.0 <= probability <= 1.0
 
 
 @pytest.mark.parametrize("scale", SCALES)
 @given(pair=st.tuples(st.floats(-1e6, 1e6), st.floats(-1e6, 1e6)))
 def test_a_higher_value_is_no_less_probable(scale: str, pair: tuple[float, float]) -> None:
     """Probabilities never contradict the order of the values."""
-    low, high = sorted(pair)
-    assert SCALES[scale].probability(low) <= SCALES[scale].probability(high)
+    low, high = (SCALES[scale].probability(value) for value in sorted(pair))
+    assert low is not None
+    assert high is not None
+    assert low <= high
 
 
-def test_a_call_without_a_deadline_goes_on() -> None:
-    """Nothing ends a call that has neither a deadline nor been cancelled."""
-    assert Call().stop_reason() is None
+def test_an_unknown_scale_has_no_probabilities() -> None:
+    """On an unknown scale, a value has no probability."""
+    assert Scale(ScaleKind.UNKNOWN).probability(0.5) is None
 
 
-def test_a_deadline_of_nothing_is_over_at_once() -> None:
-    """A call with 0 ms is over before it begins, and one with an hour isn't."""
-    assert Call(deadline_ms=0).stop_reason() is UnscoredReason.DEADLINE
-    assert Call(deadline_ms=3_600_000).stop_reason() is None
-
-
-def test_a_cancelled_call_is_over() -> None:
-    """Cancelling ends a call, and counts before its deadline."""
-    call = Call(deadline_ms=0)
-    call.cancel()
-    assert call.stop_reason() is UnscoredReason.CANCELLED
+@pytest.mark.parametrize(("low", "high"), [(1.0, 1.0), (2.0, 1.0), (math.nan, 1.0)])
+def test_bounds_of_a_scale_are_checked(low: float, high: float) -> None:
+    """A bounded scale whose low isn't below its high is a configuration error."""
+    with pytest.raises(ConfigurationError, match="low must be below its high"):
+        Scale(ScaleKind.BOUNDED, low, high)

@@ -1,4 +1,4 @@
-"""Boundaries and well-formedness of text."""
+"""Sentence boundaries, and lone surrogates."""
 
 import pytest
 from hypothesis import given
@@ -10,7 +10,7 @@ from secondpass.text import sentence_ends, well_formed
 
 @given(text=any_text)
 def test_well_formed_text_can_be_encoded(text: str) -> None:
-    """Any text can be encoded once it is well-formed, at the same length, and only surrogates were replaced."""
+    """A well-formed text can be encoded, has the same length, and differs only in its surrogates."""
     formed = well_formed(text)
     formed.encode()
     assert len(formed) == len(text)
@@ -23,14 +23,14 @@ def test_a_lone_surrogate_becomes_a_question_mark() -> None:
 
 
 def test_text_without_surrogates_is_returned_as_it_is() -> None:
-    """A text that is in order isn't copied."""
+    """A text without lone surrogates is returned as the same object."""
     text = "naïve 🦊 \x00"
     assert well_formed(text) is text
 
 
 @given(text=st.one_of(sentences, any_text))
 def test_sentences_partition_the_text(text: str) -> None:
-    """The ends rise and the last is the text's own, so that the pieces between them add up to the text."""
+    """The ends rise and the last is the end of the text, so that the pieces add up to the text."""
     ends = sentence_ends(text)
     assert ends == sorted(set(ends))
     assert (ends[-1] if ends else 0) == len(text)
@@ -49,7 +49,7 @@ def test_sentences_partition_the_text(text: str) -> None:
     ids=["empty", "two", "abbreviation and decimal point", "no full stop", "lone surrogate", "Chinese"],
 )
 def test_sentences_by_hand(text: str, pieces: list[str]) -> None:
-    """A sentence ends after its mark and the blanks that follow, not after an abbreviation."""
+    """A sentence ends after its punctuation and the blanks that follow, not after an abbreviation."""
     ends = sentence_ends(text)
     assert [text[start:end] for start, end in zip([0, *ends], ends, strict=False)] == pieces
 
@@ -66,6 +66,6 @@ def test_long_texts_are_cut_where_short_ones_are(text: str) -> None:
 
 
 def test_a_very_long_sentence_is_one_piece() -> None:
-    """A text without any sentence end has the one at its end, however long it is."""
+    """A text without punctuation is one sentence, however long it is."""
     assert sentence_ends("word " * 5_000) == [25_000]
     assert sentence_ends("word " * 5_000 + "stop. Next one.") == [25_006, 25_015]

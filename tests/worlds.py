@@ -1,4 +1,4 @@
-"""Small worlds: judged candidates with chosen scores, a counter of words, scorers that say what they are told."""
+"""Test doubles: ranked candidates with chosen scores, a token counter for words, scorers with given outcomes."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,12 +10,12 @@ from secondpass.scoring.scorer import BaseScorer
 
 
 def count_words(text: str) -> int:
-    """Count words: the tokenizer of a reader whose arithmetic can be done by hand."""
+    """Count words: a token counter whose results can be checked by hand."""
     return len(text.split())
 
 
 def judge(*texts: str | Candidate, values: Sequence[float | Unscored] | None = None) -> list[Ranked]:
-    """Return candidates as scoring leaves them, best first; without values the first gets the highest."""
+    """Return candidates with scores, best first; without values the first has the highest."""
     candidates = [text if isinstance(text, Candidate) else Candidate(text) for text in texts]
     given = values if values is not None else [float(len(texts) - position) for position in range(len(texts))]
     return [
@@ -32,7 +32,7 @@ def judge(*texts: str | Candidate, values: Sequence[float | Unscored] | None = N
 
 
 def texts(items: Sequence[Ranked] | Ranking) -> list[str]:
-    """Return the candidates' texts, or of kept ones what the reader sees."""
+    """Return the candidates' texts, of kept ones the texts in the context."""
     return [item.text if isinstance(item, Kept) else item.candidate.text for item in items]
 
 
@@ -42,9 +42,9 @@ def reasons(items: Sequence[Dropped]) -> dict[str, str]:
 
 
 class Scripted(BaseScorer):
-    """Gives each text the outcome that the script has for it, on a logit scale, and notes what it was asked.
+    """Returns given outcomes on a logit scale, and records the pairs.
 
-    :param script: From a text to its raw value or to its outcome; a text that isn't there gets 0.
+    :param script: The raw value or the outcome of each text; other texts get 0.
     """
 
     def __init__(self, script: Mapping[str, float | Score | Unscored]) -> None:
@@ -57,22 +57,22 @@ class Scripted(BaseScorer):
 
     def score_pairs(self, pairs: Sequence[Pair], *, call: Call | None = None) -> Scored:
         self.asked += pairs
-        told = [self.script.get(pair.text, 0.0) for pair in pairs]
-        return Scored(tuple(Score(item) if isinstance(item, int | float) else item for item in told), self.spec)
+        outcomes = [self.script.get(pair.text, 0.0) for pair in pairs]
+        return Scored(tuple(Score(item) if isinstance(item, int | float) else item for item in outcomes), self.spec)
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         return [count_words(text) for text in texts]
 
 
 class Failing(Scripted):
-    """Raises what it is given instead of scoring.
+    """Raises an error instead of scoring.
 
-    :param error: What it raises.
+    :param error: The error; None for a ``ScoringError``.
     """
 
     def __init__(self, error: Exception | None = None) -> None:
         super().__init__({})
-        self.error = error or ScoringError("the card fell out of its slot")
+        self.error = error or ScoringError("the GPU is gone")
 
     def score_pairs(self, pairs: Sequence[Pair], *, call: Call | None = None) -> Scored:
         raise self.error

@@ -1,4 +1,4 @@
-"""The teacher's checkpoint out of a published int8 graph: the weights that the graph computes with."""
+"""The teacher's checkpoint, made from a published int8 graph."""
 
 from pathlib import Path
 
@@ -22,14 +22,14 @@ def teacher(published_folder: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 def test_its_weights_are_those_of_the_graph(teacher: Path, torch_checkpoint: Path) -> None:
-    """Every tensor equals what an independent reader of the same graph finds, to the last bit."""
-    found, expected = (load_file(folder / "model.safetensors") for folder in (teacher, torch_checkpoint))
-    assert found.keys() == expected.keys()
-    assert all((found[name] == expected[name]).all() for name in expected)
+    """Every tensor equals, bit for bit, that of an independent conversion of the same graph."""
+    ours, expected = (load_file(folder / "model.safetensors") for folder in (teacher, torch_checkpoint))
+    assert ours.keys() == expected.keys()
+    assert all((ours[name] == expected[name]).all() for name in expected)
 
 
-def test_it_scores_as_the_graph_does(teacher: Path, published_folder: Path) -> None:
-    """Run in float32, it gives the graph's scores but for what the graph loses by rounding its activations."""
+def test_its_scores_are_those_of_the_graph(teacher: Path, published_folder: Path) -> None:
+    """In float32 it has the graph's scores, except for the rounding of the graph's activations."""
     values = [
         [outcome.value for outcome in load_scorer(str(folder)).score(QUERY, TEXTS) if isinstance(outcome, Score)]
         for folder in (teacher, published_folder)
@@ -38,8 +38,8 @@ def test_it_scores_as_the_graph_does(teacher: Path, published_folder: Path) -> N
     assert values[0] == sorted(values[0], reverse=True)
 
 
-def test_texts_are_neither_padded_nor_cut_by_the_tokenizer(teacher: Path) -> None:
-    """The published tokenizer pads everything to 512 tokens; that of the checkpoint leaves both to the library."""
+def test_its_tokenizer_neither_pads_nor_truncates(teacher: Path) -> None:
+    """The published tokenizer pads to 512 tokens; that of the checkpoint neither pads nor truncates."""
     scorer = load_scorer(str(teacher))
     assert scorer.spec.max_tokens == 512
     assert scorer.count_tokens(["flea", "flea " * 600]) == [1, 600]

@@ -1,4 +1,4 @@
-"""The fingerprint: everything that decides a score, and nothing else."""
+"""The fingerprint of a scorer: everything that decides a score, and nothing else."""
 
 import json
 import shutil
@@ -17,15 +17,15 @@ def fingerprint(folder: Path, options: LoadOptions | None = None) -> str:
 
 
 @pytest.mark.parametrize("engine", ["onnx", "torch"])
-def test_where_a_model_lies_makes_no_difference(tiny: Tiny, tmp_path: Path, engine: str) -> None:
+def test_the_folder_does_not_count(tiny: Tiny, tmp_path: Path, engine: str) -> None:
     """A copy of a model in another folder has the same fingerprint."""
     copy = shutil.copytree(tiny(engine), tmp_path / "copy")
     assert fingerprint(copy) == fingerprint(tiny(engine))
 
 
 @pytest.mark.parametrize("engine", ["onnx", "torch"])
-def test_another_tokenizer_is_another_fingerprint(tiny: Tiny, tmp_path: Path, engine: str) -> None:
-    """The same weights behind another vocabulary give other scores, and must not share a cache."""
+def test_the_tokenizer_counts(tiny: Tiny, tmp_path: Path, engine: str) -> None:
+    """The same weights with another vocabulary give other scores, and have another fingerprint."""
     folder = shutil.copytree(tiny(engine), tmp_path / "other")
     tokenizer = json.loads((folder / "tokenizer.json").read_text())
     vocabulary = tokenizer["model"]["vocab"]
@@ -35,20 +35,20 @@ def test_another_tokenizer_is_another_fingerprint(tiny: Tiny, tmp_path: Path, en
 
 
 @pytest.mark.parametrize("engine", ["onnx", "torch"])
-def test_another_positive_label_is_another_fingerprint(tiny: Tiny, engine: str) -> None:
-    """Which column means relevant decides the score."""
+def test_the_positive_label_counts(tiny: Tiny, engine: str) -> None:
+    """Models with other positive labels have other fingerprints."""
     folder = tiny(engine, num_labels=2)
     assert fingerprint(folder, LoadOptions(label=0)) != fingerprint(folder, LoadOptions(label=1))
 
 
 @pytest.mark.parametrize("engine", ["onnx", "torch"])
-def test_batch_ceilings_do_not_count(tiny: Tiny, engine: str) -> None:
-    """How the work is cut decides no score."""
+def test_batch_limits_do_not_count(tiny: Tiny, engine: str) -> None:
+    """Batch limits don't change the fingerprint."""
     assert fingerprint(tiny(engine), LoadOptions(batch_size=1)) == fingerprint(tiny(engine))
 
 
-def test_weights_outside_the_graphs_file_count(tiny: Tiny, tmp_path: Path) -> None:
-    """An ONNX file may keep its weights in a second file, which decides the scores as much."""
+def test_external_weights_count(tiny: Tiny, tmp_path: Path) -> None:
+    """The weights that an ONNX file keeps in a second file are part of the fingerprint."""
     onnx = pytest.importorskip("onnx", reason="onnx isn't installed")
     prints = []
     for name, factor in (("one", 1.0), ("other", 2.0)):

@@ -1,4 +1,4 @@
-"""From a model's raw outputs to one value, and to what its configuration says of them."""
+"""The output head: raw outputs to one value, labels and length from the configuration."""
 
 import math
 from typing import Any
@@ -15,7 +15,7 @@ logits = st.floats(-1e6, 1e6)
 
 
 def softmax(row: list[float], column: int) -> float:
-    """Return a column's softmax probability, the textbook's way."""
+    """Return a column's softmax probability, by its definition."""
     top = max(row)
     return math.exp(row[column] - top) / sum(math.exp(value - top) for value in row)
 
@@ -55,7 +55,7 @@ def test_huge_logits_do_not_overflow(row: list[float]) -> None:
     [[math.nan, 0.0], [0.0, math.nan], [math.inf, 0.0], [0.0, math.inf], [-math.inf, 0.0], [1.0, -math.inf]],
     ids=str,
 )
-def test_what_is_not_finite_comes_through(row: list[float]) -> None:
+def test_values_that_are_not_finite_stay_so(row: list[float]) -> None:
     """NaN or infinity among the outputs never becomes a finite value."""
     assert not math.isfinite(read_head({}, labels=2).value(row))
 
@@ -81,18 +81,18 @@ def test_the_positive_label_is_found_by_name(names: dict[Any, str], column: int)
     "config", [{}, {"id2label": {"0": "a", "1": "b", "2": "c"}}], ids=["no names", "names that say nothing"]
 )
 def test_three_labels_without_a_positive_one_are_an_error(config: dict[str, Any]) -> None:
-    """Nobody guesses which of three columns means relevant; the message says how to tell it."""
+    """Which of three unnamed columns means relevant is not guessed; the message names the option."""
     with pytest.raises(ModelError, match=r"3 labels .* LoadOptions\(label=\.\.\.\)"):
         read_head(config, labels=3)
 
 
 def test_the_user_may_name_the_column() -> None:
-    """A stated column counts before every name."""
+    """A column given by the user counts before every name."""
     assert read_head({"id2label": {"0": "entailment", "1": "other"}}, labels=2, label=1).positive == 1
 
 
 @pytest.mark.parametrize("label", [-1, 2])
-def test_a_column_that_is_not_there_is_an_error(label: int) -> None:
+def test_a_column_that_does_not_exist_is_an_error(label: int) -> None:
     """A column must be one that the model has."""
     with pytest.raises(ModelError, match=f"label must be a column from 0 to 1, got {label}"):
         read_head({}, labels=2, label=label)
@@ -108,7 +108,7 @@ def test_a_column_that_is_not_there_is_an_error(label: int) -> None:
     ids=["nothing", "new name", "old name"],
 )
 def test_a_declared_activation_is_reported_and_not_applied(config: dict[str, Any], declared: str) -> None:
-    """What the configuration wants done to the logits is told, and the raw logits stay log-odds."""
+    """The activation that the configuration declares is reported, and the raw logits stay log-odds."""
     head = read_head(config, labels=1)
     assert (head.scale.kind, head.scale.declared) == (ScaleKind.LOGIT, declared)
     assert head.value([-3.0]) == -3.0
@@ -116,7 +116,7 @@ def test_a_declared_activation_is_reported_and_not_applied(config: dict[str, Any
 
 @pytest.mark.parametrize("squashed_by", ["sigmoid", "softmax"])
 def test_outputs_that_are_probabilities_stay(squashed_by: str) -> None:
-    """A graph that ends in a squashing function gives probabilities, which aren't squashed again."""
+    """Outputs of a graph that ends in a sigmoid or softmax stay as they are."""
     head = read_head({}, labels=2, squashed_by=squashed_by)
     assert head.value([0.3, 0.7]) == 0.7
     assert head.scale.probability(0.7) == 0.7
@@ -155,22 +155,22 @@ ROBERTA = {"model_type": "xlm-roberta", "max_position_embeddings": 514, "pad_tok
         "the tokenizer says no limit",
         "no limit at all",
         "long",
-        "RoBERTa's two lost positions",
+        "RoBERTa: two positions less",
         "RoBERTa without a padding index",
-        "asked for",
-        "asked for more than the tokenizer says",
-        "asked for, no limit known",
+        "requested",
+        "requested more than the tokenizer says",
+        "requested, no limit known",
     ],
 )
 def test_the_longest_pair(
     requested: int | None, config: dict[str, Any], tokenizer_config: dict[str, Any], length: int
 ) -> None:
-    """The length is what was asked for, else the smallest limit that the model declares."""
+    """The length is the requested one, else the smallest limit that the model declares."""
     assert read_max_length(requested, config, tokenizer_config) == length
 
 
 @pytest.mark.parametrize(("requested", "config"), [(513, BERT), (513, ROBERTA), (7, BERT), (0, {}), (-1, {})])
-def test_a_length_that_the_model_has_not_is_an_error(requested: int, config: dict[str, Any]) -> None:
+def test_a_length_out_of_range_is_an_error(requested: int, config: dict[str, Any]) -> None:
     """More than the model's positions, or less than a pair needs, is a ModelError."""
     with pytest.raises(ModelError, match=f"max_length must be from 8 .* got {requested}"):
         read_max_length(requested, config, {})

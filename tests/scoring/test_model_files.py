@@ -1,60 +1,125 @@
-"""Which ONNX file of a folder is opened."""
+"""Models from the hub, against a local server with the hub's protocol."""
 
-import shutil
-from collections.abc import Callable
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
-from secondpass import LoadOptions, load_scorer
-from secondpass.errors import ModelError
-from secondpass.langchain import SecondPassRerank
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+MODEL = "tiny-org/tiny-reranker"
+SCORE = """
+import sys
+from secondpass import load_scorer
+from secondpass.errors import ModelNotFound
+try:
+    scorer = load_scorer(sys.argv[1], engine="onnx")
+except ModelNotFound as error:
+    print("ModelNotFound", error)
+else:
+    print(scorer.spec.name, scorer.score("a cat", ["the dog"])[0].value, scorer.spec.fingerprint)
+"""
 
-Tiny = Callable[..., Path]
+
+class Hub(BaseHTTPRequestHandler):
+    """Serves one repository from a folder."""
+
+    folder: Path
+    requests: list[str]
+
+    def do_HEAD(self) -> None:
+        """Answer as for GET, without the content."""
+        self.do_GET()
+
+    def do_GET(self) -> None:
+        """Answer the model's description, the list of its files, or one file."""
+        self.requests.append(self.path)
+        files = sorted(path for path in self.folder.iterdir() if path.is_file())
+        if self.path.startswith(f"/api/models/{MODEL}/tree/"):
+            self._send([{"type": "file", "path": f.name, "size": f.stat().st_size, "oid": "0"} for f in files])
+        elif self.path.startswith(f"/api/models/{MODEL}"):
+            siblings = [{"rfilename": file.name} for file in files]
+            self._send({"id": MODEL, "modelId": MODEL, "sha": COMMIT, "siblings": siblings, "private": False})
+        elif self.path.startswith(f"/{MODEL}/resolve/{COMMIT}/"):
+            self._send_file(self.folder / self.path.rsplit("/", 1)[1].partition("?")[0])
+        else:
+            self._reply(404, b"{}", {"X-Error-Code": "RepoNotFound"})
+
+    def log_message(self, *_: object) -> None:
+        """Log nothing."""
+
+    def _send(self, content: object) -> None:
+        self._reply(200, json.dumps(content).encode(), {"Content-Type": "application/json"})
+
+    def _send_file(self, file: Path) -> None:
+        content = file.read_bytes()
+        etag = hashlib.sha256(content).hexdigest()
+        self._reply(200, content, {"ETag": f'"{etag}"', "X-Repo-Commit": COMMIT})
+
+    def _reply(self, status: int, content: bytes, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        for name, value in ({"Content-Length": str(len(content))} | headers).items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(content)
 
 
 @pytest.fixture
-def folder(tiny: Tiny, tmp_path: Path) -> Path:
-    """Return a model's folder whose two ONNX files have none of the usual names."""
-    for name in ("tokenizer.json", "config.json", "tokenizer_config.json"):
-        shutil.copyfile(tiny("onnx") / name, tmp_path / name)
-    (tmp_path / "onnx").mkdir()
-    shutil.copyfile(tiny("onnx") / "model.onnx", tmp_path / "onnx" / "model_O3.onnx")
-    shutil.copyfile(tiny("onnx", variant="dynamic") / "model.onnx", tmp_path / "onnx" / "model_qint8_avx512.onnx")
-    return tmp_path
+def hub(tiny: Callable[..., Path]) -> Iterator[ThreadingHTTPServer]:
+    """Serve a hub with one model on this machine."""
+    handler = type("OneModelHub", (Hub,), {"folder": tiny("onnx"), "requests": []})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join()
 
 
-def test_a_file_is_chosen_by_name(folder: Path) -> None:
-    """``LoadOptions(file=...)`` opens that file, from Python and through an integration."""
-    chosen = [
-        load_scorer(folder, options=LoadOptions(file=f"onnx/{name}.onnx"))
-        for name in ("model_O3", "model_qint8_avx512")
-    ]
-    assert [scorer.spec.batch_invariant for scorer in chosen] == [True, False]
-    through = SecondPassRerank(model=folder, file="onnx/model_qint8_avx512.onnx").shared_reranker()
-    assert through.scorer.spec.fingerprint == chosen[1].spec.fingerprint
+def load(model: str, hub: ThreadingHTTPServer, cache: Path) -> str:
+    """Load and score in a new process, since the hub's library reads the address when it is imported."""
+    address = {"HF_ENDPOINT": f"http://127.0.0.1:{hub.server_port}", "HF_HOME": str(cache), "HF_HUB_DISABLE_XET": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", SCORE, model], env=os.environ | address, capture_output=True, text=True, check=False
+    )
+    return done.stdout or done.stderr
 
 
-def test_several_files_without_a_usual_name_ask_for_a_choice(folder: Path) -> None:
-    """Where no file has a usual name and there are several, the error lists them and the option."""
-    with pytest.raises(ModelError, match=r"one of onnx/model_O3.onnx, onnx/model_qint8.*LoadOptions\(file=...\)"):
-        load_scorer(folder)
+def test_a_hub_id_is_fetched_once_and_then_served_from_the_cache(hub: ThreadingHTTPServer, tmp_path: Path) -> None:
+    """A model is downloaded from the hub; without the hub it loads from the cache and scores the same."""
+    first = load(MODEL, hub, tmp_path)
+    assert first.startswith(f"{MODEL} ")
+    assert COMMIT in first
+    hub.shutdown()
+    hub.server_close()
+    assert load(MODEL, hub, tmp_path) == first
 
 
-def test_the_only_file_is_opened_whatever_its_name(folder: Path) -> None:
-    """A folder with one ONNX file needs no choice, as FlashRank's folders have it."""
-    (folder / "onnx" / "model_O3.onnx").unlink()
-    (folder / "onnx" / "model_qint8_avx512.onnx").rename(folder / "flashrank-MiniLM-L-12-v2_Q.onnx")
-    assert not load_scorer(folder).spec.batch_invariant
+def test_only_the_engines_files_are_fetched(hub: ThreadingHTTPServer, tmp_path: Path) -> None:
+    """The ONNX engine fetches its own files of a repository, and never a pickle."""
+    load(MODEL, hub, tmp_path)
+    fetched = {path.rsplit("/", 1)[1] for path in hub.RequestHandlerClass.requests if "/resolve/" in path}  # type: ignore[attr-defined]
+    assert {"model.onnx", "tokenizer.json", "config.json"} <= fetched
+    assert not any(name.endswith((".bin", ".safetensors")) for name in fetched)
 
 
-def test_a_usual_name_comes_before_others(folder: Path, tiny: Tiny) -> None:
-    """``model.onnx`` is opened although other forms lie beside it."""
-    shutil.copyfile(tiny("onnx") / "model.onnx", folder / "model.onnx")
-    assert load_scorer(folder).spec.batch_invariant
+def test_an_unknown_id_is_an_error(hub: ThreadingHTTPServer, tmp_path: Path) -> None:
+    """An id that the hub doesn't know is a ModelNotFound that names it."""
+    assert load("nobody/nothing", hub, tmp_path).startswith("ModelNotFound no folder and no hub model 'nobody/nothing'")
 
 
-def test_a_file_that_is_not_there_is_an_error(folder: Path) -> None:
-    """A chosen file must exist."""
-    with pytest.raises(ModelError, match=r"got onnx/other\.onnx"):
-        load_scorer(folder, options=LoadOptions(file="onnx/other.onnx"))
+def test_an_unreachable_hub_is_an_error(hub: ThreadingHTTPServer, tmp_path: Path) -> None:
+    """Without the hub and with an empty cache, the error says what to do."""
+    hub.shutdown()
+    hub.server_close()
+    printed = load(MODEL, hub, tmp_path)
+    assert printed.startswith("ModelNotFound")
+    assert "the hub can't be reached" in printed

@@ -1,9 +1,8 @@
-"""The scorer without a model: shared words."""
+"""The scorer without a model: the share of shared words."""
 
 import pytest
 
 from secondpass import Call, OverlapScorer
-from secondpass.errors import InputError
 from secondpass.scores import Pair, ScaleKind, Score, Unscored, UnscoredReason
 
 
@@ -19,51 +18,30 @@ from secondpass.scores import Pair, ScaleKind, Score, Unscored, UnscoredReason
         ("", 0.0),
     ],
 )
-def test_the_share_of_the_questions_words(text: str, value: float) -> None:
-    """A text is worth the share of the question's words that it holds, whatever their case and number."""
+def test_score_is_the_share_of_the_querys_words(text: str, value: float) -> None:
+    """A text's score is the share of the query's words that it contains, regardless of case and repetition."""
     assert OverlapScorer().score("red fox", [text]) == [Score(value)]
 
 
-def test_a_question_without_words_is_worth_nothing() -> None:
-    """Marks alone are no words to share."""
+def test_a_query_without_words_gives_zero() -> None:
+    """For a query of punctuation alone every text scores 0."""
     assert OverlapScorer().score("?!", ["red fox"]) == [Score(0.0)]
 
 
 def test_values_are_bounded() -> None:
-    """The scale says 0 to 1, and doesn't call it a probability."""
+    """The scale is bounded from 0 to 1, and no probability."""
     scale = OverlapScorer().spec.scale
     assert (scale.kind, scale.low, scale.high) == (ScaleKind.BOUNDED, 0.0, 1.0)
 
 
-def test_a_call_that_is_over_leaves_pairs_unscored() -> None:
-    """After the deadline nothing is scored any more."""
-    scored = OverlapScorer().score_pairs([Pair("red", "red")], call=Call(deadline_ms=0))
-    assert scored.outcomes == (Unscored(UnscoredReason.DEADLINE),)
+def test_pairs_after_the_deadline_are_unscored() -> None:
+    """After the deadline or a cancellation, pairs are unscored with that reason."""
+    cancelled = Call()
+    cancelled.cancel()
+    for call, reason in ((Call(deadline_ms=0), UnscoredReason.DEADLINE), (cancelled, UnscoredReason.CANCELLED)):
+        assert OverlapScorer().score_pairs([Pair("red", "red")], call=call).outcomes == (Unscored(reason),)
 
 
 def test_tokens_are_words() -> None:
-    """What the scorer counts is what it reads."""
+    """``count_tokens`` counts words."""
     assert OverlapScorer().count_tokens(["the red fox", "", "one, two"]) == [3, 0, 2]
-
-
-@pytest.mark.parametrize(
-    ("query", "texts", "said"),
-    [
-        (None, ["a"], "the query must be a string, got NoneType"),
-        ("a", ["a", 3], "text 1 must be a string, got int"),
-        ("a", "a text", "must be a list of strings, got one string"),
-    ],
-    ids=["query", "text", "one string"],
-)
-def test_what_people_type_is_checked(query: str, texts: list[str], said: str) -> None:
-    """``score`` names what isn't a string."""
-    with pytest.raises(InputError, match=said):
-        OverlapScorer().score(query, texts)
-
-
-def test_there_is_nothing_to_warm_up_or_release() -> None:
-    """A scorer without a model answers the same after both."""
-    scorer = OverlapScorer()
-    scorer.warmup()
-    scorer.release()
-    assert scorer.score("red", ["red"]) == [Score(1.0)]

@@ -1,4 +1,4 @@
-"""Giving a model's memory back."""
+"""Release of a model's memory."""
 
 import gc
 from collections.abc import Callable
@@ -11,13 +11,13 @@ Tiny = Callable[..., Path]
 
 
 def alive(kind: type) -> list[Any]:
-    """Return the objects of a class that something still holds."""
+    """Return the objects of a class that are still referenced."""
     gc.collect()
     return [item for item in gc.get_objects() if type(item) is kind]
 
 
-def test_a_released_torch_model_is_gone(tiny: Tiny) -> None:
-    """After ``release`` nothing holds the weights any more, though the scorer itself is still in use."""
+def test_a_released_torch_model_is_freed(tiny: Tiny) -> None:
+    """After ``release`` nothing references the weights, and the scorer can still be used."""
     from transformers import BertForSequenceClassification
 
     before = len(alive(BertForSequenceClassification))
@@ -28,8 +28,8 @@ def test_a_released_torch_model_is_gone(tiny: Tiny) -> None:
     assert scorer.count_tokens(["the fox"]) == [2]
 
 
-def test_a_released_onnx_session_is_gone(tiny: Tiny) -> None:
-    """After ``release`` nothing holds the session any more, though the scorer itself is still in use."""
+def test_a_released_onnx_session_is_freed(tiny: Tiny) -> None:
+    """After ``release`` nothing references the session, and the scorer can still be used."""
     from onnxruntime import InferenceSession
 
     before = len(alive(InferenceSession))

@@ -8,7 +8,7 @@ from secondpass.scores import Stage
 
 def as_dict(ranking: Ranking) -> dict[str, Any]:
     """Return plain data for ``json.dumps``, without payloads."""
-    indexes = {id(item.candidate): item.index for item in (*ranking.dropped, *reversed(ranking.kept))}
+    indexes = {id(item.candidate): item.index for item in (*reversed(ranking.dropped), *reversed(ranking.kept))}
     return {
         "query": ranking.query,
         "kept": [_kept(item) for item in ranking.kept],

@@ -95,10 +95,11 @@ class CrossEncoder(BaseScorer):
         try:
             future.result(timeout=job.call.remaining)
         except TimeoutError:
-            if not future.done():  # a library's TimeoutError would be the job's own failure
+            if not future.done():
                 future.cancel()
                 return UnscoredReason.DEADLINE
-            raise
+            if future.exception() is not None:  # a TimeoutError of the engine's own, not the end of the wait
+                raise
         except BaseException:
             job.call.cancel()  # the caller was interrupted: stop after the batch in progress
             raise

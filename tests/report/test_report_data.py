@@ -1,0 +1,86 @@
+"""A ranking as plain data."""
+
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import candidates, selections
+from worlds import Failing, Scripted, count_words
+
+from secondpass import Candidate, ContextBudget, OverlapScorer, Ranking, Reranker, Selection
+
+
+def test_plain_data_survives_json(ranking: Ranking) -> None:
+    """``to_dict`` consists of JSON's types: written and read again it is equal."""
+    data = ranking.to_dict()
+    assert json.loads(json.dumps(data)) == data
+
+
+def test_plain_data_has_the_fields_of_the_records(ranking: Ranking) -> None:
+    """Kept and dropped candidates have their index, ids, scores, ranks and reasons; payloads are left out."""
+    data = ranking.to_dict()
+    assert data["kept"] == [
+        {
+            "index": 1,
+            "id": "fox",
+            "source": "store",
+            "first_stage_score": 0.2,
+            "rank_before": 2,
+            "score": 1.0,
+            "probability": 1.0,
+            "fused": None,
+            "truncated": 0,
+            "text": "the red fox runs",
+            "spans": [[0, 16]],
+            "rank": 1,
+            "tokens": 4,
+            "cut": 0,
+        }
+    ]
+    assert [(item["index"], item["id"], item["reason"], item["because_of"]) for item in data["dropped"]] == [
+        (2, "copy", "duplicate", {"index": 1, "id": "fox"}),
+        (0, "dog", "over budget", None),
+    ]
+    assert (data["query"], data["tokens"], data["scorer"], data["degraded"]) == ("red fox", 4, "overlap", None)
+
+
+def test_original_of_a_duplicate_is_named_without_ids() -> None:
+    """Where candidates have no ids, the original of a duplicate is named by its index."""
+    data = Reranker(OverlapScorer()).rerank("red fox", ["dog", "fox", "fox"]).to_dict()
+    assert [(item["index"], item["because_of"]) for item in data["dropped"]] == [(2, {"index": 1, "id": None})]
+
+
+def test_original_of_an_object_given_twice_is_its_first_position() -> None:
+    """A candidate object that is in the input twice is the duplicate of its first position, kept or dropped."""
+    fox = Candidate("a red fox")
+    for max_tokens, reasons in ((3, ["duplicate"]), (2, ["over budget", "duplicate"])):
+        selection = Selection(budget=ContextBudget(max_tokens, counter=count_words))
+        data = Reranker(OverlapScorer(), selection=selection).rerank("red fox", [fox, fox]).to_dict()
+        assert [item["reason"] for item in data["dropped"]] == reasons
+        assert (data["dropped"][-1]["index"], data["dropped"][-1]["because_of"]) == (1, {"index": 0, "id": None})
+
+
+@given(items=st.lists(candidates(), max_size=8), selection=selections)
+def test_indexes_are_the_positions_in_the_input(items: list[Candidate], selection: Selection) -> None:
+    """Each position of the input is there once, and an original has the same text in the context as its duplicate."""
+    data = Reranker(Scripted({}), selection=selection).rerank("red fox", items).to_dict()
+    assert sorted(item["index"] for item in (*data["kept"], *data["dropped"])) == list(range(len(items)))
+    for item in data["dropped"]:
+        if item["because_of"]:
+            assert item["because_of"]["index"] != item["index"]
+            original = items[item["because_of"]["index"]]
+            assert original.reading.strip() == items[item["index"]].reading.strip()
+
+
+def test_tokens_cut_to_fit_the_budget_are_counted() -> None:
+    """A text cut to fit the budget has the number of tokens that were left out."""
+    selection = Selection(budget=ContextBudget(3, counter=count_words), policy="truncate")
+    data = Reranker(OverlapScorer(), selection=selection).rerank("fox", ["The fox ran. It slept well."]).to_dict()
+    assert [(item["text"], item["tokens"], item["cut"]) for item in data["kept"]] == [("The fox ran.", 3, 3)]
+
+
+def test_plain_data_of_a_degraded_ranking_says_so() -> None:
+    """A degraded ranking names no scorer and has its cause in words."""
+    data = Reranker(Failing()).rerank("red fox", ["a red fox"]).to_dict()
+    assert data["scorer"] is None
+    assert data["degraded"] == "scorer failed: the GPU is gone"

@@ -1,0 +1,180 @@
+"""The cross-encoder scorer on a fake engine: order, deadlines, failures, copies."""
+
+import copy
+import pickle
+from threading import Thread
+
+import pytest
+from fake_engine import ExpiresWhenBlocked, FakeEngine, blocked_engine
+
+from secondpass import Call, Reranker
+from secondpass.errors import ConfigurationError, OutOfMemory, ScoringError
+from secondpass.scores import Pair, Score, Unscored
+from secondpass.scoring.cross_encoder import CrossEncoder
+from secondpass.scoring.worker import DEADLINE_BLOCK
+
+
+def words(*counts: int) -> list[Pair]:
+    """Return pairs with texts of so many words."""
+    return [Pair("query", "word " * count) for count in counts]
+
+
+def values(outcomes: tuple[Score | Unscored, ...]) -> list[float | str]:
+    """Return each outcome's value, or the reason why there is none."""
+    return [outcome.value if isinstance(outcome, Score) else str(outcome.reason) for outcome in outcomes]
+
+
+def test_the_order_of_the_pairs_is_restored() -> None:
+    """The engine gets the longest pairs first, and the outcomes are in the order of the pairs."""
+    engine = FakeEngine(rows=2)
+    scored = CrossEncoder(engine).score_pairs(words(1, 5, 3, 4))
+    assert engine.batches == [[5, 4], [3, 1]]
+    assert values(scored.outcomes) == [1.0, 5.0, 3.0, 4.0]
+
+
+# Deadlines and cancellation
+
+
+def test_a_deadline_of_zero_runs_no_batch() -> None:
+    """A call whose deadline has passed reaches no forward pass."""
+    engine = FakeEngine()
+    scored = CrossEncoder(engine).score_pairs(words(1, 2), call=Call(deadline_ms=0))
+    assert values(scored.outcomes) == ["deadline", "deadline"]
+    assert engine.batches == []
+
+
+def test_a_stuck_engine_is_left_at_the_deadline() -> None:
+    """While the forward pass doesn't return, the call returns at its deadline, with every pair unscored."""
+    with blocked_engine() as engine:
+        scored = CrossEncoder(engine).score_pairs(words(1, 2), call=Call(deadline_ms=50))
+    assert values(scored.outcomes) == ["deadline", "deadline"]
+
+
+def test_scores_from_before_the_deadline_are_returned() -> None:
+    """Where the engine is stuck after its first batch, that batch has its scores and the rest is unscored."""
+    with blocked_engine(rows=2, block_after=1) as engine:
+        scored = CrossEncoder(engine).score_pairs(words(1, 4, 2, 3), call=ExpiresWhenBlocked(engine))
+    assert values(scored.outcomes) == ["deadline", 4.0, "deadline", 3.0]
+    assert scored.stages[0].facts["batches"] == 1
+
+
+def test_a_call_in_the_queue_returns_at_its_deadline() -> None:
+    """A call that waits behind another one returns at its deadline, unscored, and never reaches the engine."""
+    with blocked_engine() as engine:
+        scorer = CrossEncoder(engine)
+        first: list[list[float | str]] = []
+        thread = Thread(target=lambda: first.append(values(scorer.score_pairs(words(3)).outcomes)))
+        thread.start()
+        engine.blocked.wait()
+        second = scorer.score_pairs(words(1, 2), call=Call(deadline_ms=50))
+        engine.unblock.set()
+        thread.join()
+    assert values(second.outcomes) == ["deadline", "deadline"]
+    assert (first, engine.batches) == ([[3.0]], [[3]])
+
+
+def test_the_engine_works_on_after_a_missed_deadline() -> None:
+    """After an engine was stuck, the next call is scored by it."""
+    with blocked_engine() as engine:
+        scorer = CrossEncoder(engine)
+        scorer.score_pairs(words(1, 2), call=Call(deadline_ms=50))
+    assert values(scorer.score_pairs(words(5)).outcomes) == [5.0]
+
+
+@pytest.mark.parametrize("deadline_ms", [None, 3_600_000])
+def test_a_timeout_error_of_the_library_is_raised(deadline_ms: float | None) -> None:
+    """A TimeoutError from the engine isn't taken for the call's deadline: it raises, also through the reranker."""
+    error = TimeoutError("the library's own")
+    scorer = CrossEncoder(FakeEngine(error=error))
+    with pytest.raises(TimeoutError) as caught:
+        scorer.score_pairs(words(1), call=Call(deadline_ms))
+    assert caught.value is error
+    with pytest.raises(TimeoutError):
+        Reranker(scorer, deadline_ms=deadline_ms).rerank("query", ["text"])
+
+
+def test_cancelling_stops_between_batches() -> None:
+    """The batch before the cancellation has its scores; the other pairs are unscored as cancelled."""
+    call = Call()
+    engine = FakeEngine(rows=1, call=call)
+    scored = CrossEncoder(engine).score_pairs(words(3, 2, 1), call=call)
+    assert values(scored.outcomes) == [3.0, "cancelled", "cancelled"]
+
+
+def test_with_a_deadline_the_first_pairs_are_scored_first() -> None:
+    """With a deadline pairs are scored in blocks, so that the last ones are unscored, and not the shortest."""
+    engine = FakeEngine(rows=64)
+    counts = [1] * DEADLINE_BLOCK + [9]
+    CrossEncoder(engine).score_pairs(words(*counts), call=Call(deadline_ms=3_600_000))
+    assert engine.batches == [[1] * DEADLINE_BLOCK, [9]]
+
+
+# Memory and failures
+
+
+def test_a_batch_that_is_too_large_is_halved() -> None:
+    """Out of memory, a batch of seven pairs becomes four and three, and those two and two, two and one."""
+    engine = FakeEngine(rows=7, memory=2)
+    scored = CrossEncoder(engine).score_pairs(words(7, 6, 5, 4, 3, 2, 1))
+    assert engine.batches == [[7, 6], [5, 4], [3, 2], [1]]
+    assert values(scored.outcomes) == [7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0]
+    assert (scored.stages[0].facts["halved"], scored.stages[0].facts["batches"]) == (3, 4)
+
+
+def test_a_single_pair_that_does_not_fit_is_out_of_memory() -> None:
+    """A single pair can't be halved: ``OutOfMemory`` is raised."""
+    with pytest.raises(OutOfMemory, match="no memory for 1 pairs"):
+        CrossEncoder(FakeEngine(rows=4, memory=0)).score_pairs(words(1, 2, 3))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ScoringError("the engine broke"), AttributeError("a bug"), KeyError("a bug"), TypeError("a bug")],
+    ids=repr,
+)
+def test_an_engines_exception_is_raised_in_the_callers_thread(error: Exception) -> None:
+    """An exception on the worker's thread is raised where the call was made, and the next call is scored."""
+    engine = FakeEngine(error=error)
+    scorer = CrossEncoder(engine)
+    with pytest.raises(type(error)) as caught:
+        scorer.score_pairs(words(1))
+    assert caught.value is error
+    engine.error = None
+    assert values(scorer.score_pairs(words(2)).outcomes) == [2.0]
+
+
+# The report, copies and pickles
+
+
+def test_the_stage_has_the_figures_of_the_call() -> None:
+    """The stage has model and device, and counts pairs, batches, and tokens with and without padding."""
+    (stage,) = CrossEncoder(FakeEngine(rows=2)).score_pairs(words(4, 1, 3)).stages
+    names = ("model", "device", "pairs", "batches", "tokens", "padded_tokens")
+    assert {name: stage.facts[name] for name in names} == {
+        "model": "fake",
+        "device": "cpu",
+        "pairs": 3,
+        "batches": 2,
+        "tokens": 4 + 1 + 3,
+        "padded_tokens": 2 * 4 + 1 * 1,
+    }
+
+
+def test_warming_up_runs_the_engine_once() -> None:
+    """A warm-up is one forward pass."""
+    engine = FakeEngine()
+    CrossEncoder(engine).warmup()
+    assert engine.batches == [[1]]
+
+
+def test_copies_are_the_scorer_itself() -> None:
+    """Shallow and deep copies share the loaded model."""
+    scorer = CrossEncoder(FakeEngine())
+    assert copy.copy(scorer) is scorer
+    assert copy.deepcopy({"scorer": scorer})["scorer"] is scorer
+
+
+def test_pickling_says_what_to_do_instead() -> None:
+    """A loaded model can't be pickled, and the error says to load it in the other process."""
+    with pytest.raises(ConfigurationError, match="pickle its name, and load it in the other process"):
+        pickle.dumps(CrossEncoder(FakeEngine()))
