@@ -1,4 +1,4 @@
-"""The README's code runs as it stands, with the hub's model id replaced by a folder with real weights."""
+"""The README's code runs, with the hub's model id replaced by a folder with real weights."""
 
 import re
 from pathlib import Path
@@ -29,8 +29,8 @@ def test_the_core_block_keeps_what_fits_and_reports_it(
     reranker_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The plain Python block prints a context within its budget, and a report that names each reason."""
-    world: dict[str, object] = {"texts": TEXTS}
-    exec(block("core", reranker_folder), world)
+    names: dict[str, object] = {"texts": TEXTS}
+    exec(block("core", reranker_folder), names)
     printed = capsys.readouterr().out
     assert "A flea can live up to a year" in printed
     assert all(reason in printed for reason in ("over budget", "duplicate", "below threshold"))
@@ -41,10 +41,10 @@ def test_the_langchain_block_runs_over_a_real_store(reranker_folder: Path, capsy
     from langchain_core.embeddings import DeterministicFakeEmbedding
     from langchain_core.vectorstores import InMemoryVectorStore
 
-    world: dict[str, object] = {
+    names: dict[str, object] = {
         "vectorstore": InMemoryVectorStore.from_texts(TEXTS, DeterministicFakeEmbedding(size=16))
     }
-    exec(block("langchain", reranker_folder), world)
+    exec(block("langchain", reranker_folder), names)
     assert "rank_before" in capsys.readouterr().out
 
 
@@ -64,7 +64,7 @@ def test_the_llama_index_block_runs_in_a_query_engine(
 
 
 def test_the_evaluation_block_measures_a_store(reranker_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The evaluation block asks a vector store, and prints measures without and with the second pass."""
+    """The evaluation block queries a vector store, and prints measures without and with the second pass."""
     from langchain_core.embeddings import DeterministicFakeEmbedding
     from langchain_core.vectorstores import InMemoryVectorStore
 
