@@ -89,7 +89,7 @@ def test_no_product_can_saturate(name: str) -> None:
 
 
 def test_its_files_are_those_of_the_manifest(name: str) -> None:
-    """Every file that decides a score has the hash that the manifest records, and the card names the licence."""
+    """Every file that decides a score has the hash in the manifest, and the model card names the licence."""
     folder = bundled_models()[name]
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     hashes = {file: hashlib.sha256((folder / file).read_bytes()).hexdigest() for file in manifest["files"]}

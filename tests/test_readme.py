@@ -28,8 +28,8 @@ def test_the_core_block_keeps_what_fits_and_reports_it(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """The plain Python block prints a context within its budget, and a report that names each reason."""
-    world: dict[str, object] = {"texts": TEXTS}
-    exec(block("core"), world)
+    names: dict[str, object] = {"texts": TEXTS}
+    exec(block("core"), names)
     printed = capsys.readouterr().out
     assert "A flea can live up to a year" in printed
     assert all(reason in printed for reason in ("over budget", "duplicate", "below threshold"))
@@ -40,10 +40,10 @@ def test_the_langchain_block_runs_over_a_real_store(capsys: pytest.CaptureFixtur
     from langchain_core.embeddings import DeterministicFakeEmbedding
     from langchain_core.vectorstores import InMemoryVectorStore
 
-    world: dict[str, object] = {
+    names: dict[str, object] = {
         "vectorstore": InMemoryVectorStore.from_texts(TEXTS, DeterministicFakeEmbedding(size=16))
     }
-    exec(block("langchain"), world)
+    exec(block("langchain"), names)
     assert "rank_before" in capsys.readouterr().out
 
 

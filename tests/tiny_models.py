@@ -1,4 +1,4 @@
-"""Real cross-encoders small enough to be made anew by each run: random weights, a vocabulary of some 60 words."""
+"""Cross-encoders small enough to be created in each run: random weights, a vocabulary of some 60 words."""
 
 import json
 from collections.abc import Mapping
@@ -83,7 +83,7 @@ WORDS = (
     "?",
 )
 VOCABULARY = {token: number for number, token in enumerate((*SPECIAL, *WORDS))}
-NAN_WORD = "void"  # a model made with nan=True gives NaN for every pair that holds it
+NAN_WORD = "void"  # a model created with nan=True gives NaN for every pair that contains it
 POSITIONS = 64
 HIDDEN = 32
 
@@ -126,7 +126,7 @@ def tiny_torch(
         intermediate_size=64,
         max_position_embeddings=POSITIONS,
         num_labels=num_labels,
-        initializer_range=0.5,  # far apart from each other, unlike a model that is about to be trained
+        initializer_range=0.5,  # large, so that the scores differ clearly
         pad_token_id=VOCABULARY["[PAD]"],
         **names,
     )
@@ -155,7 +155,7 @@ def tiny_onnx(
     id2label: Mapping[int, str] | None = None,
     nan: bool = False,
 ) -> Path:
-    """Write a small graph, embeddings, mean over the tokens, one linear layer, with its tokenizer; return its folder.
+    """Write a small graph (embeddings, mean over the tokens, one linear layer) with its tokenizer; return its folder.
 
     :param variant: ``"sigmoid"`` ends in one, ``"embedding"`` gives a vector for each token instead of a row for each
         pair, ``"dynamic"`` quantises its activations from each batch.

@@ -1,4 +1,4 @@
-"""``secondpass doctor``: what it checks, what it advises, and when it fails."""
+"""``secondpass doctor``: checks, advice and exit codes."""
 
 import importlib
 import json
@@ -35,7 +35,7 @@ def test_doctor_reports_every_area_as_json() -> None:
 
 
 def test_doctor_names_the_install_line_of_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An extra without its packages is optional, with the exact line that brings it."""
+    """An extra without its packages is optional, with the command that installs it."""
     original = doctor.installed_version
     monkeypatch.setattr(doctor, "installed_version", lambda name: None if name == "chromadb" else original(name))
     found = {finding.name: finding for finding in doctor._extras()}
@@ -73,7 +73,7 @@ def test_broken_base_install_is_exit_code_1(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_driver_without_an_engine_that_sees_it_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An NVIDIA driver whose card no engine sees comes with what to install."""
+    """An NVIDIA driver whose GPU no engine can use is a problem, with advice on what to install."""
     monkeypatch.setattr(doctor, "ENGINES", {})
     monkeypatch.setattr(shutil, "which", lambda name: "nvidia-smi")
     (finding,) = doctor._engines()

@@ -1,4 +1,4 @@
-"""``secondpass rerank``: what goes in and out, and what each exit code means."""
+"""``secondpass rerank``: input, output, options and exit codes."""
 
 import json
 import subprocess
@@ -27,7 +27,7 @@ def outputs(result: Any) -> list[dict[str, Any]]:
 
 
 def test_lines_are_reranked_from_stdin_to_stdout() -> None:
-    """Each line in gives one ranking out, and blank lines give none."""
+    """Each line of the input gives one ranking, and blank lines give none."""
     result = rerank(["--top-k", "1"], f"{GOOD}\n\n{GOOD}")
     assert result.exit_code == 0
     assert result.stderr == ""
@@ -47,7 +47,7 @@ def test_file_to_file(tmp_path: Path) -> None:
 
 
 def test_budget_policy_and_probability_reach_the_selection() -> None:
-    """The options are the selection's own, and the report says which budget was kept to."""
+    """The options set the selection, and the stage's facts have the budget."""
     options = ["--max-tokens", "3", "--policy", "prefix", "--min-probability", "0.4"]
     (ranking,) = outputs(rerank(options, GOOD))
     facts = ranking["stages"][-1]["facts"]
@@ -56,7 +56,7 @@ def test_budget_policy_and_probability_reach_the_selection() -> None:
 
 
 def test_deadline_marks_the_ranking_degraded() -> None:
-    """A deadline that is over leaves the first stage's order, marked, and is no failure."""
+    """A deadline that has passed gives the first stage's order, marked, with exit code 0."""
     result = rerank(["--deadline-ms", "0"], GOOD)
     assert result.exit_code == 0
     assert outputs(result)[0]["degraded"].startswith("deadline")
@@ -84,8 +84,8 @@ def test_deadline_marks_the_ranking_degraded() -> None:
         ('{"query": "q", "candidates": [{"text": "a", "sorce": "x"}]}', "'sorce'"),
     ],
 )
-def test_bad_line_says_why_and_never_loses_the_others(line: str | bytes, message: str) -> None:
-    """A line that can't be read comes out as an error with its number; its neighbours are reranked; exit code 1."""
+def test_an_invalid_line_does_not_stop_the_others(line: str | bytes, message: str) -> None:
+    """An invalid line gives an error with its number, the others are reranked, and the exit code is 1."""
     line = line.encode() if isinstance(line, str) else line
     result = rerank([], b"\n".join([GOOD.encode(), line, GOOD.encode()]))
     before, bad, after = outputs(result)
@@ -97,8 +97,8 @@ def test_bad_line_says_why_and_never_loses_the_others(line: str | bytes, message
     assert message in bad["error"]
 
 
-def test_other_keys_of_a_line_come_out_again() -> None:
-    """Keys that the command doesn't know join the output to the input, also where a line can't be reranked."""
+def test_other_keys_of_a_line_are_in_the_output() -> None:
+    """Other keys of the input are in the output, also where a line can't be reranked."""
     line = '{"qid": "q7", "metadata": {"lang": "en"}, "kept": "theirs", "query": "fox", "candidates": %s}'
     ranking, error = outputs(rerank([], "\n".join([line % '["a fox"]', line % "3"])))
     for output in (ranking, error):
@@ -121,7 +121,7 @@ def test_order_sets_the_reading_order(order: str, expected: list[str]) -> None:
 
 @pytest.mark.parametrize(("duplicates", "kept"), [("exact", 1), ("keep", 2)])
 def test_duplicates_are_dropped_or_kept(duplicates: str, kept: int) -> None:
-    """``--duplicates`` says whether a text that was kept already is dropped."""
+    """``--duplicates`` decides whether a text equal to a kept one is dropped."""
     line = '{"query": "fox", "candidates": ["a red fox", "a red fox"]}'
     (ranking,) = outputs(rerank(["--duplicates", duplicates], line))
     assert len(ranking["kept"]) == kept
@@ -146,8 +146,8 @@ def test_bundled_model_is_the_default() -> None:
     assert ranking["kept"][0]["text"] == "Fleas live 100 days."
 
 
-def test_text_comes_out_as_it_went_in() -> None:
-    """Other scripts stay readable, and a lone surrogate stays the escape that it came as."""
+def test_text_is_written_unchanged() -> None:
+    """Text that isn't ASCII is written as it is, and a lone surrogate as an escape."""
     result = rerank([], '{"query": "caf\\u00e9", "candidates": ["caf\\u00e9 \\ud800"]}')
     assert '"café \\ud800"' in result.stdout
     assert outputs(result)[0]["kept"][0]["text"] == "café \ud800"
@@ -177,7 +177,7 @@ def test_text_comes_out_as_it_went_in() -> None:
 def test_configuration_error_is_one_line_and_exit_code_2(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
 ) -> None:
-    """What can't work at all is an error of one line on stderr, before anything is written."""
+    """An invalid option is an error of one line on stderr, before anything is written."""
     monkeypatch.chdir(tmp_path)
     result = CliRunner().invoke(app, ["rerank", *arguments], input=GOOD)
     assert result.exit_code == 2
@@ -194,8 +194,8 @@ def test_output_never_overwrites_the_input(tmp_path: Path) -> None:
     assert file.read_text() == GOOD
 
 
-def test_reader_that_leaves_early_is_no_failure_to_talk_about(tmp_path: Path) -> None:
-    """A broken pipe ends the command without a word on stderr; the first answer comes before the input ends."""
+def test_a_closed_pipe_ends_the_command_quietly(tmp_path: Path) -> None:
+    """A closed pipe ends the command without output on stderr; the first ranking is written before the input ends."""
     file = tmp_path / "lines"
     file.write_text(f"{GOOD}\n" * 5000)
     command = [sys.executable, "-m", "secondpass", "rerank", "--model", "overlap", str(file)]
@@ -215,8 +215,8 @@ def test_real_model_reranks(reranker_folder: Path) -> None:
     assert outputs(result)[0]["kept"][0]["text"] == "Fleas live 100 days."
 
 
-def test_device_that_is_not_there_is_a_configuration_error(reranker_folder: Path) -> None:
-    """A device that this machine can't have gives exit code 2 and a line that names it."""
+def test_missing_device_is_a_configuration_error(reranker_folder: Path) -> None:
+    """A device that this machine doesn't have gives exit code 2 and a line that names it."""
     arguments = ["rerank", "--model", str(reranker_folder), "--engine", "onnx", "--device", "cuda:99"]
     result = CliRunner().invoke(app, arguments, input=GOOD)
     assert result.exit_code == 2

@@ -181,7 +181,7 @@ def test_float32_scores_equal_sentence_transformers(torch_checkpoint: Path, dl19
 
 
 def test_scores_of_a_published_model_card(torch_checkpoint: Path) -> None:
-    """The two examples of the model's card have the scores given there, but for the loss of the restored weights."""
+    """The two examples of the model's card have the scores given there, within the error of the restored weights."""
     scorer = load_scorer(torch_checkpoint)
     texts = [
         "Berlin had a population of 3,520,031 registered inhabitants in an area of 891.82 square kilometers.",

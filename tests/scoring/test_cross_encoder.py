@@ -2,7 +2,9 @@
 
 import copy
 import pickle
+from concurrent.futures import Future, wait
 from threading import Thread
+from typing import NoReturn
 
 import pytest
 from fake_engine import ExpiresWhenBlocked, FakeEngine, blocked_engine
@@ -11,7 +13,7 @@ from secondpass import Call, Reranker
 from secondpass.errors import ConfigurationError, OutOfMemory, ScoringError
 from secondpass.scores import Pair, Score, Unscored
 from secondpass.scoring.cross_encoder import CrossEncoder
-from secondpass.scoring.worker import DEADLINE_BLOCK
+from secondpass.scoring.worker import DEADLINE_BLOCK, Job, Worker
 
 
 def words(*counts: int) -> list[Pair]:
@@ -79,6 +81,26 @@ def test_the_engine_works_on_after_a_missed_deadline() -> None:
         scorer = CrossEncoder(engine)
         scorer.score_pairs(words(1, 2), call=Call(deadline_ms=50))
     assert values(scorer.score_pairs(words(5)).outcomes) == [5.0]
+
+
+class LastMomentWorker(Worker):
+    """Finishes each job just after the caller's wait has ended."""
+
+    def submit(self, job: Job) -> "Future[None]":
+        future = super().submit(job)
+
+        def end_of_wait(timeout: float | None = None) -> NoReturn:
+            wait([future])
+            raise TimeoutError
+
+        future.result = end_of_wait  # type: ignore[method-assign]
+        return future
+
+
+def test_a_job_that_ends_with_the_wait_is_scored() -> None:
+    """Where the job is done in the moment in which the deadline passes, its scores are returned."""
+    scorer = CrossEncoder(FakeEngine(), LastMomentWorker("cpu"))
+    assert values(scorer.score_pairs(words(1, 2), call=Call(deadline_ms=3_600_000)).outcomes) == [1.0, 2.0]
 
 
 @pytest.mark.parametrize("deadline_ms", [None, 3_600_000])

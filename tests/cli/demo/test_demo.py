@@ -25,6 +25,13 @@ from secondpass.selection.select import Selection
 PASSAGES = {"t#1": "a blue whale", "t#2": "a red fox", "t#3": "a red fox", "t#4": "a fox that sleeps"}
 
 
+class LoadedScorer(OverlapScorer):
+    """Stands for the loaded model."""
+
+    def warmup(self) -> None:
+        """Do nothing."""
+
+
 class LetterEncoder:
     """Counts letters in place of the bi-encoder."""
 
@@ -48,7 +55,7 @@ def small_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setenv("SECONDPASS_CACHE", str(tmp_path))
     monkeypatch.setattr(run, "fetch_bi_encoder", lambda cache, _report: cache)
     monkeypatch.setattr(run, "python_reference", lambda: PASSAGES)
-    monkeypatch.setattr(run, "load_scorer", lambda model: models.append(model) or OverlapScorer())
+    monkeypatch.setattr(run, "load_scorer", lambda model: models.append(model) or LoadedScorer())
     monkeypatch.setattr(index, "BiEncoder", LetterEncoder)
     return models
 
@@ -92,7 +99,7 @@ def test_second_run_reuses_the_index_and_prints_no_progress() -> None:
 
 @pytest.mark.usefixtures("small_demo")
 def test_without_a_question_the_demo_asks_its_own() -> None:
-    """The demo's own five questions are asked in their order."""
+    """The demo asks its own five questions, in their order."""
     out, _ = printed(None)
     assert [line.removeprefix("Q: ") for line in out.splitlines() if line.startswith("Q: ")] == list(run.QUESTIONS)
     assert len(set(run.QUESTIONS)) == 5
