@@ -45,22 +45,25 @@ def test_a_column_of_zeros_stays_zero() -> None:
 
 
 def test_channel_statistics_are_those_of_all_tokens() -> None:
-    """Ranges and means are over every token of every batch, whatever the batches' shapes."""
+    """Ranges and means are over every token of every batch; a tensor of first tokens alone counts no others."""
     tokens = helper.make_tensor_value_info("tokens", TensorProto.FLOAT, ["pairs", "tokens"])
     output = helper.make_tensor_value_info("out", TensorProto.FLOAT, ["pairs", "tokens", 2])
     nodes = [
         helper.make_node("Unsqueeze", ["tokens", "axis"], ["value"]),
         helper.make_node("Neg", ["value"], ["negated"]),
         helper.make_node("Concat", ["value", "negated"], ["out"], axis=2),
+        helper.make_node("Slice", ["out", "zero", "one", "one"], ["first"]),
     ]
-    axis = helper.make_tensor("axis", TensorProto.INT64, [1], [2])
-    graph = helper.make_graph(nodes, "one", [tokens], [output], [axis])
+    constants = {"axis": 2, "zero": 0, "one": 1}
+    weights = [helper.make_tensor(name, TensorProto.INT64, [1], [value]) for name, value in constants.items()]
+    graph = helper.make_graph(nodes, "one", [tokens], [output], weights)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
     batches = [{"tokens": np.array(rows, dtype=np.float32)} for rows in ([[1, 3], [2, 4]], [[5]])]
-    (channels,) = measure_activations(Graph(model), ["out"], batches).values()
+    channels, first = measure_activations(Graph(model), ["out", "first"], batches).values()
     assert channels.low.tolist() == [1.0, -5.0]
     assert channels.high.tolist() == [5.0, -1.0]
     assert channels.mean.tolist() == [3.0, -3.0]
+    assert first.mean.tolist() == [8 / 3, -8 / 3]
 
 
 def test_agreement_is_the_share_of_texts_in_the_same_order() -> None:

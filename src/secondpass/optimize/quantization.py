@@ -54,25 +54,28 @@ def measure_activations(
     model = onnx.ModelProto()
     model.CopyFrom(graph.model)
     axes = numpy_helper.from_array(np.array([0, 1], dtype=np.int64), "activations/axes")
-    nodes = [node(kind, [name, axes.name], f"{name}/{kind}", keepdims=0) for name in names for kind in _REDUCTIONS]
+    nodes: list[NodeProto] = []
+    for name in names:
+        nodes += [node(kind, [name, axes.name], f"{name}/{kind}", keepdims=0) for kind in _REDUCTIONS]
+        nodes.append(node("Shape", [name], f"{name}/shape"))  # the last layer's tensors may have the first token alone
     outputs = [item.output[0] for item in nodes]
     model.graph.initializer.append(axes)
     model.graph.node.extend(nodes)
     del model.graph.output[:]
-    model.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs)
+    model.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in outputs)
     options = ort.SessionOptions()
     options.intra_op_num_threads = cpu_count()
     options.log_severity_level = 3  # hides warnings about the graph optimiser's own rewriting
     session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     sums: dict[str, Channels] = {}
-    tokens = 0
+    tokens = dict.fromkeys(names, 0)
     for batch in batches:
-        tokens += next(iter(batch.values())).size
         results = iter(session.run(outputs, dict(batch)))
-        for name, low, high, total in zip(names, results, results, results, strict=True):
+        for name, low, high, total, shape in zip(names, results, results, results, results, strict=True):
             old = sums.get(name, Channels(low, high, np.zeros(len(total))))
             sums[name] = Channels(np.minimum(old.low, low), np.maximum(old.high, high), old.mean + total)
-    return {name: Channels(item.low, item.high, item.mean / tokens) for name, item in sums.items()}
+            tokens[name] += int(shape[0] * shape[1])
+    return {name: Channels(item.low, item.high, item.mean / tokens[name]) for name, item in sums.items()}
 
 
 def linear_layers(graph: Graph) -> dict[str, list[NodeProto]]:

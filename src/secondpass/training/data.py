@@ -174,7 +174,8 @@ class TokenBatchSampler(DefaultBatchSampler):
     def __init__(self, dataset: Any, rows: Sequence[Row], *, ceiling: int, seed: int, world: int = 1) -> None:
         super().__init__(dataset, batch_size=1, drop_last=False, seed=seed)
         self.batch_size = None  # they differ: with a number here, sharding would drop batches of any other size
-        order = random.Random(seed).sample(range(len(rows)), len(rows))
+        order = list(range(len(rows)))
+        random.Random(seed).shuffle(order)
         windows = (order[start : start + _WINDOW] for start in range(0, len(order), _WINDOW))
         batches = [batch for window in windows for batch in _fill(window, rows, ceiling)]
         self._batches = random.Random(seed).sample(batches, len(batches) // world * world)

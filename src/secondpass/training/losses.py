@@ -70,22 +70,24 @@ class DistillationLoss(nn.Module):
             targets = torch.cat(list(labels or [])).to(scores.device).float()
         else:
             with torch.no_grad():
-                taught = teacher.model(dict(features))
-            targets = taught["scores"].float().view(-1)
-            hidden = hidden_loss(outputs, taught, features["attention_mask"], teacher)
+                reference = teacher.model(dict(features))
+            targets = reference["scores"].float().view(-1)
+            hidden = hidden_loss(outputs, reference, features["attention_mask"], teacher)
         on_scores = score_loss(scores, targets, list(map(len, texts)), self._settings.objective)
         total: Tensor = self._settings.hidden_weight * hidden + self._settings.score_weight * on_scores
         return total
 
 
-def hidden_loss(outputs: Mapping[str, Any], taught: Mapping[str, Any], mask: Tensor, teacher: HiddenTeacher) -> Tensor:
+def hidden_loss(
+    outputs: Mapping[str, Any], reference: Mapping[str, Any], mask: Tensor, teacher: HiddenTeacher
+) -> Tensor:
     """Return the mean relative error of the student's layers against the teacher's layers that they are matched with.
 
     :param outputs: The student's outputs.
-    :param taught: The teacher's.
+    :param reference: The teacher's outputs.
     :param mask: (pairs, tokens), 0 at padding.
     """
-    own, theirs = outputs["all_layer_embeddings"], taught["all_layer_embeddings"]  # the embeddings first
+    own, theirs = outputs["all_layer_embeddings"], reference["all_layer_embeddings"]  # the embeddings first
     errors = []
     for index, layer in enumerate(teacher.match):
         tokens = 1 if teacher.first_token_only and layer == len(theirs) - 2 else mask.shape[1]

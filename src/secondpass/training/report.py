@@ -106,7 +106,7 @@ def card(manifest: Mapping[str, Any]) -> str:
         **manifest,
         note=f"\n{notes}\n" if notes else "",
         rows="\n".join(rows),
-        export=refusal or _INT8.format(**int8, megabytes=int8["bytes"] / 1e6),
+        export=refusal or _INT8.strip().format(**int8, megabytes=int8["bytes"] / 1e6),
     )
 
 
