@@ -12,8 +12,8 @@ import pytest
 from integration_support import LangChain, LlamaIndex, Loader
 
 from secondpass.errors import ConfigurationError, ModelNotFound
-from secondpass.integration import LoadKey, SharedModels
 from secondpass.langchain import CrossEncoderModel
+from secondpass.scoring.shared import LoadKey, SharedModels
 
 
 def run_together(*calls: Any) -> list[Any]:
