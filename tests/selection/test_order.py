@@ -11,9 +11,9 @@ from secondpass.selection.order import ORDERS, Order, in_reading_order
 
 
 def shuffled(ranks: list[int]) -> list[Ranked]:
-    """Return ranked candidates, best first, with these first-stage ranks."""
+    """Return judged candidates, best first, with these first-stage ranks."""
     (one,) = judge("x")
-    return [Ranked(one.candidate, rank - 1, Score(0.0), None, None, rank) for rank in ranks]
+    return [Ranked(one.candidate, index, Score(0.0), None, None, rank) for index, rank in enumerate(ranks)]
 
 
 def read(ranks: list[int], order: Order) -> list[int]:
