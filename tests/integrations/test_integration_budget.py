@@ -92,3 +92,21 @@ def test_character_offsets_of_a_cut_node_are_those_of_its_text(
         cut_within_metadata = "file" in result.node.excluded_llm_metadata_keys
         expected = "" if cut_within_metadata else result.node.get_content(metadata_mode=MetadataMode.NONE)
         assert source[result.node.start_char_idx : result.node.end_char_idx] == expected
+
+
+@pytest.mark.parametrize("metadata", [{}, {"file": "birds"}], ids=["no metadata", "metadata"])
+@pytest.mark.parametrize("template", ["{metadata_str}: {content}", "{content} ({metadata_str})", "{content}"])
+def test_cut_node_keeps_its_leading_whitespace(metadata: dict[str, Any], template: str) -> None:
+    """Where LlamaIndex strips a text in the prompt, the cut node's text and its offsets still match the document."""
+    content = f"\n\n  {LONG}"
+    node = TextNode(
+        text=content, metadata=metadata, text_template=template, start_char_idx=0, end_char_idx=len(content)
+    )
+    budget = ContextBudget(14, counter=tokens)
+    component = LlamaIndex().create(model=OverlapScorer(), budget=budget, policy="truncate")
+    [result] = component.postprocess_nodes([NodeWithScore(node=node)], query_str=QUESTION)
+    kept = content[result.node.start_char_idx : result.node.end_char_idx]
+    assert kept.startswith("\n\n  Swallows fly south.")
+    assert result.node.get_content(metadata_mode=MetadataMode.LLM).endswith(kept.strip())
+    if result.node.excluded_llm_metadata_keys == ["secondpass"]:
+        assert result.node.text == kept
