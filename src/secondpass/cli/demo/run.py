@@ -21,6 +21,7 @@ from secondpass.errors import InputError, require
 from secondpass.ranking import Dropped, Kept, Ranked, Ranking, Reason
 from secondpass.reranker import Reranker
 from secondpass.scoring.load import load_scorer
+from secondpass.scoring.scorer import warm_up
 from secondpass.selection.budget import ContextBudget
 from secondpass.selection.select import Selection
 
@@ -97,7 +98,7 @@ def _prepare(cache: Path, out: Console, err: Console) -> tuple["BiEncoder", "Pas
         from secondpass.cli.demo.index import BiEncoder, PassageIndex  # imports Chroma, which takes a second
 
         bi_encoder, scorer = BiEncoder(folder), load_scorer("small")
-        scorer.warmup()
+        warm_up(scorer)
     passages = python_reference()
     with bars(err, plain=True) as report, _timed(times, "index"):
         index = PassageIndex(
