@@ -1,8 +1,9 @@
 """Degraded passes, deadlines, and observers that fail."""
 
 import asyncio
+import itertools
 import logging
-import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -85,9 +86,14 @@ def test_similarity_cutoff_keeps_the_results_of_a_degraded_pass() -> None:
     assert [scored.node.node_id for scored in response.source_nodes] == ["bread", "wall", "answer"]
 
 
-async def test_loading_the_model_does_not_count_towards_the_deadline(integration: LangChain, loader: Loader) -> None:
+async def test_loading_the_model_does_not_count_towards_the_deadline(
+    integration: LangChain, loader: Loader, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The first call is scored although loading takes longer than the deadline, on both paths."""
-    loader.before = lambda name: time.sleep(0.3)
+    seconds = itertools.count(step=10)
+    clock = SimpleNamespace(now=next(seconds))
+    monkeypatch.setattr("secondpass.call.time", SimpleNamespace(monotonic=lambda: clock.now))
+    loader.before = lambda name: setattr(clock, "now", next(seconds))
     synchronous = integration.create(model="first/model", deadline_ms=200)
     asynchronous = integration.create(model="second/model", deadline_ms=200)
     for results in (integration.run(synchronous), await integration.arun(asynchronous)):
