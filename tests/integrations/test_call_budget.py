@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from langchain_core.documents import Document
 from langchain_core.messages import HumanMessage
+from langchain_core.prompts import PromptTemplate, format_document
 from llama_index.core.schema import NodeWithScore, TextNode
 from worlds import count_words
 
@@ -88,3 +89,17 @@ def test_sources_of_dropped_copies_are_listed() -> None:
     (kept,) = LangChainRerank(model=OverlapScorer()).compress_documents(copies, QUERY)
     assert kept.metadata["source"] == "one.txt"
     assert kept.metadata["secondpass"]["duplicates"] == ["two.txt", "three"]
+
+
+def test_a_chains_own_document_prompt_is_counted() -> None:
+    """A budget with the chain's document prompt holds for what the chain joins, title and source included."""
+    prompt = PromptTemplate.from_template("{title} from {source} says {page_content}")
+    documents = [
+        Document(page_content=text, metadata={"title": "Fleas and other insects", "source": "encyclopedia"})
+        for text in TEXTS
+    ]
+    compressor = LangChainRerank(model=OverlapScorer(), budget=ContextBudget(22, counter=count_words, template=prompt))
+    ranking = compressor.rank(documents, QUERY)
+    joined = "\n\n".join(format_document(document, prompt) for document in compressor.documents(ranking))
+    assert joined == ranking.context
+    assert (len(ranking.kept), count_words(joined)) == (2, 22)

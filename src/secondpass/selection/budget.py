@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from string import Formatter
 from typing import Any
 
@@ -25,7 +26,8 @@ class ContextBudget:
     :param separator: What stands between two items in the prompt.
     :param template: How one candidate is written in the prompt: a format string with ``{text}`` (required), ``{index}``
         (from 1, in reading order), ``{id}``, ``{source}`` and any field of ``Candidate.metadata``, where a missing one
-        is empty; or a callable ``(index, text, candidate) -> str``.
+        is empty; a callable ``(index, text, candidate) -> str``; or the document prompt of a LangChain chain, a prompt
+        template of ``{page_content}`` and metadata.
     :param origin: Where the number comes from, in words, for the report.
     :raises BudgetError: If the limit is negative or no whole number, or the template can't be filled.
     """
@@ -46,7 +48,7 @@ class ContextBudget:
         if not isinstance(self.separator, str):
             raise BudgetError(f"the separator must be a string, got {self.separator!r:.80}")
         object.__setattr__(self, "counter", as_counter(self.counter))
-        _check_template(self.template)
+        object.__setattr__(self, "template", _as_template(self.template))
 
     @classmethod
     def for_llm(
@@ -149,9 +151,25 @@ def as_budget(source: BudgetSource | None, query: str) -> ContextBudget | None:
     return ContextBudget(source)
 
 
-def _check_template(template: object) -> None:
-    if callable(template):
-        return
+def _as_template(template: Any) -> Template:
+    """Return a template as a format string or a callable.
+
+    :raises BudgetError: If it is none of the accepted forms.
+    """
+    if hasattr(template, "input_variables") and hasattr(template, "format"):
+        return partial(_format_document, template)
+    if not callable(template):
+        _check_format(template)
+    return template  # type: ignore[no-any-return]  # checked above
+
+
+def _format_document(prompt: Any, _index: int, text: str, candidate: Candidate) -> str:
+    """Fill a LangChain document prompt as LangChain's chains do, with empty strings for missing metadata."""
+    fields = {name: candidate.metadata.get(name, "") for name in prompt.input_variables}
+    return str(prompt.format(**{**fields, "page_content": text}))
+
+
+def _check_format(template: object) -> None:
     try:
         parts = list(Formatter().parse(template)) if isinstance(template, str) else []
     except ValueError:
