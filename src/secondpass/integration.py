@@ -86,7 +86,7 @@ class IntegrationSettings(CheckedModel):
     :param duplicates: ``exact`` drops repeated texts, ``keep`` keeps them.
     :param order: The reading order: ``relevance``, ``original`` or ``ends``.
     :param engine: ``auto``, ``onnx`` or ``torch``.
-    :param device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
+    :param device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``; None is ``auto``.
     :param dtype: ``auto``, ``float32``, ``float16`` or ``bfloat16``.
     :param max_length: The longest pair in tokens; None takes the model's own.
     :param revision: A branch, tag or commit of a hub model.
@@ -116,7 +116,7 @@ class IntegrationSettings(CheckedModel):
     duplicates: Literal["exact", "keep"] = "exact"
     order: Order = "relevance"
     engine: EngineName = "auto"
-    device: str = "auto"
+    device: str | None = "auto"
     dtype: str = "auto"
     max_length: int | None = None
     revision: str | None = None
@@ -132,7 +132,7 @@ class IntegrationSettings(CheckedModel):
     deadline_ms: float | None = None
     observers: Sequence[Observer] = ()
 
-    _loaded: tuple[int, Reranker] | None = PrivateAttr(default=None)
+    _loaded: tuple[tuple[Any, ...], Reranker] | None = PrivateAttr(default=None)
 
     @field_validator("model")
     @classmethod
@@ -161,7 +161,7 @@ class IntegrationSettings(CheckedModel):
         fixed = {"reranker": {*_LOADING, *_OPTIONS, *_RERANKING}, "model": {*_LOADING[1:], *_OPTIONS}, "": set()}[live]
         idle = sorted(self.model_fields_set & fixed)
         if idle:
-            raise ConfigurationError(f"{', '.join(idle)} can't change a {live} that is already loaded: set it there")
+            raise ConfigurationError(f"{', '.join(idle)} has no effect together with a loaded {live}: set it there")
         check_deadline(self.deadline_ms)
         if not callable(self.budget):
             self._configured("", Selection())
@@ -185,11 +185,12 @@ class IntegrationSettings(CheckedModel):
         """
         if self.reranker is not None:
             return self.reranker
-        process = os.getpid()
-        if self._loaded is None or self._loaded[0] != process:  # a forked process needs a model of its own
-            scorer = self._scorer_of(self.model) or SHARED_MODELS.get(self._load_key())
-            settings = {name: getattr(self, name) for name in _RERANKING}
-            self._loaded = process, Reranker(scorer, **settings)
+        settings = {name: getattr(self, name) for name in _RERANKING}
+        live = self._scorer_of(self.model)
+        made_from = (os.getpid(), self.model if live else self._load_key(), settings)  # a fork needs its own model
+        if self._loaded is None or self._loaded[0] != made_from:
+            scorer = live or SHARED_MODELS.get(self._load_key())
+            self._loaded = made_from, Reranker(scorer, **settings)
         return self._loaded[1]
 
     def settings(self) -> dict[str, Any]:
@@ -256,9 +257,12 @@ class IntegrationSettings(CheckedModel):
         selection = replace(selection, budget=budget_of_call(selection.budget, query))
         if top_n is not None:
             return replace(selection, top_k=top_n)
-        limits = (selection.top_k, selection.budget, selection.min_probability)
-        unlimited = "top_n" not in self.model_fields_set and all(limit is None for limit in limits)
-        return replace(selection, top_k=DEFAULT_TOP_N) if unlimited else selection
+        limited = "top_n" in self.model_fields_set or selection.top_k is not None or selection.budget is not None
+        if limited:
+            return selection
+        if selection.min_probability is not None:  # which can't limit what has no score
+            return replace(selection, max_unscored=DEFAULT_TOP_N)
+        return replace(selection, top_k=DEFAULT_TOP_N)
 
     def _configured(self, query: str, base: Selection) -> Selection:
         given = self.model_fields_set
@@ -272,7 +276,7 @@ class IntegrationSettings(CheckedModel):
         return model if isinstance(model, Scorer) and not isinstance(model, type) else None
 
     def _load_key(self) -> "LoadKey":
-        loading = {name: getattr(self, name) for name in _LOADING[1:]}
+        loading = {name: getattr(self, name) for name in _LOADING[1:]} | {"device": self.device or "auto"}
         options = LoadOptions(**{name: getattr(self, name) for name in _OPTIONS})
         return LoadKey(self.model or DEFAULT_MODEL, **loading, options=options)
 

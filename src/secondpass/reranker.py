@@ -18,7 +18,7 @@ from secondpass.errors import ConfigurationError, InputError, ScoringError
 from secondpass.fusion import Fusion, FusionInput
 from secondpass.models import DEFAULT_MODEL
 from secondpass.ranking import Cause, Degraded, Ranked, Ranking
-from secondpass.scores import Pair, ScaleKind, Score, Scored, Stage, Unscored, UnscoredReason
+from secondpass.scores import Pair, ScaleKind, Score, Scored, Spec, Stage, Unscored, UnscoredReason
 from secondpass.scoring.load import load_scorer
 from secondpass.scoring.scorer import Scorer
 from secondpass.selection.select import Selection, select
@@ -121,10 +121,10 @@ class Reranker:
         if not isinstance(query, str):
             raise InputError(f"the query must be a string, got {type(query).__name__}: {query!r:.80}")
         candidates = as_candidates(candidates)
+        selection = selection or self.selection
+        _check_threshold(selection, self.scorer.spec)
         scoring = self._score(query, candidates, call or Call(self.deadline_ms))
         ranked, fuse_stage = self._rank(candidates, scoring)
-        selection = selection or self.selection
-        _check_threshold(selection, scoring.scored)
         started = time.perf_counter()
         selected = select(ranked, selection)
         stages = (*scoring.stages, *fuse_stage, Stage("select", time.perf_counter() - started, selected.facts))
@@ -243,10 +243,10 @@ def _checked(scorer: Scorer) -> Scorer:
     return scorer
 
 
-def _check_threshold(selection: Selection, scored: Scored | None) -> None:
-    if selection.min_probability is not None and scored and scored.by.scale.kind is ScaleKind.UNKNOWN:
+def _check_threshold(selection: Selection, spec: Spec) -> None:
+    if selection.min_probability is not None and spec.scale.kind is ScaleKind.UNKNOWN:
         raise ConfigurationError(
-            f"min_probability needs scores on a known scale, and that of {scored.by.name} is unknown: use top_k or a "
+            f"min_probability needs scores on a known scale, and that of {spec.name} is unknown: use top_k or a "
             "budget, or give the scorer a scale"
         )
 
@@ -291,4 +291,4 @@ def _incomplete(outcomes: Sequence[Score | Unscored]) -> Degraded | None:
 
 def _log_degraded(cause: Cause, detail: str) -> None:
     """Log a degraded pass; the detail never holds texts."""
-    logger.warning("reranking is degraded to the first stage's order: %s (%s)", cause, detail)
+    logger.warning("reranking is degraded: %s (%s)", cause, detail)

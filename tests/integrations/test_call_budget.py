@@ -3,14 +3,14 @@
 import asyncio
 
 import pytest
+from langchain_core.cross_encoders import BaseCrossEncoder
 from langchain_core.documents import Document
 from langchain_core.messages import HumanMessage
 from langchain_core.prompts import PromptTemplate, format_document
 from llama_index.core.schema import NodeWithScore, TextNode
-from worlds import count_words
+from worlds import Failing, Scripted, count_words
 
 from secondpass import ContextBudget, OverlapScorer
-from secondpass.errors import BudgetError
 from secondpass.langchain import SecondPassRerank as LangChainRerank
 from secondpass.langchain import call_budget
 from secondpass.llama_index import SecondPassRerank as LlamaIndexRerank
@@ -58,16 +58,62 @@ def test_a_history_reduces_the_budget() -> None:
     assert "history 8" in str(facts["budget"])
 
 
-def test_a_history_without_a_budget_is_an_error() -> None:
-    """A history has nothing to reduce where there is no budget."""
-    with call_budget(history=["hello"]), pytest.raises(BudgetError, match="there is none: give budget="):
-        LangChainRerank(model=OverlapScorer()).rank(DOCUMENTS, QUERY)
+def test_a_history_without_a_budget_changes_nothing() -> None:
+    """A chain that passes its history on works where there is no budget to reduce."""
+    given = {"query": QUERY, "documents": DOCUMENTS, "history": ["hello"]}
+    assert ids(LangChainRerank(model=OverlapScorer()).invoke(given)) == ["0", "1", "2"]
 
 
-def test_a_history_that_fills_the_budget_is_an_error() -> None:
-    """A history that leaves no token says so instead of returning nothing."""
-    with call_budget(5, history=["one two three"]), pytest.raises(BudgetError, match="nothing is left"):
-        LangChainRerank(model=OverlapScorer()).rank(DOCUMENTS, QUERY)
+def test_a_history_that_fills_the_budget_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """A history that leaves no token keeps nothing, and a warning says so; the chat goes on."""
+    with call_budget(5, history=["one two three"]):
+        ranking = LangChainRerank(model=OverlapScorer(), budget=budget(100)).rank(DOCUMENTS, QUERY)
+    assert (len(ranking.kept), ranking.stages[-1].facts["max_tokens"]) == (0, 0)
+    assert "no candidate fits the context budget" in caplog.text
+
+
+def test_a_number_replaces_the_limit_alone() -> None:
+    """Tokens for one call keep the tokenizer, the template and the separator of the budget."""
+    own = ContextBudget(100, counter=count_words, template="[{index}] {text}", separator=" | ")
+    compressor = LangChainRerank(model=OverlapScorer(), budget=own)
+    with call_budget(5):
+        ranking = compressor.rank(DOCUMENTS, QUERY)
+    assert (ranking.context, ranking.tokens) == ("[1] a flea lives long", 5)
+    assert ranking.stages[-1].facts["counter"] == "count_words"
+
+
+def test_changed_settings_take_effect() -> None:
+    """A copy with another model scores with it, and so does the object itself after an assignment."""
+    first = LangChainRerank(model=OverlapScorer())
+    first.rank(DOCUMENTS, QUERY)
+    other = Scripted({TEXTS[2]: 9.0})
+    copy = first.model_copy(update={"model": other})
+    assert copy.rank(DOCUMENTS, QUERY)[0].candidate.id == "2"
+    first.deadline_ms = 0
+    assert first.rank(DOCUMENTS, QUERY).degraded is not None
+
+
+def test_a_threshold_limits_what_has_no_score() -> None:
+    """With ``min_probability`` as the only limit, a pass without scores keeps 5 documents and not all."""
+    documents = [Document(page_content=f"text {number}") for number in range(9)]
+    failing = LangChainRerank(model=Failing(), min_probability=0.5).rank(documents, QUERY)
+    assert len(failing.kept) == 5
+    assert "at most 5 candidates without a score" in failing.dropped[0].detail
+
+
+def test_a_hosted_cross_encoders_error_gives_the_first_stages_order() -> None:
+    """Whatever a ``BaseCrossEncoder`` raises counts as a failure of the model."""
+
+    class TooManyRequests(Exception):  # a client's own
+        """Derives from ``Exception`` alone."""
+
+    class Hosted(BaseCrossEncoder):
+        """Fails as a hosted service does."""
+
+        def score(self, text_pairs: list[tuple[str, str]]) -> list[float]:
+            raise TooManyRequests
+
+    assert "TooManyRequests" in str(LangChainRerank(model=Hosted()).rank(DOCUMENTS, QUERY).degraded)
 
 
 def test_a_with_block_reaches_a_postprocessor() -> None:

@@ -40,8 +40,14 @@ def from_data(data: Any) -> Any:
         ({"model": "m", "order": "random"}, "order"),
         ({"model": "m", "engine": "other"}, "engine"),
         ({"model": "m", "on_error": "ignore"}, "on_error"),
-        ({"reranker": Reranker(OverlapScorer()), "device": "cpu"}, "device can't change a reranker"),
-        ({"reranker": Reranker(OverlapScorer()), "on_error": "raise"}, "on_error can't change a reranker"),
+        (
+            {"reranker": Reranker(OverlapScorer()), "device": "cpu"},
+            "device has no effect together with",
+        ),
+        (
+            {"reranker": Reranker(OverlapScorer()), "on_error": "raise"},
+            "on_error has no effect together with",
+        ),
         ({"reranker": OverlapScorer()}, "reranker"),
     ],
     ids=str,

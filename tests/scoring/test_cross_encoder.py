@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from collections.abc import Sequence
 from concurrent.futures import Future, wait
 from threading import Thread
 from typing import NoReturn
@@ -11,8 +12,9 @@ from fake_engine import ExpiresWhenBlocked, FakeEngine, blocked_engine
 
 from secondpass import Call, Reranker
 from secondpass.errors import ConfigurationError, OutOfMemory, ScoringError
-from secondpass.scores import Pair, Score, Unscored
+from secondpass.scores import Pair, Score, Unscored, UnscoredReason
 from secondpass.scoring.cross_encoder import CrossEncoder
+from secondpass.scoring.engines.base import Encoded
 from secondpass.scoring.worker import DEADLINE_BLOCK, Job, Worker
 
 
@@ -200,3 +202,18 @@ def test_pickling_says_what_to_do_instead() -> None:
     """A loaded model can't be pickled, and the error says to load it in the other process."""
     with pytest.raises(ConfigurationError, match="pickle its name, and load it in the other process"):
         pickle.dumps(CrossEncoder(FakeEngine()))
+
+
+def test_a_deadline_is_kept_while_long_texts_are_tokenised() -> None:
+    """With a deadline the pairs are tokenised in blocks; those that there was no time for stay unscored."""
+    call = Call(deadline_ms=60_000)
+    engine = FakeEngine()
+    encode = engine.encode
+
+    def encode_once(pairs: Sequence[Pair]) -> list[Encoded]:
+        call.deadline = 0.0  # passed while the first block is tokenised
+        return encode(pairs)
+
+    engine.encode = encode_once  # type: ignore[method-assign]
+    outcomes = CrossEncoder(engine).score_pairs(words(*range(1, 31)), call=call).outcomes
+    assert [getattr(outcome, "reason", None) for outcome in outcomes] == [UnscoredReason.DEADLINE] * 30

@@ -39,7 +39,7 @@ def test_every_part_of_the_prompt_is_taken_off() -> None:
     )
     assert MESSAGE_OVERHEAD == 4
     assert budget.max_tokens == 100 - 20 - 7 - 6 - 5
-    assert budget.origin == "window 100 - output 20 - prompt 7 - question 6 - history 5, count_words tokens"
+    assert budget.origin == "window 100 - output 20 - prompt 7 - question 6 - history 5 (tokens by count_words)"
 
 
 def test_an_empty_prompt_takes_nothing() -> None:
@@ -103,7 +103,7 @@ def test_a_negative_reserve_is_an_error() -> None:
 @pytest.mark.parametrize(("words", "left"), [(76, 0), (80, -4)], ids=["nothing", "less than nothing"])
 def test_nothing_left_is_an_error(words: int, left: int) -> None:
     """A prompt that fills the window raises, with the sum that shows why."""
-    with pytest.raises(BudgetError, match=rf"window 100 - output 20 - prompt {words + 4} .* leaves {left} tokens"):
+    with pytest.raises(BudgetError, match=rf"window 100 - output 20 - prompt {words + 4} .* = {left}"):
         ContextBudget.for_llm(Llm(), prompt="word " * words, counter=count_words)
 
 

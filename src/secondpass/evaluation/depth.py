@@ -42,7 +42,7 @@ class DepthPoint:
 
 
 class Replay(BaseScorer):
-    """Repeats the outcomes that another scorer gave for a query's texts, for any head of them, in the same order."""
+    """A scorer that replays stored scores for the first texts of a query."""
 
     def __init__(self, spec: Spec, outcomes: Sequence[Score | Unscored]) -> None:
         self.spec = spec

@@ -66,6 +66,6 @@ class LangChainScorer(BaseScorer):
             return Scored(tuple(Unscored(reason) for _ in pairs), self.spec)
         try:
             values = self._model.score([tuple(pair) for pair in pairs])  # type: ignore[misc]
-        except (RuntimeError, OSError, ValueError) as error:  # hosted ones raise their client's errors
+        except Exception as error:  # hosted ones raise their client's errors, whatever those derive from
             raise ScoringError(f"{self.spec.name} failed: {type(error).__name__}: {error!s:.300}") from error
         return Scored(tuple(Score(float(value)) for value in values), self.spec)

@@ -11,7 +11,7 @@ from secondpass.errors import ConfigurationError
 from secondpass.scores import Pair, Score, Scored, Spec, Stage, Unscored, UnscoredReason
 from secondpass.scoring.engines.base import Encoded, Engine
 from secondpass.scoring.scorer import BaseScorer
-from secondpass.scoring.worker import Job, Worker
+from secondpass.scoring.worker import DEADLINE_BLOCK, Job, Worker
 from secondpass.text import well_formed
 
 MAX_TEXT_CHARACTERS = 100_000
@@ -69,13 +69,14 @@ class CrossEncoder(BaseScorer):
         """
         call = call or Call()
         started = time.perf_counter()
-        encoded = self._encode(pairs)
+        encoded = self._encode_in_time(pairs, call)
         tokenised = time.perf_counter()
         job = Job(self._engine, encoded, call)
-        stopped = self._run(job)
-        outcomes = tuple(self._outcome(row, item, stopped) for row, item in zip(job.rows, encoded, strict=True))
+        stopped = self._run(job) or call.stop_reason() or UnscoredReason.FAILED
+        outcomes = [self._outcome(row, item, stopped) for row, item in zip(job.rows, encoded, strict=True)]
+        outcomes += [Unscored(stopped)] * (len(pairs) - len(encoded))
         facts = self._facts(job) | {"tokenise_seconds": round(tokenised - started, 6)}
-        return Scored(outcomes, self.spec, (Stage("score", time.perf_counter() - started, facts),))
+        return Scored(tuple(outcomes), self.spec, (Stage("score", time.perf_counter() - started, facts),))
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Return the number of tokens of each text, without special tokens."""
@@ -105,14 +106,23 @@ class CrossEncoder(BaseScorer):
             raise
         return job.stopped
 
+    def _encode_in_time(self, pairs: Sequence[Pair], call: Call) -> list[Encoded]:
+        """Tokenise the pairs, with a deadline only as many as it allows: long texts can take longer than the model."""
+        if call.deadline is None:
+            return self._encode(pairs)
+        encoded: list[Encoded] = []
+        while len(encoded) < len(pairs) and not call.stop_reason():
+            encoded += self._encode(pairs[len(encoded) : len(encoded) + DEADLINE_BLOCK])
+        return encoded
+
     def _encode(self, pairs: Sequence[Pair]) -> list[Encoded]:
         heads = [Pair(_head(pair.query, MAX_QUERY_CHARACTERS), _head(pair.text, MAX_TEXT_CHARACTERS)) for pair in pairs]
         encoded = self._engine.encode(heads)
         return [_with_extrapolated(*item) for item in zip(encoded, heads, pairs, strict=True)]
 
-    def _outcome(self, row: list[float] | None, encoded: Encoded, stopped: UnscoredReason | None) -> Score | Unscored:
+    def _outcome(self, row: list[float] | None, encoded: Encoded, stopped: UnscoredReason) -> Score | Unscored:
         if row is None:
-            return Unscored(stopped or UnscoredReason.FAILED)
+            return Unscored(stopped)
         value = self._engine.facts.head.value(row)
         if not math.isfinite(value):
             return Unscored(UnscoredReason.INVALID, f"the model gave {value}")

@@ -16,8 +16,8 @@ from secondpass.scoring.engines.base import Encoded, Engine
 
 T = TypeVar("T")
 
-DEADLINE_BLOCK = 32
-"""Pairs in a block. With a deadline, blocks are scored in first-stage order, so that the best of them are scored."""
+DEADLINE_BLOCK = 8
+"""Pairs in a block. With a deadline, blocks are scored in first-stage order, so that its best come first."""
 
 
 @dataclass(slots=True)

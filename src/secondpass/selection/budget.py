@@ -83,14 +83,14 @@ class ContextBudget:
         return cls(max_tokens, counter=count, origin=origin, **layout)
 
     def less(self, **parts: object) -> "ContextBudget":
-        """Return the budget less the tokens of further parts of the prompt.
+        """Return the budget less the tokens of further parts of the prompt, at least 0.
 
         :param parts: By name, such as ``history``; in the forms that ``for_llm`` takes.
-        :raises BudgetError: If a part can't be counted, or nothing is left for the context.
+        :raises BudgetError: If a part can't be counted.
         """
         name = self.origin or f"budget {self.max_tokens}"
-        max_tokens, origin = subtract_tokens(self.max_tokens, parts, self.counting, name)
-        return replace(self, max_tokens=max_tokens, origin=origin)
+        left, origin = subtract_tokens(self.max_tokens, parts, self.counting, name)
+        return replace(self, max_tokens=max(0, left), origin=origin)
 
     def check(self, context: str) -> int:
         """Return the tokens of a context as the final prompt holds it, if they are within the budget.

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import replace
 
-from secondpass.errors import BudgetError
 from secondpass.selection.budget import BudgetSource, ContextBudget, as_budget
 
 _CALL: ContextVar[tuple[BudgetSource | None, object]] = ContextVar("secondpass_call_budget", default=(None, ()))
@@ -16,7 +16,8 @@ def call_budget(budget: BudgetSource | None = None, *, history: object = ()) -> 
 
     It is a context variable: other threads and tasks are not affected.
 
-    :param budget: Tokens, a ``ContextBudget``, or a callable of the query; None keeps the integration's own.
+    :param budget: Tokens, which replace the limit of the integration's own budget; a ``ContextBudget``, which replaces
+        all of it; a callable of the query that returns either; or None, which keeps the integration's own.
     :param history: Earlier messages of the chat (strings, messages, a memory), whose tokens the budget is reduced by.
     """
     token = _CALL.set((budget, history))
@@ -29,14 +30,18 @@ def call_budget(budget: BudgetSource | None = None, *, history: object = ()) -> 
 def budget_of_call(budget: ContextBudget | None, query: str) -> ContextBudget | None:
     """Return the budget of a call: that of ``call_budget``, else the given one, less the history.
 
+    A number of tokens replaces the limit alone: tokenizer, template and separator stay. A history that exceeds the
+    budget leaves 0 tokens, of which the selection warns; without a budget it reduces nothing.
+
     :param budget: The integration's own.
     :param query: The query.
-    :raises BudgetError: If there is a history and no budget, or nothing is left for the context.
+    :raises BudgetError: If a budget or the history is invalid.
     """
-    own, history = _CALL.get()
-    budget = budget if own is None else as_budget(own, query)
-    if not history:
-        return budget
-    if budget is None:
-        raise BudgetError("history reduces a context budget, and there is none: give budget=... too")
-    return budget.less(history=history)
+    given, history = _CALL.get()
+    if callable(given):
+        given = given(query)
+    if isinstance(given, int) and budget is not None:
+        budget = replace(budget, max_tokens=given, origin="")
+    elif given is not None:
+        budget = as_budget(given, query)
+    return budget.less(history=history) if budget is not None and history else budget

@@ -48,8 +48,21 @@ def filter_threshold(ranked: Sequence[Ranked], min_probability: float | None, mi
     return result
 
 
+def filter_surplus(ranked: Sequence[Ranked], max_unscored: int | None) -> FilterResult:
+    """Drop candidates without a score beyond the first so many; None drops nothing."""
+    result = FilterResult([], [])
+    unscored = 0
+    for item in ranked:
+        unscored += item.score is None
+        if max_unscored is None or item.score is not None or unscored <= max_unscored:
+            result.passed.append(item)
+        else:
+            result.dropped.append(drop(item, Reason.OVER_TOP_K, f"at most {max_unscored} candidates without a score"))
+    return result
+
+
 def filter_duplicates(ranked: Sequence[Ranked]) -> FilterResult:
-    """Drop every candidate whose text for the LLM equals that of a better one, blanks at its ends aside."""
+    """Drop candidates whose text for the LLM (metadata included) equals a better one's, ignoring outer whitespace."""
     first: dict[str, Candidate] = {}
     result = FilterResult([], [])
     for item in ranked:

@@ -20,7 +20,7 @@ class Window(NamedTuple):
 
 
 def context_tokens(window: Window, parts: Mapping[str, Any], counter: TokenCounter) -> tuple[int, str]:
-    """Return the tokens left for the context, and how they come about in words.
+    """Return the tokens left for the context, and the sum that gives them, as text.
 
     :param window: The window and the reserve.
     :param parts: What else the prompt holds, by name: strings, messages, prompt templates or memories.
@@ -28,25 +28,25 @@ def context_tokens(window: Window, parts: Mapping[str, Any], counter: TokenCount
     :raises BudgetError: If no tokens are left.
     """
     available = window.size - window.reserve
-    return subtract_tokens(available, parts, counter, f"window {window.size} - output {window.reserve}")
+    left, origin = subtract_tokens(available, parts, counter, f"window {window.size} - output {window.reserve}")
+    if left <= 0:
+        raise BudgetError(f"nothing is left for the context: {origin} = {left}")
+    return left, origin
 
 
 def subtract_tokens(available: int, parts: Mapping[str, Any], counter: TokenCounter, name: str) -> tuple[int, str]:
-    """Return the tokens that parts of the prompt leave of those available, and how they come about in words.
+    """Return the tokens that parts of the prompt leave of those available, and that sum as text.
 
     :param available: The tokens without the parts.
     :param parts: By name: strings, messages, prompt templates or memories.
     :param counter: Counts the parts.
-    :param name: What ``available`` consists of, in words.
-    :raises BudgetError: If no tokens are left.
+    :param name: What ``available`` consists of, as text.
+    :raises BudgetError: If a part can't be counted.
     """
     taken = {part: _tokens(content, counter) for part, content in parts.items()}
     left = available - sum(taken.values())
     sums = "".join(f" - {part} {tokens}" for part, tokens in taken.items())
-    origin = f"{name}{sums}, {counter.name} tokens"
-    if left <= 0:
-        raise BudgetError(f"nothing is left for the context: {origin} leaves {left} tokens")
-    return left, origin
+    return left, f"{name}{sums} (tokens by {counter.name})"
 
 
 def read_window(llm: object, reserve: int | None) -> Window:

@@ -8,7 +8,13 @@ from typing import Literal
 from secondpass.errors import ConfigurationError
 from secondpass.ranking import Dropped, Kept, Ranked
 from secondpass.selection.budget import ContextBudget
-from secondpass.selection.filters import FilterResult, filter_duplicates, filter_threshold, filter_unranked
+from secondpass.selection.filters import (
+    FilterResult,
+    filter_duplicates,
+    filter_surplus,
+    filter_threshold,
+    filter_unranked,
+)
 from secondpass.selection.order import ORDERS, Order
 from secondpass.selection.packing import POLICIES, Packed, Policy, pack, pack_unlimited
 
@@ -22,6 +28,8 @@ class Selection:
     :param top_k: Keep at most so many of those that fit the budget, best first; None for no limit.
     :param min_probability: Drop candidates below this probability, which is the model's, not a fused value.
     :param min_keep: Keep the best so many even below the threshold. Top-k and the budget are stronger.
+    :param max_unscored: Keep at most so many of the candidates that a deadline or a failure left without a score, to
+        which no threshold applies; None for no limit.
     :param budget: The context budget; None for no limit.
     :param policy: What happens to a candidate that doesn't fit: ``"fill"`` skips it and goes on, ``"prefix"`` stops
         there, ``"truncate"`` cuts it at a sentence end (else a line end, else between words) and stops.
@@ -34,6 +42,7 @@ class Selection:
     top_k: int | None = None
     min_probability: float | None = None
     min_keep: int = 0
+    max_unscored: int | None = None
     budget: ContextBudget | None = None
     policy: Policy = "fill"
     duplicates: Literal["exact", "keep"] = "exact"
@@ -99,10 +108,11 @@ def choose(ranked: Sequence[Ranked], selection: Selection) -> Selected:
 def _filter(ranked: Sequence[Ranked], selection: Selection) -> FilterResult:
     passed, unranked = filter_unranked(ranked)
     passed, unlikely = filter_threshold(passed, selection.min_probability, selection.min_keep)
+    passed, surplus = filter_surplus(passed, selection.max_unscored)
     copies: list[Dropped] = []
     if selection.duplicates == "exact":
         passed, copies = filter_duplicates(passed)
-    return FilterResult(passed, [*unranked, *unlikely, *copies])
+    return FilterResult(passed, [*unranked, *unlikely, *surplus, *copies])
 
 
 def _pack(passed: Sequence[Ranked], selection: Selection) -> Packed:
