@@ -27,7 +27,7 @@ _BETWEEN_WORDS = re.compile(rf"(?<![0-9]){_SIGN}|{_SIGN}(?![0-9])")  # not withi
 
 
 class Filled(NamedTuple):
-    """The contexts under one budget, an entry for each query: 1.0 where it holds the answer, else 0.0; its tokens."""
+    """For one budget: whether each query's context holds the answer (1.0 or 0.0), and its tokens."""
 
     hits: tuple[float, ...]
     tokens: tuple[int, ...]

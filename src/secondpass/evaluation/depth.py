@@ -18,7 +18,12 @@ from secondpass.scoring.scorer import BaseScorer
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """The median time of reranking at one depth; degraded queries are counted, and are not in the median."""
+    """The median time of reranking at one depth.
+
+    :param median_ms: The median in milliseconds, without degraded queries; None where all were.
+    :param queries: The queries behind it.
+    :param degraded: The queries that were degraded.
+    """
 
     median_ms: float | None
     queries: int
@@ -51,10 +56,6 @@ class Replay(BaseScorer):
     def score_pairs(self, pairs: Sequence[Pair], *, call: Call | None = None) -> Scored:  # noqa: ARG002  # takes no time
         """Return the first outcomes, one for each pair."""
         return Scored(tuple(self._outcomes[: len(pairs)]), self.spec)
-
-    def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """Count words: a model's tokens are never asked of a replay."""
-        return [len(text.split()) for text in texts]
 
 
 def depth_curve(

@@ -121,7 +121,7 @@ def choose_device(requested: str, hardware: Hardware) -> tuple[str, str]:
 
 
 def choose_dtype(requested: str, device: str, hardware: Hardware) -> tuple[str, str]:
-    """Return the dtype and the reason: float32, or on CUDA bfloat16 where the GPU computes in it, else float16.
+    """Return the dtype and the reason: float32; on CUDA bfloat16 if the GPU supports it, else float16.
 
     :raises DeviceError: If the dtype is invalid, or the device can't compute in it.
     """

@@ -187,7 +187,7 @@ class _Packer:
         return draft
 
     def smallest(self) -> str:
-        """Return how large the smallest candidate is, or with ``"prefix"`` the first, and how large the budget."""
+        """Return the size of the smallest candidate (with ``"prefix"`` of the first) and the budget, for a warning."""
         first = self._policy == "prefix"
         lengths = [len(item.candidate.reading) for item in self._ranked[: 1 if first else None]]
         counts = [self._counts[sized] for sized in enumerate(lengths) if sized in self._counts]
