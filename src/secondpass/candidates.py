@@ -19,6 +19,8 @@ class Candidate:
     :param source: The document or retriever that it comes from.
     :param metadata: Further fields for the budget's template.
     :param prompt_text: The text that the LLM reads, where that differs from ``text``.
+    :param header_length: How many characters at the start of that text are a header, such as metadata: a cut of the
+        candidate must leave something behind it.
     :param payload: The caller's own object; never read, changed or compared.
     :raises InputError: If a field has the wrong type.
     """
@@ -31,6 +33,7 @@ class Candidate:
     source: str | None = None
     metadata: Mapping[str, object] = field(default_factory=dict, hash=False)
     prompt_text: str | None = None
+    header_length: int = 0
     payload: object = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:

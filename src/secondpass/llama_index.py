@@ -115,13 +115,16 @@ class SecondPassRerank(IntegrationSettings, BaseNodePostprocessor):
     def _candidate(self, scored: NodeWithScore) -> Candidate:
         node = _without_entry(scored.node)
         source = node.metadata.get("source") or node.metadata.get("file_name")
+        prompt_text = node.get_content(metadata_mode=MetadataMode.LLM)
+        own_text = node.get_content(metadata_mode=MetadataMode.NONE).strip()
         return Candidate(
             node.get_content(metadata_mode=self.metadata_mode),
             id=node.node_id,
             score=scored.score,
             source=source if isinstance(source, str) else None,
             metadata=node.metadata,
-            prompt_text=node.get_content(metadata_mode=MetadataMode.LLM),
+            prompt_text=prompt_text,
+            header_length=max(0, prompt_text.rfind(own_text)) if own_text else 0,
             payload=scored,
         )
 

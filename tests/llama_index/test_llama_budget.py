@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from llama_index.core.schema import BaseNode, MediaResource, MetadataMode, Node, NodeWithScore, TextNode
 from llama_support import QUESTION, ids, overlap_postprocessor, scored_nodes, tokens
 
-from secondpass import ContextBudget
+from secondpass import ContextBudget, OverlapScorer
+from secondpass.llama_index import SecondPassRerank
 
 LONG = "Swallows fly south. They leave in September. They come back in April."  # 4 + 5 + 6 tokens
 
@@ -73,12 +74,6 @@ def test_truncated_node_of_the_newer_class_is_cut_too() -> None:
     assert node.get_content() == LONG
 
 
-def test_cut_within_long_metadata_gives_the_llm_the_kept_part_alone() -> None:
-    """Where the budget ends within the metadata, the LLM reads its kept part and nothing else."""
-    node = TextNode(text="Swallows.", metadata={"about": "Birds of the north. They fly far. They sing."})
-    assert shown(truncated(node, limit=12)) == "about: Birds of the north. They fly far."
-
-
 def test_cut_of_a_node_whose_template_ends_with_words_stays_in_the_budget() -> None:
     """A template's last words don't follow a text that was cut before them."""
     node = TextNode(text=LONG, metadata={"file": "birds"}, text_template="{metadata_str}: {content} (the end)")
@@ -104,3 +99,14 @@ def test_llm_reads_exactly_the_kept_text_of_a_cut_node(
     found = postprocessor.postprocess_nodes(nodes, query_str=QUESTION)
     assert shown(found) == postprocessor.rank(nodes, QUESTION).context
     assert len(tokens(shown(found))) <= limit
+
+
+@pytest.mark.parametrize("tokens", range(1, 12))
+def test_a_cut_never_leaves_metadata_alone(tokens: int) -> None:
+    """A node whose own text doesn't fit behind its metadata is dropped, not cut to a title without a text."""
+    node = TextNode(text="fleas live for two to three months", metadata={"title": "All about fleas and lice"})
+    budget = ContextBudget(tokens, counter=lambda text: len(text.split()))
+    reranker = SecondPassRerank(model=OverlapScorer(), budget=budget, policy="truncate")
+    kept = reranker.postprocess_nodes([NodeWithScore(node=node, score=0.5)], query_str="how long does a flea live")
+    assert len(kept) == (tokens > 6)
+    assert all(item.node.get_content(metadata_mode=MetadataMode.NONE).startswith("fleas") for item in kept)

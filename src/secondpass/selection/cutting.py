@@ -27,9 +27,11 @@ class Cutter:
     :param text: The text.
     :param tokens: The tokens of the whole text.
     :param allowed: The tokens that a beginning may take, roughly; places are looked for in four times as many.
+    :param header_length: Characters that a beginning must exceed.
     """
 
-    def __init__(self, text: str, tokens: int, allowed: int) -> None:
+    def __init__(self, text: str, tokens: int, allowed: int, header_length: int = 0) -> None:
+        self._header_length = header_length
         self._whole = (len(text), tokens)
         self._head = text[: 1_000 + 4 * len(text) * allowed // max(1, tokens)]
         self._ends: list[Sequence[int]] = []
@@ -41,7 +43,8 @@ class Cutter:
         """
         for kind, places in enumerate((_sentences, _lines, _words, _characters)):
             if kind == len(self._ends):
-                self._ends.append(places(self._head))
+                ends = places(self._head)
+                self._ends.append(ends[bisect_right(ends, self._header_length) :])
             end = _search(self._ends[kind], allowed, self._whole, count)
             if end:
                 return end

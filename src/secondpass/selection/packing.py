@@ -220,13 +220,14 @@ class _Packer:
 
     def _add_beginning(self, draft: _Draft, position: int) -> bool:
         """Add the longest beginning of a candidate that fits, if there is one, and return whether there is."""
-        text = self._ranked[position].candidate.reading
+        candidate = self._ranked[position].candidate
+        text = candidate.reading
         allowed = draft.left - self._cost(draft, 0)
         if allowed <= 0:
             return False
         if position not in self._cutters:
             whole = self._count(draft, position, len(text))
-            self._cutters[position] = Cutter(text, whole, allowed)
+            self._cutters[position] = Cutter(text, whole, allowed, candidate.header_length)
         end = self._cutters[position].longest(allowed, lambda end: self._count(draft, position, end))
         if end:
             self._keep(draft, position, end)
