@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from secondpass import Call
 from secondpass.errors import OutOfMemory
-from secondpass.scores import LOGIT, Pair, Spec
+from secondpass.scores import LOGIT, Pair, Spec, UnscoredReason
 from secondpass.scoring.batching import BatchLimits
 from secondpass.scoring.engines.base import Encoded, EngineFacts
 from secondpass.scoring.hardware import Placement
@@ -82,6 +82,9 @@ class ExpiresWhenBlocked(Call):
     def remaining(self) -> float:
         self._engine.blocked.wait()
         return 0.0
+
+    def stop_reason(self) -> UnscoredReason | None:
+        return UnscoredReason.DEADLINE if self._engine.blocked.is_set() else super().stop_reason()
 
 
 @contextmanager

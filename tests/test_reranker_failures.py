@@ -1,9 +1,11 @@
 """Failures of scoring, texts and queries that can't be scored, and wrong input."""
 
+import json
 import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 from fake_engine import FakeEngine
 from worlds import Failing, Scripted, count_words, reasons, texts
@@ -197,3 +199,21 @@ def test_wrong_input_raises(query: Any, candidates_: Any, message: str) -> None:
     """A query or candidate of the wrong type raises whatever ``on_error`` is."""
     with pytest.raises(InputError, match=message):
         Reranker(Scripted({}), on_error="degrade").rerank(query, candidates_)
+
+
+def test_numbers_of_other_libraries_become_pythons() -> None:
+    """A scorer that returns numpy numbers leaves none in the ranking, which stays JSON."""
+    scorer = Scripted({"text": Score(np.float32(0.5))})  # type: ignore[arg-type]
+    assert json.loads(json.dumps(Reranker(scorer).rerank("query", ["text"]).to_dict()))["kept"][0]["score"] == 0.5
+
+
+def test_a_scorers_class_is_refused() -> None:
+    """A class in place of a scorer is a configuration error at construction."""
+    with pytest.raises(ConfigurationError, match="scorer must be"):
+        Reranker(OverlapScorer)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("deadline_ms", [float("inf"), 1e13])
+def test_a_deadline_beyond_all_clocks_is_no_limit(deadline_ms: float) -> None:
+    """An infinite or a huge deadline scores everything."""
+    assert Reranker(Scripted({}), deadline_ms=deadline_ms).rerank("query", ["text"]).degraded is None

@@ -7,6 +7,9 @@ import time
 from secondpass.errors import ConfigurationError
 from secondpass.scores import UnscoredReason
 
+_POLL_SECONDS = 0.1
+"""How long a cancelled caller goes on waiting for an engine that hangs, at most."""
+
 
 class Call:
     """Deadline and cancellation of one call. Safe across threads.
@@ -19,13 +22,19 @@ class Call:
 
     def __init__(self, deadline_ms: float | None = None) -> None:
         check_deadline(deadline_ms)
-        self.deadline = None if deadline_ms is None else time.monotonic() + deadline_ms / 1000
+        milliseconds = math.inf if deadline_ms is None else deadline_ms
+        self.deadline = time.monotonic() + milliseconds / 1000 if math.isfinite(milliseconds) else None
         self._cancelled = threading.Event()
 
     @property
     def remaining(self) -> float | None:
         """Seconds until the deadline, at least 0; None without one."""
         return None if self.deadline is None else max(0.0, self.deadline - time.monotonic())
+
+    @property
+    def wait_seconds(self) -> float:
+        """Seconds to wait for a result before ``stop_reason`` is asked again."""
+        return min(_POLL_SECONDS, _POLL_SECONDS if self.remaining is None else self.remaining)
 
     def cancel(self) -> None:
         """Cancel the call: scoring stops after the batch in progress."""
@@ -43,9 +52,10 @@ class Call:
 def check_deadline(deadline_ms: float | None) -> None:
     """Check a deadline in milliseconds.
 
-    :raises ConfigurationError: If it is negative or NaN.
+    :raises ConfigurationError: If it is no number, negative or NaN.
     """
-    if deadline_ms is not None and (math.isnan(deadline_ms) or deadline_ms < 0):
+    number = isinstance(deadline_ms, int | float) and not isinstance(deadline_ms, bool)
+    if deadline_ms is not None and not (number and deadline_ms >= 0):
         raise ConfigurationError(
             f"deadline_ms must be 0 or more milliseconds, or None for no limit, got {deadline_ms!r}"
         )

@@ -140,7 +140,7 @@ class IntegrationSettings(CheckedModel):
         """Return a folder's path as a string, but never as a bundled model's name."""
         if not isinstance(model, Path):
             return model
-        return str(model) if len(model.parts) > 1 else f"./{model}"
+        return str(model) if model.is_absolute() else f"./{model}"
 
     @field_validator("budget")
     @classmethod
@@ -183,15 +183,23 @@ class IntegrationSettings(CheckedModel):
 
         :raises ConfigurationError: If the model can't be loaded.
         """
+        reranker = self._loaded_reranker()
+        if reranker is None:
+            scorer = self._scorer_of(self.model) or SHARED_MODELS.get(self._load_key())
+            reranker = Reranker(scorer, **{name: getattr(self, name) for name in _RERANKING})
+            self._loaded = self._origin(), reranker
+        return reranker
+
+    def _loaded_reranker(self) -> Reranker | None:
+        """Return the reranker if it is loaded with the present settings, and in this process."""
         if self.reranker is not None:
             return self.reranker
-        settings = {name: getattr(self, name) for name in _RERANKING}
-        live = self._scorer_of(self.model)
-        made_from = (os.getpid(), self.model if live else self._load_key(), settings)  # a fork needs its own model
-        if self._loaded is None or self._loaded[0] != made_from:
-            scorer = live or SHARED_MODELS.get(self._load_key())
-            self._loaded = made_from, Reranker(scorer, **settings)
-        return self._loaded[1]
+        return self._loaded[1] if self._loaded is not None and self._loaded[0] == self._origin() else None
+
+    def _origin(self) -> tuple[Any, ...]:
+        """Return what the reranker is made from; a forked process needs a model of its own."""
+        model = self.model if self._scorer_of(self.model) else self._load_key()
+        return (os.getpid(), model, *(getattr(self, name) for name in _RERANKING))
 
     def settings(self) -> dict[str, Any]:
         """Return the settings that were given, as plain data from which an equal object can be created.
@@ -247,8 +255,13 @@ class IntegrationSettings(CheckedModel):
     async def _arerank(self, query: str, candidates: Sequence[Candidate], top_n: int | None = None) -> Ranking:
         """Return what ``_rerank`` returns; only the scoring counts towards the deadline, as there."""
         _check_query(query)
-        reranker = await asyncio.to_thread(self.shared_reranker)
-        selection = await asyncio.to_thread(self._selection, query, reranker.selection, top_n)  # may call a budget
+        reranker = self._loaded_reranker()
+        if reranker is None:
+            reranker = await asyncio.to_thread(self.shared_reranker)
+        if callable(self.budget):
+            selection = await asyncio.to_thread(self._selection, query, reranker.selection, top_n)
+        else:
+            selection = self._selection(query, reranker.selection, top_n)
         return await reranker.arerank(query, candidates, selection=selection)
 
     def _selection(self, query: str, base: Selection, top_n: int | None = None) -> Selection:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import math
+import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -88,6 +89,7 @@ class Reranker:
         self.deadline_ms = deadline_ms
         self.observers = tuple(observers)
         self._executor: ThreadPoolExecutor | None = None
+        self._process = os.getpid()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Reranker":
         """Return a reranker with the same settings and the same scorer."""
@@ -153,8 +155,8 @@ class Reranker:
 
         When the task is cancelled, the call is: scoring stops after the batch in progress.
         """
-        if self._executor is None:
-            self._executor = ThreadPoolExecutor(thread_name_prefix="secondpass-rerank")
+        if self._executor is None or self._process != os.getpid():  # threads aren't copied by a fork
+            self._executor, self._process = ThreadPoolExecutor(thread_name_prefix="secondpass-rerank"), os.getpid()
         call = call or Call(self.deadline_ms)
         work = partial(self.rerank, query, candidates, selection=selection, call=call)
         try:
@@ -236,7 +238,7 @@ class Reranker:
 
 
 def _checked(scorer: Scorer) -> Scorer:
-    if not isinstance(scorer, Scorer):
+    if not isinstance(scorer, Scorer) or isinstance(scorer, type):
         raise ConfigurationError(
             f"scorer must be a model's name, a folder, or an object with spec and score_pairs, got {scorer!r:.80}"
         )
@@ -257,14 +259,17 @@ def _sort_key(item: Ranked) -> tuple[bool, float, int]:
 
 
 def _without_nan(scored: Scored) -> Scored:
-    """Replace scores that are NaN or infinite by ``Unscored``."""
-    outcomes = tuple(
-        Unscored(UnscoredReason.INVALID, f"the scorer gave {outcome.value}")
-        if isinstance(outcome, Score) and not math.isfinite(outcome.value)
-        else outcome
-        for outcome in scored.outcomes
-    )
-    return replace(scored, outcomes=outcomes)
+    """Replace scores that are NaN or infinite by ``Unscored``, and numbers of other libraries by Python's."""
+    return replace(scored, outcomes=tuple(map(_finite, scored.outcomes)))
+
+
+def _finite(outcome: Score | Unscored) -> Score | Unscored:
+    if isinstance(outcome, Unscored):
+        return outcome
+    value = float(outcome.value)
+    if math.isfinite(value):
+        return replace(outcome, value=value)
+    return Unscored(UnscoredReason.INVALID, f"the scorer gave {value}")
 
 
 def _check_complete(scored: Scored, pairs: int) -> None:
@@ -274,7 +279,8 @@ def _check_complete(scored: Scored, pairs: int) -> None:
     """
     if len(scored.outcomes) != pairs:
         raise ScoringError(f"{scored.by.name} was given {pairs} pairs and returned {len(scored.outcomes)} outcomes")
-    if all(isinstance(item, Unscored) and item.reason is UnscoredReason.INVALID for item in scored.outcomes):
+    reasons = {item.reason for item in scored.outcomes if isinstance(item, Unscored)}
+    if UnscoredReason.INVALID in reasons and all(isinstance(item, Unscored) for item in scored.outcomes):
         raise ScoringError(f"{scored.by.name} gave no finite score for any of {pairs} candidates")
 
 

@@ -3,9 +3,7 @@
 import copy
 import pickle
 from collections.abc import Sequence
-from concurrent.futures import Future, wait
 from threading import Thread
-from typing import NoReturn
 
 import pytest
 from fake_engine import ExpiresWhenBlocked, FakeEngine, blocked_engine
@@ -15,7 +13,7 @@ from secondpass.errors import ConfigurationError, OutOfMemory, ScoringError
 from secondpass.scores import Pair, Score, Unscored, UnscoredReason
 from secondpass.scoring.cross_encoder import CrossEncoder
 from secondpass.scoring.engines.base import Encoded
-from secondpass.scoring.worker import DEADLINE_BLOCK, Job, Worker
+from secondpass.scoring.worker import DEADLINE_BLOCK
 
 
 def words(*counts: int) -> list[Pair]:
@@ -85,24 +83,13 @@ def test_the_engine_works_on_after_a_missed_deadline() -> None:
     assert values(scorer.score_pairs(words(5)).outcomes) == [5.0]
 
 
-class LastMomentWorker(Worker):
-    """Finishes each job just after the caller's wait has ended."""
-
-    def submit(self, job: Job) -> "Future[None]":
-        future = super().submit(job)
-
-        def end_of_wait(timeout: float | None = None) -> NoReturn:
-            wait([future])
-            raise TimeoutError
-
-        future.result = end_of_wait  # type: ignore[method-assign]
-        return future
-
-
-def test_a_job_that_ends_with_the_wait_is_scored() -> None:
-    """Where the job is done in the moment in which the deadline passes, its scores are returned."""
-    scorer = CrossEncoder(FakeEngine(), LastMomentWorker("cpu"))
-    assert values(scorer.score_pairs(words(1, 2), call=Call(deadline_ms=3_600_000)).outcomes) == [1.0, 2.0]
+def test_a_cancelled_call_leaves_a_stuck_engine() -> None:
+    """A call without a deadline returns once it is cancelled, also while the engine hangs."""
+    with blocked_engine() as engine:
+        call = Call()
+        Thread(target=lambda: (engine.blocked.wait(), call.cancel()), daemon=True).start()
+        outcomes = CrossEncoder(engine).score_pairs(words(1, 2), call=call).outcomes
+        assert [getattr(outcome, "reason", None) for outcome in outcomes] == [UnscoredReason.CANCELLED] * 2
 
 
 @pytest.mark.parametrize("deadline_ms", [None, 3_600_000])

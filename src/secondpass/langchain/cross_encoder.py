@@ -59,13 +59,15 @@ class LangChainScorer(BaseScorer):
     def score_pairs(self, pairs: Sequence[Pair], *, call: Call | None = None) -> Scored:
         """Return one outcome for each pair; the deadline is checked before the call alone.
 
-        :raises ScoringError: If the cross-encoder failed, or returned another number of scores.
+        :raises ScoringError: If the cross-encoder failed.
         """
         reason = call.stop_reason() if call else None
         if reason:
             return Scored(tuple(Unscored(reason) for _ in pairs), self.spec)
         try:
-            values = self._model.score([tuple(pair) for pair in pairs])  # type: ignore[misc]
+            values = [float(value) for value in self._model.score([tuple(pair) for pair in pairs])]  # type: ignore[misc]
+        except (AttributeError, LookupError, NameError, TypeError):
+            raise  # programming errors
         except Exception as error:  # hosted ones raise their client's errors, whatever those derive from
             raise ScoringError(f"{self.spec.name} failed: {type(error).__name__}: {error!s:.300}") from error
-        return Scored(tuple(Score(float(value)) for value in values), self.spec)
+        return Scored(tuple(map(Score, values)), self.spec)

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Sequence
+from concurrent.futures import wait
 from dataclasses import replace
 from typing import Any, NoReturn, Self
 
@@ -94,16 +95,15 @@ class CrossEncoder(BaseScorer):
         """Run the job and return why it stopped early, if it did."""
         future = self._worker.submit(job)
         try:
-            future.result(timeout=job.call.remaining)
-        except TimeoutError:
-            if not future.done():
-                future.cancel()
-                return UnscoredReason.DEADLINE
-            if future.exception() is not None:  # a TimeoutError of the engine's own, not the end of the wait
-                raise
+            while not wait([future], timeout=job.call.wait_seconds).done:
+                reason = job.call.stop_reason()
+                if reason:  # also while the engine hangs
+                    future.cancel()
+                    return reason
         except BaseException:
             job.call.cancel()  # the caller was interrupted: stop after the batch in progress
             raise
+        future.result()
         return job.stopped
 
     def _encode_in_time(self, pairs: Sequence[Pair], call: Call) -> list[Encoded]:

@@ -98,11 +98,13 @@ def _work(job: Job, queued_at: float) -> None:
 
 def _forward(job: Job, batch: list[int]) -> None:
     """Run one batch; one that does not fit into memory is halved, down to a single pair."""
+    rows = None
     try:
         rows = job.engine.forward([job.encoded[position] for position in batch])
     except OutOfMemory:
         if len(batch) == 1:
             raise
+    if rows is None:  # outside of the except block: the traceback in it keeps the failed batch's tensors alive
         job.halved += 1
         middle = math.ceil(len(batch) / 2)
         _forward(job, batch[:middle])

@@ -17,10 +17,12 @@ def call_budget(budget: BudgetSource | None = None, *, history: object = ()) -> 
     It is a context variable: other threads and tasks are not affected.
 
     :param budget: Tokens, which replace the limit of the integration's own budget; a ``ContextBudget``, which replaces
-        all of it; a callable of the query that returns either; or None, which keeps the integration's own.
+        all of it; a callable of the query that returns either; or None, which keeps that of an enclosing block, else
+        the integration's own.
     :param history: Earlier messages of the chat (strings, messages, a memory), whose tokens the budget is reduced by.
     """
-    token = _CALL.set((budget, history))
+    outer, earlier = _CALL.get()
+    token = _CALL.set((outer if budget is None else budget, history or earlier))
     try:
         yield
     finally:

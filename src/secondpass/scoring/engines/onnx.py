@@ -24,6 +24,7 @@ _ORT_ERRORS: tuple[type[Exception], ...] = tuple(
 _FOREIGN: tuple[type[Exception], ...] = (*_ORT_ERRORS, RuntimeError, MemoryError)
 _OPENING: tuple[type[Exception], ...] = (*_FOREIGN, ValueError)
 _OUT_OF_MEMORY: tuple[type[Exception], ...] = (*_ORT_ERRORS, MemoryError)
+_PADDING = {"input_ids", "attention_mask", "token_type_ids"}
 _CUDA = "CUDAExecutionProvider"
 _DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(double)": "float64"}
 
@@ -63,6 +64,9 @@ class OnnxEngine:
         if self._placement.device != "cpu" and _CUDA not in session.get_providers():
             self._placement = self._without_cuda(graph_dtype)
         self._inputs = {item.name: _integer(item.type) for item in session.get_inputs()}
+        unknown = sorted(self._inputs.keys() - _PADDING)
+        if unknown:
+            raise ModelError(f"a graph's inputs must be among {', '.join(sorted(_PADDING))}, and one has {unknown}")
         self._output = _score_output(session)
         config, tokenizer_config = folder.json("config.json"), folder.json("tokenizer_config.json")
         max_length = read_max_length(settings.max_length, config, tokenizer_config)

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from typing import Any
 
@@ -86,11 +86,12 @@ class TorchEngine:
         """
         longest = self.facts.placement.limits.padded(max(item.length for item in batch))
         with scoring_errors("torch", (RuntimeError,)), torch.inference_mode():
-            try:
+            outputs = None
+            with suppress(torch.OutOfMemoryError):  # its traceback keeps the batch's tensors alive inside of the block
                 outputs = self._open()(self._features(batch, longest))["scores"].float().cpu()
-            except torch.OutOfMemoryError as error:
+            if outputs is None:
                 torch.cuda.empty_cache()
-                raise OutOfMemory(f"{len(batch)} pairs of {longest} tokens do not fit into memory") from error
+                raise OutOfMemory(f"{len(batch)} pairs of {longest} tokens do not fit into memory")
         labels = self.facts.head.labels
         if outputs.numel() != len(batch) * labels:
             raise ModelError(
