@@ -71,6 +71,8 @@ def main() -> None:
     parser.add_argument("--assets", type=Path, required=True, help="holds models/ and data/")
     parser.add_argument("--into", type=Path, default=PACKAGE)
     arguments = parser.parse_args()
+    if set(arguments.names) - MODELS.keys():
+        parser.error(f"names must be among {', '.join(MODELS)}, got {', '.join(arguments.names)}")
     with tempfile.TemporaryDirectory() as folder:
         for name in arguments.names:
             checkpoint = _checkpoint(name, arguments.assets, Path(folder))

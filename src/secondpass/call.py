@@ -15,7 +15,7 @@ class Call:
     """Deadline and cancellation of one call. Safe across threads.
 
     :param deadline_ms: Milliseconds from now after which the caller no longer waits for scores; None for no limit.
-    :raises ConfigurationError: If ``deadline_ms`` is negative or NaN.
+    :raises ConfigurationError: If ``deadline_ms`` is no number, negative or NaN.
     """
 
     __slots__ = ("_cancelled", "deadline")
@@ -34,7 +34,8 @@ class Call:
     @property
     def wait_seconds(self) -> float:
         """Seconds to wait for a result before ``stop_reason`` is asked again."""
-        return min(_POLL_SECONDS, _POLL_SECONDS if self.remaining is None else self.remaining)
+        remaining = self.remaining
+        return _POLL_SECONDS if remaining is None else min(_POLL_SECONDS, remaining)
 
     def cancel(self) -> None:
         """Cancel the call: scoring stops after the batch in progress."""
