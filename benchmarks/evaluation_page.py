@@ -75,7 +75,8 @@ def quality(parts: Mapping[str, Part], speed: Figures | None) -> Iterator[str]:
         yield (
             f"Speed: {speed['pairs']} passages of TREC DL 2019 on {speed['processor']} ({speed['cores']} processors), "
             f"{speed['rounds']} rounds in one run, the order rotated, medians. A model's fastest round was up to "
-            f"{spread:.1f} times as fast as its slowest: where this is much above 1, the machine was busy, and milliseconds are too high."
+            f"{spread:.1f} times as fast as its slowest: where this is much above 1, the machine was busy, "
+            "and milliseconds are too high."
         )
     reference = names[0]  # the slowest: float32, where it was measured
     yield "\n".join(f"- {sentence}" for name in names[1:] for sentence in compared(parts, name, reference, rates))
