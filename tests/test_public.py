@@ -8,6 +8,7 @@ import secondpass
 NAMES = {
     "reranking": {"Reranker", "Candidate", "Selection", "ContextBudget", "Call", "ReciprocalRank", "WeightedSum"},
     "the result": {"Ranking", "Kept", "Dropped", "Reason"},
+    "errors": {"SecondpassError", "ConfigurationError", "InputError", "ScoringError"},
     "loading a scorer": {"load_scorer", "LoadOptions", "OverlapScorer"},
     "writing a scorer": {
         "Scorer",

@@ -72,3 +72,9 @@ def test_the_evaluation_block_measures_a_store(capsys: pytest.CaptureFixture[str
     exec(block("evaluation"), {"vectorstore": store})
     printed = capsys.readouterr().out
     assert all(name in printed for name in ("nDCG@10", "RR@10", "R@100", "small"))
+
+
+def test_the_scorer_block_ranks_with_a_scorer_of_ones_own(capsys: pytest.CaptureFixture[str]) -> None:
+    """A scorer of ten lines reranks."""
+    exec(block("scorer"), {})
+    assert capsys.readouterr().out.startswith("A flea lives for months.")

@@ -28,6 +28,29 @@ def test_a_failing_scorer_leaves_the_first_stages_order(error: ScoringError) -> 
     assert (ranking.degraded.cause, ranking.degraded.detail, ranking.by) == (Cause.SCORER_FAILED, str(error), None)
 
 
+class FloatScorer(OverlapScorer):
+    """A scorer that returns numbers instead of a ``Scored``."""
+
+    def score_pairs(self, pairs: Sequence[Pair], *, call: Call | None = None) -> Any:
+        return [0.5] * len(pairs)
+
+
+@pytest.mark.parametrize("scored", [1, 2], ids=["one of two", "none of two"])
+def test_a_failure_that_the_scorer_reports_raises_on_request(scored: int) -> None:
+    """With ``on_error="raise"`` a pair that failed is a ``ScoringError``, also where others have scores."""
+    failed = Unscored(UnscoredReason.FAILED)
+    scorer = Scripted({"a": failed, "b": 1.0 if scored == 1 else failed})
+    assert Reranker(scorer).rerank("query", ["a", "b"]).degraded is not None
+    with pytest.raises(ScoringError, match=f"scripted failed: {scored} of 2 candidates without a score"):
+        Reranker(scorer, on_error="raise").rerank("query", ["a", "b"])
+
+
+def test_a_scorer_that_returns_numbers_is_a_configuration_error() -> None:
+    """The error says what ``score_pairs`` must return."""
+    with pytest.raises(ConfigurationError, match=r"must return Scored\(outcomes, spec\) .*got \[0.5, 0.5\]"):
+        Reranker(FloatScorer()).rerank("a query", ["one", "two"])
+
+
 def test_a_degraded_ranking_still_keeps_the_budget() -> None:
     """Without scores the context still keeps the budget, and no threshold is applied."""
     selection = Selection(min_probability=0.9, budget=ContextBudget(2, counter=count_words))

@@ -2,6 +2,7 @@
 
 from secondpass.call import Call
 from secondpass.candidates import Candidate
+from secondpass.errors import ConfigurationError, InputError, ScoringError, SecondpassError
 from secondpass.fusion import ReciprocalRank, WeightedSum
 from secondpass.ranking import Dropped, Kept, Ranking, Reason
 from secondpass.reranker import Reranker
@@ -15,8 +16,10 @@ from secondpass.selection.select import Selection
 __all__ = [
     "Call",
     "Candidate",
+    "ConfigurationError",
     "ContextBudget",
     "Dropped",
+    "InputError",
     "Kept",
     "LoadOptions",
     "OverlapScorer",
@@ -30,6 +33,8 @@ __all__ = [
     "Score",
     "Scored",
     "Scorer",
+    "ScoringError",
+    "SecondpassError",
     "Selection",
     "Spec",
     "Unscored",

@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
@@ -50,12 +51,23 @@ _OPTIONS = ("batch_size", "file", "threads", "label", "trust_remote_code", "loca
 _RERANKING = ("fusion", "on_error", "deadline_ms", "observers")
 _OTHER_NAMES = {
     "top_k": "top_n",
+    "k": "top_n",
     "score_threshold": "min_probability",
     "threshold": "min_probability",
+    "min_score": "min_probability",
     "model_name": "model",
     "backend": "engine",
     "scorer": "model",
+    "max_tokens": "budget",
+    "counter": "budget=ContextBudget(..., counter=...)",
+    "template": "budget=ContextBudget(..., template=...)",
+    "separator": "budget=ContextBudget(..., separator=...)",
+    "base_compressor": "compressor",
+    "reranker": "compressor",
+    "base_retriever": "vectorstore",
+    "top_n": "k",
 }
+"""Settings of other rerankers, or of another class of this package, with what is meant; only fields are suggested."""
 
 
 class CheckedModel(BaseModel):
@@ -63,8 +75,12 @@ class CheckedModel(BaseModel):
 
     if not TYPE_CHECKING:  # type checkers then see the fields as parameters
 
-        def __init__(self, **settings: Any) -> None:
+        def __init__(self, *positional: Any, **settings: Any) -> None:
             """Raise pydantic's errors as ``ConfigurationError``."""
+            if positional:
+                raise ConfigurationError(
+                    f"{type(self).__name__} takes its settings by name, as model=..., got {positional[0]!r:.80} alone"
+                )
             try:
                 super().__init__(**settings)
             except ValidationError as error:
@@ -163,8 +179,9 @@ class IntegrationSettings(CheckedModel):
         if idle:
             raise ConfigurationError(f"{', '.join(idle)} has no effect together with a loaded {live}: set it there")
         check_deadline(self.deadline_ms)
-        if not callable(self.budget):
-            self._configured("", Selection())
+        if not live:
+            self._load_key().check()
+        self._configured(None, Selection())
         return self
 
     @field_serializer("budget")
@@ -247,6 +264,12 @@ class IntegrationSettings(CheckedModel):
         scorer = self.reranker.scorer if self.reranker else self._scorer_of(self.model)
         return scorer.spec.name if scorer else str(self.model or DEFAULT_MODEL)
 
+    @property
+    def most_kept(self) -> int | None:
+        """The most documents that a call keeps, for traces; None where only the budget or the threshold limits them."""
+        selection = self._configured(None, self.reranker.selection if self.reranker else Selection())
+        return selection.top_k if callable(self.budget) else self._limited(selection).top_k
+
     def _rerank(self, query: str, candidates: Sequence[Candidate], top_n: int | None = None) -> Ranking:
         _check_query(query)
         reranker = self.shared_reranker()
@@ -268,20 +291,22 @@ class IntegrationSettings(CheckedModel):
         """Return the selection of one call: the reranker's, changed by the settings and by the call's own budget."""
         selection = self._configured(query, base)
         selection = replace(selection, budget=budget_of_call(selection.budget, query))
-        if top_n is not None:
-            return replace(selection, top_k=top_n)
-        limited = "top_n" in self.model_fields_set or selection.top_k is not None or selection.budget is not None
-        if limited:
+        return self._limited(selection) if top_n is None else replace(selection, top_k=top_n)
+
+    def _limited(self, selection: Selection) -> Selection:
+        """Return the selection with the default limit where nothing else limits it."""
+        if "top_n" in self.model_fields_set or selection.top_k is not None or selection.budget is not None:
             return selection
         if selection.min_probability is not None:  # which can't limit what has no score
             return replace(selection, max_unscored=DEFAULT_TOP_N)
         return replace(selection, top_k=DEFAULT_TOP_N)
 
-    def _configured(self, query: str, base: Selection) -> Selection:
+    def _configured(self, query: str | None, base: Selection) -> Selection:
+        """Return the base changed by the settings; without a query a callable budget is left out."""
         given = self.model_fields_set
         changes = {theirs: getattr(self, ours) for ours, theirs in _SELECTION.items() if ours in given}
-        if "budget" in given:
-            changes["budget"] = as_budget(self.budget, query)
+        if "budget" in given and not (query is None and callable(self.budget)):
+            changes["budget"] = as_budget(self.budget, query or "")
         return replace(base, **changes)
 
     def _scorer_of(self, model: Any) -> Scorer | None:
@@ -355,10 +380,17 @@ def _explained(error: ValidationError, model: type[BaseModel]) -> SecondpassErro
         if isinstance(cause, SecondpassError):
             return cause
         setting = ".".join(map(str, item["loc"]))
-        other = _OTHER_NAMES.get(setting)
-        hint = f"; did you mean {other}?" if other in model.model_fields else ""
+        hint = f"; did you mean {other}?" if (other := _meant(setting, model)) else ""
         messages.append(f"{setting}: {item['msg']}, got {item.get('input')!r:.80}{hint}")
     return ConfigurationError(f"{model.__name__}: {'; '.join(messages)}")
+
+
+def _meant(setting: str, model: type[BaseModel]) -> str | None:
+    """Return the setting that an unknown one most likely stands for."""
+    other = _OTHER_NAMES.get(setting, "")
+    if other.partition("=")[0] in model.model_fields:
+        return other
+    return next(iter(get_close_matches(setting, model.model_fields, 1)), None)
 
 
 def _restore(integration: type[IntegrationSettings], settings: dict[str, Any]) -> IntegrationSettings:

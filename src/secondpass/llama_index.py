@@ -153,7 +153,7 @@ class SecondPassRerank(IntegrationSettings, BaseNodePostprocessor):
     def _events(self, nodes: list[NodeWithScore], query: QueryBundle) -> Iterator[_Event]:
         """Emit start and end in both of LlamaIndex's event systems; the end also when reranking fails."""
         name = self.model_name
-        top_n = self.top_n or len(nodes)
+        top_n = self.most_kept or len(nodes)
         start: dict[str, Any] = {
             EventPayload.NODES: list(nodes),
             EventPayload.MODEL_NAME: name,

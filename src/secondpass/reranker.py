@@ -188,7 +188,10 @@ class Reranker:
         for position, outcome in zip(valid, scored.outcomes, strict=True):
             outcomes[position] = outcome
         stages = scored.stages or (Stage("score", time.perf_counter() - started, {"pairs": len(valid)}),)
-        return _Scoring(outcomes, scored, stages, _incomplete(scored.outcomes))
+        degraded = _incomplete(scored.outcomes)
+        if degraded and degraded.cause is Cause.SCORER_FAILED and self.on_error == "raise":
+            raise ScoringError(f"{scored.by.name} failed: {degraded.detail}")
+        return _Scoring(outcomes, scored, stages, degraded)
 
     def _without_query(self, outcomes: Sequence[Score | Unscored]) -> _Scoring:
         detail = "the query must not be empty"
@@ -259,7 +262,14 @@ def _sort_key(item: Ranked) -> tuple[bool, float, int]:
 
 
 def _without_nan(scored: Scored) -> Scored:
-    """Replace scores that are NaN or infinite by ``Unscored``, and numbers of other libraries by Python's."""
+    """Replace scores that are NaN or infinite by ``Unscored``, and numbers of other libraries by Python's.
+
+    :raises ConfigurationError: If the scorer didn't return a ``Scored``.
+    """
+    if not isinstance(scored, Scored) or not all(isinstance(item, Score | Unscored) for item in scored.outcomes):
+        raise ConfigurationError(
+            f"score_pairs must return Scored(outcomes, spec) with a Score or Unscored for each pair, got {scored!r:.80}"
+        )
     return replace(scored, outcomes=tuple(map(_finite, scored.outcomes)))
 
 

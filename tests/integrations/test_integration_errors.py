@@ -23,9 +23,21 @@ from secondpass.langchain import SecondPassRerank, TwoStageRetriever
         ({"score_threshold": 0.3}, "score_threshold: .*did you mean min_probability"),
         ({"threshold": 0.3}, "did you mean min_probability"),
         ({"top_k": 3}, "top_k: .*did you mean top_n"),
-        ({"model_name": "m"}, "did you mean model"),
+        ({"model_name": "some/model"}, "did you mean model"),
         ({"backend": "onnx"}, "did you mean engine"),
+        ({"topn": 3}, "topn: .*did you mean top_n"),
+        ({"k": 3}, "k: .*did you mean top_n"),
+        ({"min_score": 0.3}, "did you mean min_probability"),
+        ({"max_tokens": 800}, "did you mean budget"),
+        ({"counter": len}, r"did you mean budget=ContextBudget\(..., counter=...\)"),
+        ({"template": "{text}"}, r"did you mean budget=ContextBudget\(..., template=...\)"),
         ({"unheard_of": 1}, "unheard_of: .*got 1$"),
+        ({"model": "smal"}, "'smal' is none of these: did you mean 'small'"),
+        ({"model": "~nobody-here"}, "'~nobody-here' is none of these$"),
+        ({"device": "gpu"}, "device must be auto, cpu, mps, cuda or cuda:N, got 'gpu'"),
+        ({"dtype": "int4"}, "dtype must be auto"),
+        ({"threads": 0}, "threads must be a whole number from 1"),
+        ({"budget": lambda _query: 100, "min_probability": 3}, "min_probability must be within 0 and 1"),
         ({"model": 5}, "model must be a model's name, a folder or a Scorer, got 5"),
         ({"model": OverlapScorer}, "model must be a model's name, a folder or a Scorer"),
         ({"reranker": OverlapScorer()}, "reranker"),
@@ -60,13 +72,21 @@ def test_invalid_setting_is_caught_by_each_base_class(
         integration.create(**settings)
 
 
+def test_settings_are_given_by_name(integration: LangChain) -> None:
+    """A setting without a name is a configuration error, not a ``TypeError``."""
+    with pytest.raises(ConfigurationError, match=r"takes its settings by name, as model=\.\.\., got 'small' alone"):
+        type(integration.create())("small")
+
+
 def test_retrievers_invalid_setting_is_a_configuration_error() -> None:
     """``k`` in ``search_kwargs`` is refused with the setting to use; hints name the retriever's settings alone."""
     store = InMemoryVectorStore(FakeEmbeddings(size=2))
     with pytest.raises(ConfigurationError, match="fetch_k is how many candidates to retrieve"):
         TwoStageRetriever(vectorstore=store, search_kwargs={"k": 4})
-    with pytest.raises(ConfigurationError, match=r"top_k: .*got 4$"):
-        TwoStageRetriever(vectorstore=store, top_k=4)
+    with pytest.raises(ConfigurationError, match=r"top_n: .*did you mean k\?"):
+        TwoStageRetriever(vectorstore=store, top_n=4)
+    with pytest.raises(ConfigurationError, match=r"reranker: .*did you mean compressor"):
+        TwoStageRetriever(vectorstore=store, reranker=SecondPassRerank())
 
 
 ITERABLES: dict[str, Callable[[list[Any]], Iterable[Any]]] = {

@@ -149,3 +149,11 @@ def test_async_path_gives_the_same(options: dict[str, Any]) -> None:
     expected = compressor.compress_documents(documents(), QUESTION)
     assert asyncio.run(compressor.acompress_documents(documents(), QUESTION)) == expected
     assert len(expected) > 0
+
+
+def test_score_key_that_no_document_has_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """A misspelt key costs the fusion its scores: one warning names it, and the order of the documents counts."""
+    assert overlap_compressor(score_key="bm52").compress_documents(documents(), QUESTION)
+    assert [record.getMessage() for record in caplog.records] == [
+        "no document has the score_key 'bm52': their order alone counts"
+    ]

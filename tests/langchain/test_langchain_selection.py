@@ -6,7 +6,7 @@ import pytest
 from langchain_support import QUESTION, TEXTS, documents, ids, overlap_compressor, tokens
 
 from secondpass import ContextBudget, OverlapScorer, Reranker, Selection
-from secondpass.errors import BudgetError, ConfigurationError
+from secondpass.errors import BudgetError, ConfigurationError, InputError
 from secondpass.langchain import SecondPassRerank
 
 EXACT = {"counter": tokens}  # "answer" counts 8 tokens, "rain" 8, "fast" 4, a separator 2
@@ -140,3 +140,12 @@ def test_top_n_of_one_call_replaces_the_compressors() -> None:
     assert sizes == [1, 4]
     with pytest.raises(ConfigurationError, match=r"top_k must be .*got 0"):
         compressor.rank(documents(), QUESTION, top_n=0)
+
+
+@pytest.mark.parametrize("key", ["top_n", "budgt", "histroy"])
+def test_misspelt_input_keys_are_refused(key: str) -> None:
+    """A key that nearly is one of ours would be ignored in silence; a chain's own keys pass."""
+    given = {"query": QUESTION, "documents": documents(), "question": QUESTION, "chat_history": []}
+    assert overlap_compressor().invoke(given)
+    with pytest.raises(InputError, match=f"keys are query, documents, budget, history, got '{key}'"):
+        overlap_compressor().invoke(given | {key: 2})

@@ -29,17 +29,17 @@ def from_data(data: Any) -> Any:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"model": "m", "reranker": Reranker(OverlapScorer())}, "and not both"),
-        ({"model": "m", "top_k": 3}, "top_k"),
-        ({"model": "m", "top_n": 0}, "top_n"),
-        ({"model": "m", "budget": -1}, "max_tokens must be .*got -1"),
-        ({"model": "m", "budget": "many"}, "max_tokens must be a whole number"),
-        ({"model": "m", "min_probability": 1.5}, "min_probability must be within 0 and 1"),
-        ({"model": "m", "min_keep": -1}, "min_keep must be .*got -1"),
-        ({"model": "m", "policy": "squeeze"}, "policy"),
-        ({"model": "m", "order": "random"}, "order"),
-        ({"model": "m", "engine": "other"}, "engine"),
-        ({"model": "m", "on_error": "ignore"}, "on_error"),
+        ({"model": "some/model", "reranker": Reranker(OverlapScorer())}, "and not both"),
+        ({"model": "some/model", "top_k": 3}, "top_k"),
+        ({"model": "some/model", "top_n": 0}, "top_n"),
+        ({"model": "some/model", "budget": -1}, "max_tokens must be .*got -1"),
+        ({"model": "some/model", "budget": "many"}, "max_tokens must be a whole number"),
+        ({"model": "some/model", "min_probability": 1.5}, "min_probability must be within 0 and 1"),
+        ({"model": "some/model", "min_keep": -1}, "min_keep must be .*got -1"),
+        ({"model": "some/model", "policy": "squeeze"}, "policy"),
+        ({"model": "some/model", "order": "random"}, "order"),
+        ({"model": "some/model", "engine": "other"}, "engine"),
+        ({"model": "some/model", "on_error": "ignore"}, "on_error"),
         (
             {"reranker": Reranker(OverlapScorer()), "device": "cpu"},
             "device has no effect together with",
@@ -107,8 +107,8 @@ def test_budget_record_survives_serialisation() -> None:
     "settings",
     [
         {"reranker": Reranker(OverlapScorer())},
-        {"model": "m", "budget": lambda query: 5},
-        {"model": "m", "budget": ContextBudget(5, counter=str.split)},
+        {"model": "some/model", "budget": lambda query: 5},
+        {"model": "some/model", "budget": ContextBudget(5, counter=str.split)},
     ],
     ids=["reranker", "callable", "counter"],
 )
@@ -154,8 +154,8 @@ def test_deepcopy_shares_the_live_reranker() -> None:
     ("settings", "named"),
     [
         ({"reranker": Reranker(OverlapScorer())}, "reranker"),
-        ({"model": "m", "budget": lambda query: 5}, "budget, a callable"),
-        ({"model": "m", "budget": ContextBudget(5, counter=str.split)}, "token counter 'split'"),
+        ({"model": "some/model", "budget": lambda query: 5}, "budget, a callable"),
+        ({"model": "some/model", "budget": ContextBudget(5, counter=str.split)}, "token counter 'split'"),
     ],
     ids=["reranker", "callable", "counter"],
 )

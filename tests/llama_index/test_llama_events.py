@@ -72,7 +72,7 @@ async def test_empty_input_emits_a_start_and_an_end(keeper: EventKeeper, way: st
     """An empty list of nodes emits both events."""
     assert await run(overlap_postprocessor(), way, []) == []
     assert [type(event) for event in keeper.events] == [ReRankStartEvent, ReRankEndEvent]
-    assert keeper.events[0].top_n == 0
+    assert keeper.events[0].top_n == 5
 
 
 def test_nodes_of_the_start_event_are_not_changed_afterwards(keeper: EventKeeper) -> None:

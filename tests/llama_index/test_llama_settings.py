@@ -28,8 +28,8 @@ SETTINGS: dict[str, Any] = {
 }
 LIVE: dict[str, tuple[dict[str, Any], str]] = {
     "reranker": ({"reranker": Reranker(OverlapScorer())}, "reranker"),
-    "callable": ({"model": "m", "budget": lambda query: 5}, "budget, a callable"),
-    "counter": ({"model": "m", "budget": ContextBudget(5, counter=str.split)}, "token counter 'split'"),
+    "callable": ({"model": "some/model", "budget": lambda query: 5}, "budget, a callable"),
+    "counter": ({"model": "some/model", "budget": ContextBudget(5, counter=str.split)}, "token counter 'split'"),
 }
 COPIES: dict[str, Callable[[SecondPassRerank], SecondPassRerank]] = {
     "to_dict": lambda it: SecondPassRerank.from_dict(it.to_dict()),
@@ -42,11 +42,11 @@ COPIES: dict[str, Callable[[SecondPassRerank], SecondPassRerank]] = {
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"model": "m", "reranker": Reranker(OverlapScorer())}, "and not both"),
-        ({"model": "m", "top_k": 3}, "top_k"),
-        ({"model": "m", "top_n": 0}, "top_n"),
-        ({"model": "m", "budget": -1}, "max_tokens must be .*got -1"),
-        ({"model": "m", "metadata_mode": "some"}, "metadata_mode"),
+        ({"model": "some/model", "reranker": Reranker(OverlapScorer())}, "and not both"),
+        ({"model": "some/model", "top_k": 3}, "top_k"),
+        ({"model": "some/model", "top_n": 0}, "top_n"),
+        ({"model": "some/model", "budget": -1}, "max_tokens must be .*got -1"),
+        ({"model": "some/model", "metadata_mode": "some"}, "metadata_mode"),
         (
             {"reranker": Reranker(OverlapScorer()), "device": "cpu"},
             "device has no effect together with",
@@ -90,7 +90,7 @@ def test_serialised_settings_create_a_working_postprocessor(loader: Loader, way:
 def test_budget_record_survives_serialisation(way: str) -> None:
     """A budget with layout and the default counter is restored as an equal budget."""
     budget = ContextBudget(100, separator="\n---\n", template="[{index}] {text}", origin="by hand")
-    assert COPIES[way](SecondPassRerank(model="m", budget=budget)).budget == budget
+    assert COPIES[way](SecondPassRerank(model="some/model", budget=budget)).budget == budget
 
 
 @pytest.mark.parametrize("way", ["to_dict", "to_json", "pickle"])
@@ -104,14 +104,14 @@ def test_live_objects_are_refused_by_name(live: str, way: str) -> None:
 
 def test_json_has_the_given_settings_and_the_class_name() -> None:
     """LlamaIndex's key ``class_name`` names the class."""
-    written = json.loads(SecondPassRerank(model="m", top_n=2).to_json())
+    written = json.loads(SecondPassRerank(model="some/model", top_n=2).to_json())
     assert written["class_name"] == "SecondPassRerank"
-    assert (written["model"], written["top_n"], written["metadata_mode"]) == ("m", 2, "embed")
+    assert (written["model"], written["top_n"], written["metadata_mode"]) == ("some/model", 2, "embed")
 
 
 def test_settings_are_plain_data() -> None:
     """``settings`` returns plain strings and numbers, no members of LlamaIndex's enumerations."""
-    mode = SecondPassRerank(model="m", metadata_mode=MetadataMode.LLM).settings()["metadata_mode"]
+    mode = SecondPassRerank(model="some/model", metadata_mode=MetadataMode.LLM).settings()["metadata_mode"]
     assert (type(mode), mode) == (str, "llm")
 
 

@@ -161,5 +161,5 @@ def test_another_dtype_than_int8_is_refused(dtype: str) -> None:
 @pytest.mark.parametrize("engine", ["onnx", "torch"])
 def test_zero_threads_are_refused(tiny: Tiny, engine: str) -> None:
     """A forward pass needs at least one thread."""
-    with pytest.raises(DeviceError, match="threads must be 1 or more, got 0"):
+    with pytest.raises(DeviceError, match="threads must be a whole number from 1"):
         load_scorer(tiny(engine), options=LoadOptions(threads=0))

@@ -1,5 +1,6 @@
 """The context budget: its settings, and how it writes what it counts."""
 
+import numpy as np
 import pytest
 from worlds import count_words
 
@@ -135,3 +136,18 @@ def test_a_final_context_is_checked() -> None:
     assert budget.check("one two three") == 3
     with pytest.raises(BudgetError, match="at most 3 tokens, and takes 4: expand documents before"):
         budget.check("one two three four")
+
+
+def test_numpys_whole_numbers_are_whole_numbers() -> None:
+    """A limit computed with numpy is taken as it is, and kept as Python's int."""
+    budget = ContextBudget(np.int64(7))  # type: ignore[arg-type]
+    assert budget == ContextBudget(7)
+    assert type(budget.max_tokens) is int
+
+
+def test_fields_that_no_candidate_has_are_known() -> None:
+    """A misspelt field of the template is found; a field that some candidates lack is none."""
+    budget = ContextBudget(9, template="{titel} {author} {source} {text}")
+    rat = Candidate("a rat", metadata={"author": "Ann"})
+    assert budget.blank_fields([FOX, rat]) == ["titel"]
+    assert ContextBudget(9, template=lambda _index, text, _candidate: text).blank_fields([FOX]) == []

@@ -233,3 +233,10 @@ def test_choosing_alone_logs_nothing(caplog: pytest.LogCaptureFixture) -> None:
     selected = choose(judge("two words"), Selection(budget=words(1)))
     assert "nothing_fits" in selected.facts
     assert caplog.messages == []
+
+
+def test_a_template_field_that_no_candidate_has_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """The report and one warning name the field, since it would be blank in every prompt."""
+    selected = select(judge("a", "b"), Selection(budget=ContextBudget(9, template="{titel}: {text}")))
+    assert selected.facts["blank_fields"] == "titel"
+    assert [record.getMessage() for record in caplog.records] == ["no candidate has the template's fields titel"]

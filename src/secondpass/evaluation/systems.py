@@ -98,6 +98,8 @@ def name_systems(given: SecondPass | Sequence[SecondPass] | Mapping[str, SecondP
     :raises ConfigurationError: If there is none, one is neither a reranker nor a scorer, or a name is taken.
     """
     named = dict(given) if isinstance(given, Mapping) else {}
+    if isinstance(given, str):
+        raise ConfigurationError(f"what is evaluated must be a Reranker or a Scorer: load_scorer({given!r})")
     for item in given if isinstance(given, Sequence) else [] if isinstance(given, Mapping) else [given]:
         name = _model_name(item)
         alike = sum(other == name or other.startswith(f"{name} #") for other in named)

@@ -1,7 +1,9 @@
 """The LangChain document compressor."""
 
+import logging
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from difflib import get_close_matches
 from typing import Any
 
 from langchain_core.callbacks import (
@@ -32,6 +34,10 @@ from secondpass.langchain.cross_encoder import LangChainScorer
 from secondpass.ranking import Kept, Ranking
 from secondpass.scoring.scorer import Scorer
 from secondpass.selection.call_budget import call_budget
+
+_logger = logging.getLogger("secondpass")
+
+_INPUT_KEYS = ("query", "documents", "budget", "history")
 
 
 class SecondPassRerank(
@@ -196,6 +202,8 @@ class SecondPassRerank(
         documents = checked_items(documents, Document, "compress_documents(documents, query)")
         if scores is None:
             scores = [document.metadata.get(self.score_key) if self.score_key else None for document in documents]
+            if self.score_key and documents and all(score is None for score in scores):
+                _logger.warning("no document has the score_key %r: their order alone counts", self.score_key)
         scores = list(scores) if isinstance(scores, Iterable) else [scores]
         if len(scores) != len(documents):
             raise InputError(f"scores must have one number for each of {len(documents)} documents, got {len(scores)}")
@@ -205,6 +213,11 @@ class SecondPassRerank(
         if not isinstance(given, dict) or not {"query", "documents"} <= given.keys():
             keys = sorted(given) if isinstance(given, dict) else type(given).__name__
             raise InputError(f'the input must be {{"query": str, "documents": [Document, ...]}}, got {keys}')
+        for key in given.keys() - _INPUT_KEYS:  # a chain's own keys are none of ours
+            if key == "top_n" or get_close_matches(str(key), _INPUT_KEYS, 1, 0.8):
+                raise InputError(
+                    f"the input's keys are {', '.join(_INPUT_KEYS)}, got {key!r}; top_n is a keyword of invoke"
+                )
         unknown = sorted(kwargs.keys() - {"top_n"})
         if unknown:
             raise InputError(

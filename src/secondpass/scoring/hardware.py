@@ -66,6 +66,7 @@ class Request:
     :param batch_tokens: The limit of a batch in padded tokens.
     :param batch_size: The limit of a batch in pairs.
     :param threads: CPU threads of a forward pass.
+    :raises DeviceError: If a name is unknown, or a limit below 1.
     """
 
     device: str = "auto"
@@ -73,6 +74,17 @@ class Request:
     batch_tokens: int | None = None
     batch_size: int | None = None
     threads: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check what needs no hardware."""
+        if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", str(self.device)):
+            raise DeviceError(f"device must be auto, cpu, mps, cuda or cuda:N, got {self.device!r}")
+        if self.dtype not in ("auto", "int8", *DTYPES):  # int8 is that of a graph
+            raise DeviceError(f"dtype must be auto, {', '.join(DTYPES)}, got {self.dtype!r}")
+        for name in ("batch_tokens", "batch_size", "threads"):
+            value = getattr(self, name)
+            if value is not None and not (isinstance(value, int) and value >= 1):
+                raise DeviceError(f"{name} must be a whole number from 1, or None, got {value!r}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,15 +116,13 @@ def place(request: Request, hardware: Hardware) -> Placement:
 def choose_device(requested: str, hardware: Hardware) -> tuple[str, str]:
     """Return the device and the reason: the CUDA device with the most free memory, else MPS, else the CPU.
 
-    :raises DeviceError: If the requested device is not available, or its name is invalid.
+    :raises DeviceError: If the requested device is not available.
     """
     if requested == "auto":
         if hardware.gpus:
             best = max(hardware.gpus, key=lambda gpu: (gpu.free_bytes or 0, -gpu.index))
             return f"cuda:{best.index}", f"cuda:{best.index}, the CUDA device with the most free memory"
         return ("mps", "mps: no CUDA device") if hardware.mps else ("cpu", "cpu: no accelerator available")
-    if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", requested):
-        raise DeviceError(f"device must be auto, cpu, mps, cuda or cuda:N, got {requested!r}")
     device = "cuda:0" if requested == "cuda" else requested
     available = ["cpu", *(f"cuda:{gpu.index}" for gpu in hardware.gpus), *(["mps"] if hardware.mps else [])]
     if device not in available:
@@ -123,7 +133,7 @@ def choose_device(requested: str, hardware: Hardware) -> tuple[str, str]:
 def choose_dtype(requested: str, device: str, hardware: Hardware) -> tuple[str, str]:
     """Return the dtype and the reason: float32; on CUDA bfloat16 if the GPU supports it, else float16.
 
-    :raises DeviceError: If the dtype is invalid, or the device can't compute in it.
+    :raises DeviceError: If the dtype is none of torch's, or the device can't compute in it.
     """
     bf16 = any(gpu.bf16 for gpu in hardware.gpus if f"cuda:{gpu.index}" == device)
     if requested == "auto":
@@ -138,14 +148,7 @@ def choose_dtype(requested: str, device: str, hardware: Hardware) -> tuple[str, 
 
 
 def choose_limits(request: Request, device: str, hardware: Hardware) -> BatchLimits:
-    """Return the limits of a batch.
-
-    :raises DeviceError: If a requested limit is below 1.
-    """
-    for name in ("batch_tokens", "batch_size", "threads"):
-        value = getattr(request, name)
-        if value is not None and value < 1:
-            raise DeviceError(f"{name} must be 1 or more, got {value}")
+    """Return the limits of a batch."""
     limits = BatchLimits(CPU_BATCH_TOKENS, request.batch_size)
     if device == "mps":
         limits = BatchLimits(MPS_BATCH_TOKENS, request.batch_size, length_step=64)  # Metal compiles for each shape

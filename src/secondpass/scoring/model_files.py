@@ -4,7 +4,9 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -99,15 +101,37 @@ def find_model(model: str | Path, engine: str, hub: HubAccess) -> ModelFolder:
     bundled = bundled_models()
     if isinstance(model, str) and model in bundled:
         return ModelFolder(bundled[model])
-    path = Path(model).expanduser()
+    path = _expanded(model)
     if path.is_dir():
         return ModelFolder(path, file=hub.file)
     if isinstance(model, Path) or path.exists() or not _HUB_ID.fullmatch(model):
-        raise ModelNotFound(
-            f"model must be a bundled model ({', '.join(bundled)}), a folder, or a hub id such as owner/name; "
-            f"{str(model)!r} is none of these"
-        )
+        raise _unknown(model)
     return _from_hub(model, _patterns(engine, hub.file), hub)
+
+
+def check_name(model: str | Path) -> None:
+    """Check a name without a separator, which is a bundled model or a folder that is there.
+
+    :raises ModelNotFound: If it is neither.
+    """
+    bare = isinstance(model, str) and not re.search(r"[/\\]", model)
+    if bare and model not in bundled_models() and not _expanded(model).is_dir():
+        raise _unknown(model)
+
+
+def _expanded(model: str | Path) -> Path:
+    with suppress(RuntimeError):  # the home folder of an unknown user
+        return Path(model).expanduser()
+    return Path(model)
+
+
+def _unknown(model: str | Path) -> ModelNotFound:
+    bundled = bundled_models()
+    similar = get_close_matches(str(model), bundled, 1)
+    return ModelNotFound(
+        f"model must be a bundled model ({', '.join(bundled)}), a folder, or a hub id such as owner/name; "
+        f"{str(model)!r} is none of these{f': did you mean {similar[0]!r}?' if similar else ''}"
+    )
 
 
 def describe_contents(folder: ModelFolder) -> str:

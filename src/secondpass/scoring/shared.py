@@ -7,7 +7,9 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from secondpass.scoring.hardware import Request
 from secondpass.scoring.load import EngineName, LoadOptions, load_scorer
+from secondpass.scoring.model_files import check_name
 from secondpass.scoring.scorer import Scorer
 
 
@@ -22,6 +24,15 @@ class LoadKey:
     max_length: int | None = None
     revision: str | None = None
     options: LoadOptions = field(default_factory=LoadOptions)
+
+    def check(self) -> None:
+        """Check what needs neither weights nor a connection.
+
+        :raises ConfigurationError: If the name, the device, the dtype or a limit is unknown or out of range.
+        """
+        options = self.options
+        Request(self.device, self.dtype, options.batch_tokens, options.batch_size, options.threads)
+        check_name(self.model)
 
     def load(self) -> Scorer:
         """Load the scorer."""

@@ -1,16 +1,19 @@
 """The context budget: how many of the LLM's tokens the kept texts may take together, and how they are joined."""
 
+import operator
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from string import Formatter
-from typing import Any
+from typing import Any, SupportsIndex
 
 from secondpass.candidates import Candidate
 from secondpass.errors import BudgetError
 from secondpass.selection.llm_window import context_tokens, read_window, subtract_tokens
 from secondpass.selection.tokens import TokenCounter, as_counter
+
+_KNOWN_FIELDS = {"text", "index", "id", "source"}
 
 Template = str | Callable[[int, str, Candidate], str]
 """How a candidate is written in the prompt; see ``ContextBudget``."""
@@ -40,8 +43,9 @@ class ContextBudget:
 
     def __post_init__(self) -> None:
         """Check the settings and make the counter a ``TokenCounter``."""
-        if isinstance(self.max_tokens, bool) or not isinstance(self.max_tokens, int):
+        if isinstance(self.max_tokens, bool) or not isinstance(self.max_tokens, SupportsIndex):
             raise BudgetError(f"max_tokens must be a whole number of tokens, got {self.max_tokens!r}")
+        object.__setattr__(self, "max_tokens", operator.index(self.max_tokens))
         if self.max_tokens < 0:
             origin = f" ({self.origin})" if self.origin else ""
             raise BudgetError(f"max_tokens must be 0 or more, got {self.max_tokens}{origin}")
@@ -128,6 +132,13 @@ class ContextBudget:
         known = {"text": text, "index": index, "id": candidate.id, "source": candidate.source}
         fields = {name: value for name, value in {**candidate.metadata, **known}.items() if value is not None}
         return self.template.format_map(defaultdict(str, fields))
+
+    def blank_fields(self, candidates: Iterable[Candidate]) -> list[str]:
+        """Return the metadata fields of a format string that no candidate has."""
+        if not isinstance(self.template, str):
+            return []
+        fields = {name for _, name, _, _ in Formatter().parse(self.template) if name} - _KNOWN_FIELDS
+        return sorted(fields.difference(*(candidate.metadata for candidate in candidates)))
 
     def join(self, items: list[tuple[Candidate, str]]) -> str:
         """Return candidates and their kept texts, given in reading order, as the prompt will hold them."""

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from secondpass.candidates import Candidate
 from secondpass.errors import ConfigurationError
 from secondpass.ranking import Dropped, Kept, Ranked
 from secondpass.selection.budget import ContextBudget
@@ -88,11 +89,14 @@ class Selected:
 def select(ranked: Sequence[Ranked], selection: Selection) -> Selected:
     """Choose among candidates that are given best first; each comes back exactly once, kept or dropped.
 
-    Where there are candidates and none fits the budget, a warning with the figures is logged.
+    A warning is logged where there are candidates and none fits the budget, and where the template names a field that
+    none of them has.
     """
     selected = choose(ranked, selection)
     if "nothing_fits" in selected.facts:
         _logger.warning("no candidate fits the context budget: %s", selected.facts["nothing_fits"])
+    if "blank_fields" in selected.facts:
+        _logger.warning("no candidate has the template's fields %s", selected.facts["blank_fields"])
     return selected
 
 
@@ -102,7 +106,8 @@ def choose(ranked: Sequence[Ranked], selection: Selection) -> Selected:
     packed = _pack(passed, selection)
     best_first = {item.rank_before: position for position, item in enumerate(ranked)}
     everything = sorted([*dropped, *packed.dropped], key=lambda item: best_first[item.rank_before])
-    return Selected(tuple(packed.kept), tuple(everything), packed.context, packed.tokens, _facts(packed, selection))
+    facts = _facts(packed, selection, [item.candidate for item in ranked])
+    return Selected(tuple(packed.kept), tuple(everything), packed.context, packed.tokens, facts)
 
 
 def _filter(ranked: Sequence[Ranked], selection: Selection) -> FilterResult:
@@ -121,7 +126,7 @@ def _pack(passed: Sequence[Ranked], selection: Selection) -> Packed:
     return pack(passed, selection.budget, selection.policy, selection.order, selection.top_k)
 
 
-def _facts(packed: Packed, selection: Selection) -> dict[str, object]:
+def _facts(packed: Packed, selection: Selection, candidates: Sequence[Candidate]) -> dict[str, object]:
     budget = selection.budget
     if budget is None:
         return {}
@@ -132,5 +137,6 @@ def _facts(packed: Packed, selection: Selection) -> dict[str, object]:
         "counter": budget.counting.name,
         "exact": budget.counting.exact,
     }
-    reported = {"budget": budget.origin, "nothing_fits": packed.nothing_fits}
+    blank_fields = ", ".join(budget.blank_fields(candidates)) if candidates else ""
+    reported = {"budget": budget.origin, "nothing_fits": packed.nothing_fits, "blank_fields": blank_fields}
     return facts | {name: fact for name, fact in reported.items() if fact}
