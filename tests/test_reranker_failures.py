@@ -1,5 +1,6 @@
 """Failures of scoring, texts and queries that can't be scored, and wrong input."""
 
+import asyncio
 import json
 import math
 from collections.abc import Sequence
@@ -75,7 +76,6 @@ def test_on_error_raise_raises() -> None:
         AttributeError("a bug"),
         KeyError("a bug"),
         TypeError("a bug"),
-        TimeoutError("a timeout of the scorer's own"),
     ],
     ids=lambda error: type(error).__name__,
 )
@@ -85,6 +85,48 @@ def test_configuration_and_programming_errors_always_raise(error: Exception, dea
     with pytest.raises(type(error)) as caught:
         Reranker(Failing(error), on_error="degrade", deadline_ms=deadline_ms).rerank("query", ["fox"])
     assert caught.value is error
+
+
+@pytest.mark.parametrize("error", [TimeoutError("slow"), ConnectionError("refused")], ids=repr)
+def test_errors_of_the_network_are_failures(error: OSError) -> None:
+    """A scorer of one's own may let the network's errors pass: they degrade, or are raised as they are."""
+    ranking = Reranker(Failing(error)).rerank("query", ["b", "a"])
+    assert ranking.degraded is not None
+    assert (texts(ranking), ranking.degraded.cause) == (["b", "a"], Cause.SCORER_FAILED)
+    with pytest.raises(type(error)):
+        Reranker(Failing(error), on_error="raise").rerank("query", ["fox"])
+
+
+class Slow(OverlapScorer):
+    """A scorer that doesn't look at the call, and lets its deadline pass."""
+
+    def score_pairs(self, pairs: Sequence[Pair], *, call: Call | None = None) -> Scored:
+        while call and not call.stop_reason():
+            pass
+        return super().score_pairs(pairs)
+
+
+def test_a_missed_deadline_is_in_the_report() -> None:
+    """Where a scorer ignored the deadline, the stage says by how many milliseconds it was missed."""
+    ranking = Reranker(Slow(), deadline_ms=1).rerank("a fox", ["a fox"])
+    assert ranking.degraded is None
+    assert ranking.stages[0].facts["deadline_overrun_ms"] > 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"fusion": "rrf"}, "fusion must be a Fusion"),
+        ({"selection": {"top_k": 3}}, "selection must be a Selection"),
+        ({"observers": print}, "observers must be a list of functions"),
+        ({"observers": [asyncio.sleep]}, "functions of a Ranking, not async"),
+    ],
+    ids=str,
+)
+def test_settings_of_a_wrong_type_are_refused_at_construction(settings: dict[str, Any], message: str) -> None:
+    """Each is a configuration error, before anything is scored."""
+    with pytest.raises(ConfigurationError, match=message):
+        Reranker(OverlapScorer(), **settings)
 
 
 @pytest.mark.parametrize("error", [AttributeError("a bug"), KeyError("a bug"), TypeError("a bug")], ids=repr)
@@ -119,7 +161,7 @@ def test_the_warning_names_the_librarys_exception(caplog: pytest.LogCaptureFixtu
     error = ScoringError("torch failed while scoring")
     error.__cause__ = RuntimeError("cuBLAS")
     Reranker(Failing(error)).rerank("query", ["fox"])
-    assert "scorer failed (ScoringError from RuntimeError)" in caplog.text
+    assert "scorer failed (ScoringError from RuntimeError in scripted)" in caplog.text
 
 
 def test_a_complete_ranking_logs_nothing(caplog: pytest.LogCaptureFixture) -> None:

@@ -3,6 +3,7 @@
 import math
 import threading
 import time
+from numbers import Real
 
 from secondpass.errors import ConfigurationError
 from secondpass.scores import UnscoredReason
@@ -55,7 +56,7 @@ def check_deadline(deadline_ms: float | None) -> None:
 
     :raises ConfigurationError: If it is no number, negative or NaN.
     """
-    number = isinstance(deadline_ms, int | float) and not isinstance(deadline_ms, bool)
+    number = isinstance(deadline_ms, Real) and not isinstance(deadline_ms, bool)
     if deadline_ms is not None and not (number and deadline_ms >= 0):
         raise ConfigurationError(
             f"deadline_ms must be 0 or more milliseconds, or None for no limit, got {deadline_ms!r}"

@@ -67,7 +67,7 @@ def as_candidates(items: Iterable["str | Candidate"]) -> tuple[Candidate, ...]:
 
     :raises InputError: If an item is neither, naming its position.
     """
-    if isinstance(items, str) or not isinstance(items, Iterable):
+    if isinstance(items, str | Mapping | Candidate) or not isinstance(items, Iterable):
         raise InputError(f"candidates must be a list of texts or Candidates, got {type(items).__name__}: {items!r:.80}")
     return tuple(_as_candidate(position, item) for position, item in enumerate(items))
 

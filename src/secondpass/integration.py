@@ -2,8 +2,8 @@
 
 import asyncio
 import os
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
@@ -30,7 +30,7 @@ from secondpass.scoring.load import EngineName, LoadOptions
 from secondpass.scoring.scorer import Scorer, warm_up
 from secondpass.scoring.shared import SHARED_MODELS, LoadKey
 from secondpass.selection.budget import ContextBudget, as_budget
-from secondpass.selection.call_budget import budget_of_call
+from secondpass.selection.call_budget import budget_of_call, has_call_budget
 from secondpass.selection.order import Order
 from secondpass.selection.packing import Policy
 from secondpass.selection.select import Selection
@@ -87,6 +87,14 @@ class CheckedModel(BaseModel):
                 raise _explained(error, type(self)) from error
 
 
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """The reranker of an integration, and what it was made from; integrations are equal whether it is loaded or not."""
+
+    origin: tuple[Any, ...] = field(default=(), compare=False)
+    reranker: Reranker | None = field(default=None, compare=False)
+
+
 class IntegrationSettings(CheckedModel):
     """Settings of an integration: a ``model`` with its loading options, or a ``reranker``.
 
@@ -115,7 +123,7 @@ class IntegrationSettings(CheckedModel):
     :param cache_folder: The hub's cache; None takes the hub library's own.
     :param fusion: How scores are combined with the first stage's; None orders by the scores alone.
     :param on_error: What happens when scoring fails: ``degrade`` returns the first stage's order, ``raise`` raises.
-    :param deadline_ms: Milliseconds until a call returns; None for no limit. Loading the model is not counted.
+    :param deadline_ms: Milliseconds until scoring ends; None for no limit. Loading the model isn't counted.
     :param observers: Called with each ``Ranking``.
     :raises ConfigurationError: If a setting is invalid.
     """
@@ -148,7 +156,24 @@ class IntegrationSettings(CheckedModel):
     deadline_ms: float | None = None
     observers: Sequence[Observer] = ()
 
-    _loaded: tuple[tuple[Any, ...], Reranker] | None = PrivateAttr(default=None)
+    given_settings: frozenset[str] | None = Field(default=None, exclude=True, repr=False)
+    """The names of the settings that were given; for frameworks that create a copy from all values."""
+
+    _loaded: _Loaded = PrivateAttr(default_factory=_Loaded)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_defaults(cls, settings: Any) -> Any:
+        """Leave defaults out where every value is given, as by LangChain's ``configurable_fields`` for each call."""
+        fields = cls.model_fields
+        if not isinstance(settings, dict) or not fields.keys() <= settings.keys():
+            return settings
+        given = settings["given_settings"] or ()
+        return {
+            name: value
+            for name, value in settings.items()
+            if name != "given_settings" and (name in given or value != fields[name].default)
+        }
 
     @field_validator("model")
     @classmethod
@@ -182,6 +207,7 @@ class IntegrationSettings(CheckedModel):
         if not live:
             self._load_key().check()
         self._configured(None, Selection())
+        self.__dict__["given_settings"] = frozenset(self.model_fields_set)  # an assignment would count as a setting
         return self
 
     @field_serializer("budget")
@@ -204,14 +230,14 @@ class IntegrationSettings(CheckedModel):
         if reranker is None:
             scorer = self._scorer_of(self.model) or SHARED_MODELS.get(self._load_key())
             reranker = Reranker(scorer, **{name: getattr(self, name) for name in _RERANKING})
-            self._loaded = self._origin(), reranker
+            self._loaded = _Loaded(self._origin(), reranker)
         return reranker
 
     def _loaded_reranker(self) -> Reranker | None:
         """Return the reranker if it is loaded with the present settings, and in this process."""
         if self.reranker is not None:
             return self.reranker
-        return self._loaded[1] if self._loaded is not None and self._loaded[0] == self._origin() else None
+        return self._loaded.reranker if self._loaded.origin == self._origin() else None
 
     def _origin(self) -> tuple[Any, ...]:
         """Return what the reranker is made from; a forked process needs a model of its own."""
@@ -223,17 +249,15 @@ class IntegrationSettings(CheckedModel):
 
         :raises ConfigurationError: If one of them is a live object.
         """
-        live = self.live_objects()
-        if live:
-            raise ConfigurationError(
-                f"{type(self).__name__} has live objects ({', '.join(live)}), which can't be serialised: use settings "
-                "instead (model=..., budget=tokens), or restore the live objects yourself"
-            )
-        fields = [name for name, field_ in type(self).model_fields.items() if not field_.exclude]
-        given = {name: getattr(self, name) for name in fields if name in self.model_fields_set}
+        _refuse(self.live_objects(), self)
+        given = self._given()
         if "budget" in given:
             given["budget"] = self._budget_as_data(self.budget)
         return given
+
+    def _given(self) -> dict[str, Any]:
+        fields = [name for name, field_ in type(self).model_fields.items() if not field_.exclude]
+        return {name: getattr(self, name) for name in fields if name in self.model_fields_set}
 
     def live_objects(self) -> list[str]:
         """Return the names of settings that are live objects, which can't be serialised."""
@@ -251,8 +275,12 @@ class IntegrationSettings(CheckedModel):
         return live
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the settings alone; the model is loaded again in the other process."""
-        return _restore, (type(self), self.settings())
+        """Pickle the settings alone; the model is loaded again in the other process.
+
+        :raises ConfigurationError: If there is a live model.
+        """
+        _refuse([name for name in self.live_objects() if name.startswith(("reranker", "model"))], self)
+        return _restore, (type(self), self._given())
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
         """Copy the settings and share the model: frameworks copy their components, and a model is large."""
@@ -281,7 +309,7 @@ class IntegrationSettings(CheckedModel):
         reranker = self._loaded_reranker()
         if reranker is None:
             reranker = await asyncio.to_thread(self.shared_reranker)
-        if callable(self.budget):
+        if callable(self.budget) or has_call_budget():
             selection = await asyncio.to_thread(self._selection, query, reranker.selection, top_n)
         else:
             selection = self._selection(query, reranker.selection, top_n)
@@ -327,7 +355,7 @@ def checked_items(items: Iterable[T], kind: type[T], call: str) -> list[T]:
     :param call: The call with its arguments in the right order, for the error.
     :raises InputError: If it is no iterable, or an item has another type.
     """
-    if isinstance(items, str) or not isinstance(items, Iterable):
+    if isinstance(items, str | Mapping | kind) or not isinstance(items, Iterable):
         raise InputError(f"{call} needs a list of {kind.__name__}s, got {type(items).__name__}: {items!r:.80}")
     listed = list(items)
     for position, item in enumerate(listed):
@@ -380,9 +408,18 @@ def _explained(error: ValidationError, model: type[BaseModel]) -> SecondpassErro
         if isinstance(cause, SecondpassError):
             return cause
         setting = ".".join(map(str, item["loc"]))
-        hint = f"; did you mean {other}?" if (other := _meant(setting, model)) else ""
+        other = _meant(setting, model) if item["type"] == "extra_forbidden" else None
+        hint = f"; did you mean {other}?" if other else ""
         messages.append(f"{setting}: {item['msg']}, got {item.get('input')!r:.80}{hint}")
     return ConfigurationError(f"{model.__name__}: {'; '.join(messages)}")
+
+
+def _refuse(live: Sequence[str], integration: IntegrationSettings) -> None:
+    if live:
+        raise ConfigurationError(
+            f"{type(integration).__name__} has live objects ({', '.join(live)}), which can't be serialised: use "
+            "settings instead (model=..., budget=tokens), or restore the live objects yourself"
+        )
 
 
 def _meant(setting: str, model: type[BaseModel]) -> str | None:
@@ -390,7 +427,7 @@ def _meant(setting: str, model: type[BaseModel]) -> str | None:
     other = _OTHER_NAMES.get(setting, "")
     if other.partition("=")[0] in model.model_fields:
         return other
-    return next(iter(get_close_matches(setting, model.model_fields, 1)), None)
+    return next(iter(get_close_matches(setting, model.model_fields, 1, 0.8)), None)
 
 
 def _restore(integration: type[IntegrationSettings], settings: dict[str, Any]) -> IntegrationSettings:

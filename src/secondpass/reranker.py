@@ -1,6 +1,7 @@
 """The pipeline: candidates, scoring, fusion, selection, ranking."""
 
 import asyncio
+import inspect
 import logging
 import math
 import os
@@ -63,8 +64,8 @@ class Reranker:
     :param fusion: How scores are combined with the first stage's; None orders by the scores alone.
     :param on_error: What happens when scoring fails: ``"degrade"`` returns the first stage's order, marked and
         logged; ``"raise"`` raises. Configuration errors always raise.
-    :param deadline_ms: Milliseconds until a call returns, with the scores that it has by then; None for no limit. The
-        loading of a model is not counted.
+    :param deadline_ms: Milliseconds until scoring ends, with the scores that there are by then; None for no limit. The
+        loading of a model before it and the selection after it are not counted.
     :param observers: Called with each ranking; an exception in one is logged and changes nothing.
     :raises ConfigurationError: If a setting is invalid, or a named model can't be loaded.
     """
@@ -82,8 +83,14 @@ class Reranker:
         if on_error not in ("degrade", "raise"):
             raise ConfigurationError(f"on_error must be 'degrade' or 'raise', got {on_error!r}")
         check_deadline(deadline_ms)
+        if fusion is not None and not hasattr(fusion, "fuse"):
+            raise ConfigurationError(f"fusion must be a Fusion, such as ReciprocalRank(), or None, got {fusion!r:.80}")
+        if not (isinstance(observers, Sequence) and all(map(_is_observer, observers))):
+            raise ConfigurationError(
+                f"observers must be a list of functions of a Ranking, not async, got {observers!r:.80}"
+            )
         self.scorer = load_scorer(scorer) if isinstance(scorer, str | Path) else _checked(scorer)
-        self.selection = selection or Selection()
+        self.selection = _checked_selection(selection or Selection())
         self.fusion = fusion
         self.on_error = on_error
         self.deadline_ms = deadline_ms
@@ -123,7 +130,7 @@ class Reranker:
         if not isinstance(query, str):
             raise InputError(f"the query must be a string, got {type(query).__name__}: {query!r:.80}")
         candidates = as_candidates(candidates)
-        selection = selection or self.selection
+        selection = _checked_selection(selection or self.selection)
         _check_threshold(selection, self.scorer.spec)
         scoring = self._score(query, candidates, call or Call(self.deadline_ms))
         ranked, fuse_stage = self._rank(candidates, scoring)
@@ -179,19 +186,18 @@ class Reranker:
         try:
             scored = _without_nan(self.scorer.score_pairs([Pair(query, candidates[p].text) for p in valid], call=call))
             _check_complete(scored, len(valid))
-        except ScoringError as error:
+        except (ScoringError, OSError) as error:  # OSError: the network's and the disk's, of a scorer of one's own
             if self.on_error == "raise":
                 raise
-            _log_degraded(Cause.SCORER_FAILED, f"{type(error).__name__} from {type(error.__cause__).__name__}")
             stage = Stage("score", time.perf_counter() - started, {"error": str(error)})
-            return _Scoring(outcomes, None, (stage,), Degraded(Cause.SCORER_FAILED, str(error)))
+            return _Scoring(outcomes, None, (stage,), _failed(error, self.scorer.spec.name))
         for position, outcome in zip(valid, scored.outcomes, strict=True):
             outcomes[position] = outcome
         stages = scored.stages or (Stage("score", time.perf_counter() - started, {"pairs": len(valid)}),)
         degraded = _incomplete(scored.outcomes)
-        if degraded and degraded.cause is Cause.SCORER_FAILED and self.on_error == "raise":
+        if self.on_error == "raise" and degraded and degraded.cause is Cause.SCORER_FAILED:
             raise ScoringError(f"{scored.by.name} failed: {degraded.detail}")
-        return _Scoring(outcomes, scored, stages, degraded)
+        return _Scoring(outcomes, scored, _with_overrun(stages, call), degraded)
 
     def _without_query(self, outcomes: Sequence[Score | Unscored]) -> _Scoring:
         detail = "the query must not be empty"
@@ -246,6 +252,16 @@ def _checked(scorer: Scorer) -> Scorer:
             f"scorer must be a model's name, a folder, or an object with spec and score_pairs, got {scorer!r:.80}"
         )
     return scorer
+
+
+def _checked_selection(selection: Selection) -> Selection:
+    if not isinstance(selection, Selection):
+        raise ConfigurationError(f"selection must be a Selection, such as Selection(top_k=3), got {selection!r:.80}")
+    return selection
+
+
+def _is_observer(observer: object) -> bool:
+    return callable(observer) and not inspect.iscoroutinefunction(observer)
 
 
 def _check_threshold(selection: Selection, spec: Spec) -> None:
@@ -303,6 +319,21 @@ def _incomplete(outcomes: Sequence[Score | Unscored]) -> Degraded | None:
             _log_degraded(cause, detail)
             return Degraded(cause, detail)
     return None
+
+
+def _failed(error: Exception, scorer: str) -> Degraded:
+    cause = f" from {type(error.__cause__).__name__}" if error.__cause__ else ""
+    _log_degraded(Cause.SCORER_FAILED, f"{type(error).__name__}{cause} in {scorer}")
+    return Degraded(Cause.SCORER_FAILED, str(error))
+
+
+def _with_overrun(stages: tuple[Stage, ...], call: Call) -> tuple[Stage, ...]:
+    """Note in the last stage by how much a deadline was missed, as by a scorer that doesn't look at the call."""
+    late = 0.0 if call.deadline is None else 1000 * (time.monotonic() - call.deadline)
+    if late <= 0:
+        return stages
+    facts = {**stages[-1].facts, "deadline_overrun_ms": round(late, 1)}
+    return (*stages[:-1], replace(stages[-1], facts=facts))
 
 
 def _log_degraded(cause: Cause, detail: str) -> None:

@@ -1,8 +1,13 @@
 """A context budget for one call, and what both integrations write of duplicates."""
 
 import asyncio
+import threading
+from collections.abc import Iterator
+from contextvars import copy_context
 
+import numpy as np
 import pytest
+from integration_support import QUESTION, LangChain
 from langchain_core.cross_encoders import BaseCrossEncoder
 from langchain_core.documents import Document
 from langchain_core.messages import HumanMessage
@@ -149,3 +154,64 @@ def test_a_chains_own_document_prompt_is_counted() -> None:
     joined = "\n\n".join(format_document(document, prompt) for document in compressor.documents(ranking))
     assert joined == ranking.context
     assert (len(ranking.kept), count_words(joined)) == (2, 22)
+
+
+def test_a_numpy_number_replaces_the_limit_alone(integration: LangChain) -> None:
+    """A limit computed with numpy keeps the tokenizer of the integration's own budget, as an int does."""
+    component = integration.create(model=OverlapScorer(), budget=ContextBudget(99, counter=count_words))
+    rankings = []
+    for limit in (20, np.int64(20)):
+        with call_budget(limit):
+            rankings.append(component.rank(integration.items(), QUESTION))
+    assert rankings[0].stages[-1].facts["counter"] == "count_words"
+    assert [len(ranking) for ranking in rankings] == [len(rankings[0])] * 2
+    assert rankings[1].stages[-1].facts["counter"] == "count_words"
+
+
+def test_a_generator_of_history_counts_for_every_call(integration: LangChain) -> None:
+    """The history may be any iterable; it is read once."""
+    component = integration.create(model=OverlapScorer(), budget=ContextBudget(60, counter=count_words))
+    with call_budget(history=(message for message in ["word " * 20])):
+        tokens = [component.rank(integration.items(), QUESTION).tokens for _ in range(2)]
+    assert tokens[0] == tokens[1]
+
+
+def test_a_history_without_a_budget_is_logged(integration: LangChain, caplog: pytest.LogCaptureFixture) -> None:
+    """There is nothing that it could reduce."""
+    component = integration.create(model=OverlapScorer(), top_n=2)
+    with call_budget(history=["word " * 20]):
+        component.rank(integration.items(), QUESTION)
+    assert "the history has no effect: there is no context budget" in caplog.text
+
+
+class Database:
+    """A chat history that reads its messages from a database, on the thread that asks."""
+
+    def __init__(self) -> None:
+        self.threads: list[threading.Thread] = []
+
+    @property
+    def messages(self) -> list[str]:
+        self.threads.append(threading.current_thread())
+        return ["word " * 20]
+
+
+async def test_a_history_is_read_once_and_off_the_event_loop(integration: LangChain) -> None:
+    """Reading the messages can take as long as a database does."""
+    component = integration.create(model=OverlapScorer(), budget=ContextBudget(60, counter=count_words))
+    history = Database()
+    with call_budget(history=history):
+        await component.arank(integration.items(), QUESTION)
+    assert len(history.threads) == 1
+    assert history.threads[0] is not threading.current_thread()
+
+
+def test_a_block_may_end_in_another_context(integration: LangChain) -> None:
+    """Web frameworks resume generators in contexts of their own: leaving the block there raises nothing."""
+
+    def pages() -> Iterator[int]:
+        with call_budget(20):
+            yield 1
+
+    generator = pages()
+    assert [copy_context().run(next, generator), *copy_context().run(list, generator)] == [1]

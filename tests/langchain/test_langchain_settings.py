@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from integration_support import Loader
 from langchain_core.load import dumpd, dumps, load
+from langchain_core.runnables import ConfigurableField
 from langchain_support import QUESTION, TEXTS, documents, ids, overlap_compressor
 
 from secondpass import ContextBudget, OverlapScorer, Reranker
@@ -159,10 +160,38 @@ def test_deepcopy_shares_the_live_reranker() -> None:
     ],
     ids=["reranker", "callable", "counter"],
 )
-def test_pickling_live_objects_raises_and_names_them(settings: dict[str, Any], named: str) -> None:
-    """The error names the live objects that can't be pickled."""
+def test_serialising_live_objects_raises_and_names_them(settings: dict[str, Any], named: str) -> None:
+    """The error names the live objects that have no form as data."""
     with pytest.raises(ConfigurationError, match=named):
-        pickle.dumps(SecondPassRerank(**settings))
+        SecondPassRerank(**settings).settings()
+
+
+def test_pickle_takes_a_budget_with_its_counter_but_no_live_model() -> None:
+    """A budget travels with any counter that pickle takes, as to the processes of a pool; a loaded model doesn't."""
+    compressor = SecondPassRerank(model="nano", budget=ContextBudget(5, counter=str.split, template="{title}: {text}"))
+    twin = pickle.loads(pickle.dumps(compressor))
+    assert (twin.model, twin.budget.counting.count("one two"), twin.budget.template) == ("nano", 2, "{title}: {text}")
+    with pytest.raises(ConfigurationError, match=r"live objects \(reranker\)"):
+        pickle.dumps(SecondPassRerank(reranker=Reranker(OverlapScorer())))
+
+
+def test_a_compressor_is_equal_before_and_after_its_first_call() -> None:
+    """Whether the model is loaded makes no difference."""
+    compressor = SecondPassRerank(model=OverlapScorer())
+    twin = SecondPassRerank(model=compressor.model)
+    compressor.compress_documents(documents(), QUESTION)
+    assert compressor == twin
+
+
+def test_configuring_one_field_keeps_the_others_as_given() -> None:
+    """A setting that was given with its default's value stays given when another one is configured."""
+    fields = {"deadline_ms": ConfigurableField(id="deadline")}
+    compressor = SecondPassRerank(model=OverlapScorer(), top_n=None, duplicates="keep")
+    chain = compressor.configurable_fields(**fields)
+    given = {"query": QUESTION, "documents": documents() * 2}
+    for deadline in (3_600_000, 7_200_000):
+        found = chain.with_config(configurable={"deadline": deadline}).invoke(given)
+        assert len(found) == 2 * len(documents())
 
 
 def test_pickled_compressor_over_a_real_model_gives_the_same(reranker_folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+import itertools
 import json
 import pickle
 from collections.abc import Callable
@@ -93,8 +94,9 @@ def test_budget_record_survives_serialisation(way: str) -> None:
     assert COPIES[way](SecondPassRerank(model="some/model", budget=budget)).budget == budget
 
 
-@pytest.mark.parametrize("way", ["to_dict", "to_json", "pickle"])
-@pytest.mark.parametrize("live", LIVE)
+@pytest.mark.parametrize(
+    ("live", "way"), [*itertools.product(LIVE, ["to_dict", "to_json"]), ("reranker", "pickle")], ids=str
+)
 def test_live_objects_are_refused_by_name(live: str, way: str) -> None:
     """The error names the live objects that can't be serialised."""
     settings, named = LIVE[live]

@@ -1,7 +1,10 @@
 """The context budget: its settings, and how it writes what it counts."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from langchain_core.prompts import PromptTemplate
 from worlds import count_words
 
 from secondpass import Candidate, ContextBudget
@@ -151,3 +154,18 @@ def test_fields_that_no_candidate_has_are_known() -> None:
     rat = Candidate("a rat", metadata={"author": "Ann"})
     assert budget.blank_fields([FOX, rat]) == ["titel"]
     assert ContextBudget(9, template=lambda _index, text, _candidate: text).blank_fields([FOX]) == []
+
+
+def test_metadata_stands_in_for_an_id_and_a_source_that_a_candidate_lacks() -> None:
+    """``{id}`` and ``{source}`` are the candidate's own, else those of its metadata, of whatever type."""
+    kept = {"id": 7, "source": Path("notes.md")}
+    budget = ContextBudget(9, template="{id} {source}: {text}")
+    assert budget.render(1, Candidate("a rat", metadata=kept), "a rat") == "7 notes.md: a rat"
+    assert budget.render(1, Candidate("a rat", id="own", metadata=kept), "a rat") == "own notes.md: a rat"
+    assert budget.blank_fields([Candidate("a rat")]) == ["id", "source"]
+
+
+def test_a_document_prompt_without_the_text_is_refused() -> None:
+    """A LangChain prompt that never writes the document would be counted as nothing."""
+    with pytest.raises(BudgetError, match=r"must have the variable page_content, got \['text', 'title'\]"):
+        ContextBudget(60, template=PromptTemplate.from_template("{title}: {text}"))  # type: ignore[arg-type]

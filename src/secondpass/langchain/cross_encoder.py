@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from langchain_core.cross_encoders import BaseCrossEncoder
 
 from secondpass.call import Call
@@ -65,9 +66,8 @@ class LangChainScorer(BaseScorer):
         if reason:
             return Scored(tuple(Unscored(reason) for _ in pairs), self.spec)
         try:
-            values = [float(value) for value in self._model.score([tuple(pair) for pair in pairs])]  # type: ignore[misc]
-        except (AttributeError, LookupError, NameError, TypeError):
-            raise  # programming errors
-        except Exception as error:  # hosted ones raise their client's errors, whatever those derive from
+            scores = self._model.score([tuple(pair) for pair in pairs])  # type: ignore[misc]
+            values = np.asarray(scores, dtype=np.float64).reshape(-1).tolist()  # some return (pairs, 1)
+        except Exception as error:  # hosted ones raise their client's errors, or fail to read its answer
             raise ScoringError(f"{self.spec.name} failed: {type(error).__name__}: {error!s:.300}") from error
         return Scored(tuple(map(Score, values)), self.spec)

@@ -19,7 +19,7 @@ from langchain_core.documents import BaseDocumentCompressor, Document
 from langchain_core.load.serializable import SerializedConstructor, SerializedNotImplemented
 from langchain_core.runnables import RunnableConfig, RunnableSerializable, ensure_config
 from langchain_core.runnables.config import get_async_callback_manager_for_config, get_callback_manager_for_config
-from pydantic import ConfigDict, model_validator
+from pydantic import ConfigDict
 
 from secondpass.candidates import Candidate
 from secondpass.errors import InputError
@@ -63,15 +63,6 @@ class SecondPassRerank(
 
     score_key: str | None = None
     add_metadata: bool = True
-
-    @model_validator(mode="before")
-    @classmethod
-    def _without_defaults(cls, settings: Any) -> Any:
-        """Leave defaults out where every setting is given, as by LangChain's ``configurable_fields`` for each call."""
-        fields = cls.model_fields
-        if not isinstance(settings, dict) or not fields.keys() <= settings.keys():
-            return settings
-        return {name: value for name, value in settings.items() if name not in fields or value != fields[name].default}
 
     def compress_documents(
         self, documents: Iterable[Document], query: str, callbacks: Callbacks | None = None
@@ -213,8 +204,8 @@ class SecondPassRerank(
         if not isinstance(given, dict) or not {"query", "documents"} <= given.keys():
             keys = sorted(given) if isinstance(given, dict) else type(given).__name__
             raise InputError(f'the input must be {{"query": str, "documents": [Document, ...]}}, got {keys}')
-        for key in given.keys() - _INPUT_KEYS:  # a chain's own keys are none of ours
-            if key == "top_n" or get_close_matches(str(key), _INPUT_KEYS, 1, 0.8):
+        for key in given.keys() - _INPUT_KEYS:  # a chain may have keys of its own
+            if key == "top_n" or get_close_matches(str(key), _INPUT_KEYS[2:], 1, 0.8):
                 raise InputError(
                     f"the input's keys are {', '.join(_INPUT_KEYS)}, got {key!r}; top_n is a keyword of invoke"
                 )

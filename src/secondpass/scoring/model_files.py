@@ -15,6 +15,7 @@ from secondpass.models import bundled_models
 
 GRAPHS = ("model.onnx", "onnx/model.onnx")
 _HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
+_SMALL = re.compile(r"ms-marco-MiniLM-L-?12-v2")  # the name by which others have the default model
 _COMMON = ["*.json", "*.txt", "*.model", "*.jinja"]
 
 
@@ -127,7 +128,7 @@ def _expanded(model: str | Path) -> Path:
 
 def _unknown(model: str | Path) -> ModelNotFound:
     bundled = bundled_models()
-    similar = get_close_matches(str(model), bundled, 1)
+    similar = ["small"] if _SMALL.fullmatch(str(model)) else get_close_matches(str(model), bundled, 1)
     return ModelNotFound(
         f"model must be a bundled model ({', '.join(bundled)}), a folder, or a hub id such as owner/name; "
         f"{str(model)!r} is none of these{f': did you mean {similar[0]!r}?' if similar else ''}"

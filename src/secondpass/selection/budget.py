@@ -2,7 +2,7 @@
 
 import operator
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from string import Formatter
@@ -12,8 +12,6 @@ from secondpass.candidates import Candidate
 from secondpass.errors import BudgetError
 from secondpass.selection.llm_window import context_tokens, read_window, subtract_tokens
 from secondpass.selection.tokens import TokenCounter, as_counter
-
-_KNOWN_FIELDS = {"text", "index", "id", "source"}
 
 Template = str | Callable[[int, str, Candidate], str]
 """How a candidate is written in the prompt; see ``ContextBudget``."""
@@ -28,9 +26,9 @@ class ContextBudget:
         tokens or their number; None takes a stated estimate on the safe side.
     :param separator: What stands between two items in the prompt.
     :param template: How one candidate is written in the prompt: a format string with ``{text}`` (required), ``{index}``
-        (from 1, in reading order), ``{id}``, ``{source}`` and any field of ``Candidate.metadata``, where a missing one
-        is empty; a callable ``(index, text, candidate) -> str``; or the document prompt of a LangChain chain, a prompt
-        template of ``{page_content}`` and metadata.
+        (from 1, in reading order), ``{id}``, ``{source}`` (where the candidate has none, those of the metadata) and any
+        field of ``Candidate.metadata``, where a missing one is empty; a callable ``(index, text, candidate) -> str``;
+        or the document prompt of a LangChain chain, a prompt template of ``{page_content}`` and metadata.
     :param origin: Where the number comes from, in words, for the report.
     :raises BudgetError: If the limit is negative or no whole number, or the template can't be filled.
     """
@@ -129,16 +127,19 @@ class ContextBudget:
             if not isinstance(written, str):
                 raise BudgetError(f"a callable template must return a string, got {written!r:.80}")
             return written
-        known = {"text": text, "index": index, "id": candidate.id, "source": candidate.source}
-        fields = {name: value for name, value in {**candidate.metadata, **known}.items() if value is not None}
-        return self.template.format_map(defaultdict(str, fields))
+        own = {"id": candidate.id, "source": candidate.source}
+        fields = {**candidate.metadata, **_without_none(own), "text": text, "index": index}
+        return self.template.format_map(defaultdict(str, _without_none(fields)))
 
     def blank_fields(self, candidates: Iterable[Candidate]) -> list[str]:
         """Return the metadata fields of a format string that no candidate has."""
         if not isinstance(self.template, str):
             return []
-        fields = {name for _, name, _, _ in Formatter().parse(self.template) if name} - _KNOWN_FIELDS
-        return sorted(fields.difference(*(candidate.metadata for candidate in candidates)))
+        fields = {name for _, name, _, _ in Formatter().parse(self.template) if name} - {"text", "index"}
+        for candidate in candidates:
+            own = {"id": candidate.id, "source": candidate.source}
+            fields = fields.difference(candidate.metadata, _without_none(own))
+        return sorted(fields)
 
     def join(self, items: list[tuple[Candidate, str]]) -> str:
         """Return candidates and their kept texts, given in reading order, as the prompt will hold them."""
@@ -162,12 +163,20 @@ def as_budget(source: BudgetSource | None, query: str) -> ContextBudget | None:
     return ContextBudget(source)
 
 
+def _without_none(fields: Mapping[str, object]) -> dict[str, object]:
+    return {name: value for name, value in fields.items() if value is not None}
+
+
 def _as_template(template: Any) -> Template:
     """Return a template as a format string or a callable.
 
     :raises BudgetError: If it is none of the accepted forms.
     """
     if hasattr(template, "input_variables") and hasattr(template, "format"):
+        if "page_content" not in template.input_variables:
+            raise BudgetError(
+                f"a document prompt must have the variable page_content, got {sorted(template.input_variables)}"
+            )
         return partial(_format_document, template)
     if not callable(template):
         _check_format(template)

@@ -1,11 +1,15 @@
 """The context budget of one call, as a context variable: it reaches integrations inside of chains and query engines."""
 
+import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import replace
+from typing import SupportsIndex
 
 from secondpass.selection.budget import BudgetSource, ContextBudget, as_budget
+
+_logger = logging.getLogger("secondpass")
 
 _CALL: ContextVar[tuple[BudgetSource | None, object]] = ContextVar("secondpass_call_budget", default=(None, ()))
 
@@ -14,26 +18,30 @@ _CALL: ContextVar[tuple[BudgetSource | None, object]] = ContextVar("secondpass_c
 def call_budget(budget: BudgetSource | None = None, *, history: object = ()) -> Iterator[None]:
     """Set the context budget of the calls inside a ``with`` block, for every integration used there.
 
-    It is a context variable: other threads and tasks are not affected.
+    It is a context variable: other threads and tasks are not affected. Around a ``yield`` in a generator it reaches
+    what runs between, and may not reach the next step: call the reranker first.
 
     :param budget: Tokens, which replace the limit of the integration's own budget; a ``ContextBudget``, which replaces
         all of it; a callable of the query that returns either; or None, which keeps that of an enclosing block, else
         the integration's own.
     :param history: Earlier messages of the chat (strings, messages, a memory), whose tokens the budget is reduced by.
     """
+    if isinstance(history, Iterator):  # it may be counted for several calls
+        history = list(history)
     outer, earlier = _CALL.get()
     token = _CALL.set((outer if budget is None else budget, history or earlier))
     try:
         yield
     finally:
-        _CALL.reset(token)
+        with suppress(ValueError):  # a generator that was resumed in another context, which has a value of its own
+            _CALL.reset(token)
 
 
 def budget_of_call(budget: ContextBudget | None, query: str) -> ContextBudget | None:
     """Return the budget of a call: that of ``call_budget``, else the given one, less the history.
 
     A number of tokens replaces the limit alone: tokenizer, template and separator stay. A history that exceeds the
-    budget leaves 0 tokens, of which the selection warns; without a budget it reduces nothing.
+    budget leaves 0 tokens, of which the selection warns; without a budget it reduces nothing, which is logged.
 
     :param budget: The integration's own.
     :param query: The query.
@@ -42,8 +50,15 @@ def budget_of_call(budget: ContextBudget | None, query: str) -> ContextBudget | 
     given, history = _CALL.get()
     if callable(given):
         given = given(query)
-    if isinstance(given, int) and budget is not None:
+    if isinstance(given, SupportsIndex) and budget is not None:
         budget = replace(budget, max_tokens=given, origin="")
     elif given is not None:
         budget = as_budget(given, query)
+    if budget is None and history:
+        _logger.warning("the history has no effect: there is no context budget that it could reduce")
     return budget.less(history=history) if budget is not None and history else budget
+
+
+def has_call_budget() -> bool:
+    """Return whether a block of ``call_budget`` is active; counting its history can take time."""
+    return _CALL.get() != (None, ())

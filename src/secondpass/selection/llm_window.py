@@ -92,10 +92,11 @@ def _messages(part: Any) -> Sequence[object]:
         return []
     if isinstance(part, str | Mapping) or hasattr(part, "content"):
         return [part]
+    names = {*dir(part)}  # hasattr would read a property, and the messages of a database twice
     if hasattr(part, "input_variables") or hasattr(part, "template_vars"):
         return _template_messages(part)
     for methods, messages in _FROM_OBJECT.items():
-        if all(hasattr(part, method) for method in methods):
+        if all(method in names for method in methods):
             return messages(part)
     if isinstance(part, Iterable):
         return list(part)

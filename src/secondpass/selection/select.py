@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral, Real
 from typing import Literal
 
 from secondpass.candidates import Candidate
@@ -51,9 +52,10 @@ class Selection:
 
     def __post_init__(self) -> None:
         """Check the settings."""
-        if self.top_k is not None and not (isinstance(self.top_k, int) and self.top_k >= 1):
+        if self.top_k is not None and not (isinstance(self.top_k, Integral) and self.top_k >= 1):
             raise ConfigurationError(f"top_k must be a whole number from 1, or None for no limit, got {self.top_k!r}")
-        if self.min_probability is not None and not 0 <= self.min_probability <= 1:
+        number = isinstance(self.min_probability, Real)
+        if self.min_probability is not None and not (number and 0 <= self.min_probability <= 1):
             raise ConfigurationError(f"min_probability must be within 0 and 1, got {self.min_probability!r}")
         if not (isinstance(self.min_keep, int) and self.min_keep >= 0):
             raise ConfigurationError(f"min_keep must be a whole number from 0, got {self.min_keep!r}")
@@ -94,7 +96,11 @@ def select(ranked: Sequence[Ranked], selection: Selection) -> Selected:
     """
     selected = choose(ranked, selection)
     if "nothing_fits" in selected.facts:
-        _logger.warning("no candidate fits the context budget: %s", selected.facts["nothing_fits"])
+        _logger.warning(
+            "no candidate fits the context budget: %s%s",
+            selected.facts["nothing_fits"],
+            f" ({selected.facts['budget']})" if "budget" in selected.facts else "",
+        )
     if "blank_fields" in selected.facts:
         _logger.warning("no candidate has the template's fields %s", selected.facts["blank_fields"])
     return selected

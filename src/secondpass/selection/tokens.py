@@ -4,6 +4,7 @@ import operator
 import re
 from collections.abc import Callable, Mapping, Sized
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, SupportsIndex
 
 from secondpass.errors import BudgetError
@@ -81,37 +82,42 @@ def as_counter(counter: object) -> TokenCounter:
         return counter
     name = str(getattr(counter, "name", None) or getattr(counter, "__name__", None) or type(counter).__name__)
     if hasattr(counter, "encode_ordinary"):
-        return TokenCounter(f"tiktoken {name}", exact=True, function=_length_of(counter.encode_ordinary))
+        return TokenCounter(f"tiktoken {name}", exact=True, function=partial(_length, counter.encode_ordinary))
     if hasattr(counter, "no_truncation") and hasattr(counter, "to_str"):
         return TokenCounter("tokenizers", exact=True, function=_tokenizers_count(counter))
     if hasattr(counter, "convert_ids_to_tokens") and hasattr(counter, "encode"):
         return _transformers_counter(counter)
     if callable(counter):
         exact = getattr(counter, "exact", False) is True
-        return TokenCounter(name, exact=exact, function=_length_of(counter))
+        return TokenCounter(name, exact=exact, function=partial(_length, counter))
     raise BudgetError(
         "a token counter must be a tiktoken encoding, a Hugging Face tokenizer, or a callable from text to tokens; "
         f"got {type(counter).__name__}"
     )
 
 
-def _length_of(function: Callable[[str], Any]) -> Callable[[str], int]:
-    def count(text: str) -> int:
-        tokens = function(text)
-        if isinstance(tokens, Sized) and not isinstance(tokens, Mapping | str):  # a mapping's length counts its keys
-            return len(tokens)
-        if isinstance(tokens, SupportsIndex) and not isinstance(tokens, str) and operator.index(tokens) >= 0:
-            return operator.index(tokens)
-        raise BudgetError(f"a token counter must return a number of tokens, or the tokens, got {tokens!r:.80}")
-
-    return count
+def _length(function: Callable[[str], Any], text: str) -> int:
+    tokens = function(text)
+    if isinstance(tokens, Sized) and not isinstance(tokens, Mapping | str):  # a mapping's length counts its keys
+        return len(tokens)
+    if isinstance(tokens, SupportsIndex) and not isinstance(tokens, str) and operator.index(tokens) >= 0:
+        return operator.index(tokens)
+    raise BudgetError(f"a token counter must return a number of tokens, or the tokens, got {tokens!r:.80}")
 
 
 def _tokenizers_count(tokenizer: Any) -> Callable[[str], int]:
     copy = type(tokenizer).from_str(tokenizer.to_str())
     copy.no_truncation()
     copy.no_padding()
-    return lambda text: len(copy.encode(text, add_special_tokens=False).ids)
+    return partial(_ids, copy)
+
+
+def _ids(tokenizer: Any, text: str) -> int:
+    return len(tokenizer.encode(text, add_special_tokens=False).ids)
+
+
+def _untruncated_ids(tokenizer: Any, text: str) -> int:
+    return len(tokenizer.encode(text, add_special_tokens=False, truncation=False))
 
 
 def _transformers_counter(tokenizer: Any) -> TokenCounter:
@@ -119,6 +125,4 @@ def _transformers_counter(tokenizer: Any) -> TokenCounter:
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is not None:
         return TokenCounter(name, exact=True, function=_tokenizers_count(backend))
-    return TokenCounter(
-        name, exact=True, function=lambda text: len(tokenizer.encode(text, add_special_tokens=False, truncation=False))
-    )
+    return TokenCounter(name, exact=True, function=partial(_untruncated_ids, tokenizer))
