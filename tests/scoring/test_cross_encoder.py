@@ -10,6 +10,7 @@ from fake_engine import ExpiresWhenBlocked, FakeEngine, blocked_engine
 
 from secondpass import Call, Reranker
 from secondpass.errors import ConfigurationError, OutOfMemory, ScoringError
+from secondpass.ranking import Cause, Degraded
 from secondpass.scores import Pair, Score, Unscored, UnscoredReason
 from secondpass.scoring.cross_encoder import CrossEncoder
 from secondpass.scoring.engines.base import Encoded
@@ -94,14 +95,14 @@ def test_a_cancelled_call_leaves_a_stuck_engine() -> None:
 
 @pytest.mark.parametrize("deadline_ms", [None, 3_600_000])
 def test_a_timeout_error_of_the_library_is_raised(deadline_ms: float | None) -> None:
-    """A TimeoutError from the engine isn't taken for the call's deadline: it raises, also through the reranker."""
+    """A TimeoutError from the engine isn't taken for the call's deadline: it raises, and the reranker names it."""
     error = TimeoutError("the library's own")
     scorer = CrossEncoder(FakeEngine(error=error))
     with pytest.raises(TimeoutError) as caught:
         scorer.score_pairs(words(1), call=Call(deadline_ms))
     assert caught.value is error
-    with pytest.raises(TimeoutError):
-        Reranker(scorer, deadline_ms=deadline_ms).rerank("query", ["text"])
+    degraded = Reranker(scorer, deadline_ms=deadline_ms).rerank("query", ["text"]).degraded
+    assert degraded == Degraded(Cause.SCORER_FAILED, "the library's own")
 
 
 def test_cancelling_stops_between_batches() -> None:
