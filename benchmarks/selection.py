@@ -57,7 +57,9 @@ def ranked(candidates: int) -> list[Ranked]:
     words = VOCABULARY.split()
     chance = random.Random(0)
     texts = [" ".join(chance.choices(words, k=chance.randint(120, 240))) for _ in range(candidates)]
-    return [Ranked(Candidate(text), Score(-float(rank)), None, None, rank) for rank, text in enumerate(texts, 1)]
+    return [
+        Ranked(Candidate(text), rank - 1, Score(-float(rank)), None, None, rank) for rank, text in enumerate(texts, 1)
+    ]
 
 
 def share(selected: Selected, budget: ContextBudget) -> str:

@@ -7,6 +7,7 @@ import secondpass
 
 NAMES = {
     "reranking": {"Reranker", "Candidate", "Selection", "ContextBudget", "Call", "ReciprocalRank", "WeightedSum"},
+    "rules of selection": {"CoveredMass", "LargestGap"},
     "the result": {"Ranking", "Kept", "Dropped", "Reason"},
     "loading a scorer": {"load_scorer", "LoadOptions", "OverlapScorer"},
     "writing a scorer": {

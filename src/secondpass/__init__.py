@@ -9,6 +9,7 @@ from secondpass.scores import Pair, Scale, ScaleKind, Score, Scored, Spec, Unsco
 from secondpass.scoring.load import LoadOptions, load_scorer
 from secondpass.scoring.overlap import OverlapScorer
 from secondpass.scoring.scorer import Scorer
+from secondpass.selection.adaptive import CoveredMass, LargestGap
 from secondpass.selection.budget import ContextBudget
 from secondpass.selection.select import Selection
 
@@ -16,8 +17,10 @@ __all__ = [
     "Call",
     "Candidate",
     "ContextBudget",
+    "CoveredMass",
     "Dropped",
     "Kept",
+    "LargestGap",
     "LoadOptions",
     "OverlapScorer",
     "Pair",

@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -23,16 +23,18 @@ from secondpass.candidates import Candidate
 from secondpass.errors import ConfigurationError, InputError, SecondpassError
 from secondpass.fusion import Fusion
 from secondpass.models import DEFAULT_MODEL
-from secondpass.ranking import Kept, Ranking
+from secondpass.ranking import Kept, Ranking, Reason
 from secondpass.reranker import Observer, OnError, Reranker
 from secondpass.scoring.load import EngineName, LoadOptions
 from secondpass.scoring.scorer import Scorer, warm_up
 from secondpass.scoring.shared import SHARED_MODELS, LoadKey
+from secondpass.selection.adaptive import Adaptive
 from secondpass.selection.budget import ContextBudget, as_budget
 from secondpass.selection.call_budget import budget_of_call
+from secondpass.selection.earlier import Earlier
 from secondpass.selection.order import Order
 from secondpass.selection.packing import Policy
-from secondpass.selection.select import Selection
+from secondpass.selection.select import Duplicates, Selection
 from secondpass.selection.tokens import ESTIMATE
 
 T = TypeVar("T")
@@ -43,8 +45,10 @@ DEFAULT_TOP_N = 5
 """What is kept where neither ``top_n``, ``budget`` nor ``min_probability`` is set."""
 
 _SELECTION = {"top_n": "top_k"} | {
-    name: name for name in ("min_probability", "min_keep", "policy", "duplicates", "order")
+    name: name
+    for name in ("min_probability", "min_keep", "adaptive", "policy", "duplicates", "near", "diversity", "order")
 }
+_BUDGET_FIELDS = ("max_tokens", "separator", "template", "origin", "shares", "prompt_tokens")
 _LOADING = ("model", "engine", "device", "dtype", "max_length", "revision")
 _OPTIONS = ("batch_size", "file", "threads", "label", "trust_remote_code", "local_files_only", "cache_folder")
 _RERANKING = ("fusion", "on_error", "deadline_ms", "observers")
@@ -83,8 +87,13 @@ class IntegrationSettings(CheckedModel):
     :param min_probability: The minimum probability of relevance.
     :param min_keep: How many of the best to keep even below ``min_probability``.
     :param policy: What happens to a candidate that exceeds the budget: ``fill``, ``prefix`` or ``truncate``.
-    :param duplicates: ``exact`` drops repeated texts, ``keep`` keeps them.
-    :param order: The reading order: ``relevance``, ``original`` or ``ends``.
+    :param adaptive: How many are relevant by their own scores: ``LargestGap()`` or ``CoveredMass(0.9)``.
+    :param duplicates: ``exact`` drops repeated texts, ``near`` also similar ones, ``keep`` keeps them.
+    :param near: The similarity of near-duplicates; see ``Selection``.
+    :param diversity: The weight of maximal marginal relevance, from 0 to 1; see ``Selection``.
+    :param order: The reading order: ``relevance``, ``original``, ``ends`` or ``stable``.
+    :param source_key: The metadata key of a candidate's source, such as its retriever, by which a budget's ``shares``
+        are counted; None reads the document's own.
     :param engine: ``auto``, ``onnx`` or ``torch``.
     :param device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``; None is ``auto``.
     :param dtype: ``auto``, ``float32``, ``float16`` or ``bfloat16``.
@@ -113,8 +122,12 @@ class IntegrationSettings(CheckedModel):
     min_probability: float | None = None
     min_keep: int = 0
     policy: Policy = "fill"
-    duplicates: Literal["exact", "keep"] = "exact"
+    adaptive: Adaptive | None = None
+    duplicates: Duplicates = "exact"
+    near: float = 0.7
+    diversity: float = 0.0
     order: Order = "relevance"
+    source_key: str | None = None
     engine: EngineName = "auto"
     device: str | None = "auto"
     dtype: str = "auto"
@@ -172,7 +185,7 @@ class IntegrationSettings(CheckedModel):
         """Return plain data; ``settings`` refuses budgets that have no such form."""
         if not isinstance(budget, ContextBudget):
             return budget
-        return {name: getattr(budget, name) for name in ("max_tokens", "separator", "template", "origin")}
+        return {name: getattr(budget, name) for name in _BUDGET_FIELDS}
 
     def warmup(self) -> None:
         """Load the model and run it once, so that the first query doesn't wait for it."""
@@ -220,7 +233,7 @@ class IntegrationSettings(CheckedModel):
 
     def live_objects(self) -> list[str]:
         """Return the names of settings that are live objects, which can't be serialised."""
-        live = [name for name in ("reranker", "fusion") if getattr(self, name) is not None]
+        live = [name for name in ("reranker", "fusion", "adaptive") if getattr(self, name) is not None]
         if self._scorer_of(self.model):
             live.append("model, a scorer")
         if self.observers:
@@ -247,12 +260,17 @@ class IntegrationSettings(CheckedModel):
         scorer = self.reranker.scorer if self.reranker else self._scorer_of(self.model)
         return scorer.spec.name if scorer else str(self.model or DEFAULT_MODEL)
 
-    def _rerank(self, query: str, candidates: Sequence[Candidate], top_n: int | None = None) -> Ranking:
+    def _rerank(
+        self, query: str, candidates: Sequence[Candidate], earlier: Earlier, top_n: int | None = None
+    ) -> Ranking:
         _check_query(query)
         reranker = self.shared_reranker()
-        return reranker.rerank(query, candidates, selection=self._selection(query, reranker.selection, top_n))
+        selection = self._selection(query, reranker.selection, top_n)
+        return reranker.rerank(query, candidates, selection=selection, **earlier.results())
 
-    async def _arerank(self, query: str, candidates: Sequence[Candidate], top_n: int | None = None) -> Ranking:
+    async def _arerank(
+        self, query: str, candidates: Sequence[Candidate], earlier: Earlier, top_n: int | None = None
+    ) -> Ranking:
         """Return what ``_rerank`` returns; only the scoring counts towards the deadline, as there."""
         _check_query(query)
         reranker = self._loaded_reranker()
@@ -262,7 +280,7 @@ class IntegrationSettings(CheckedModel):
             selection = await asyncio.to_thread(self._selection, query, reranker.selection, top_n)
         else:
             selection = self._selection(query, reranker.selection, top_n)
-        return await reranker.arerank(query, candidates, selection=selection)
+        return await reranker.arerank(query, candidates, selection=selection, **earlier.results())
 
     def _selection(self, query: str, base: Selection, top_n: int | None = None) -> Selection:
         """Return the selection of one call: the reranker's, changed by the settings and by the call's own budget."""
@@ -325,7 +343,8 @@ def metadata_entry(kept: Kept, ranking: Ranking) -> dict[str, Any]:
 
     ``duplicates`` holds the source of each dropped copy, else its id, else its position in the input.
     """
-    copies = [item for item in ranking.dropped if item.because_of is kept.candidate]
+    repeated = [item for item in ranking.dropped if item.reason is Reason.DUPLICATE]
+    copies = [item for item in repeated if item.because_of is kept.candidate]
     entry = {
         "rank": kept.rank,
         "rank_before": kept.rank_before,

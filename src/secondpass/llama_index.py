@@ -28,8 +28,9 @@ from secondpass.integration import (
 )
 from secondpass.ranking import Kept, Ranking
 from secondpass.selection.call_budget import call_budget
+from secondpass.selection.earlier import Results, earlier_of_call, earlier_results
 
-__all__ = ["SecondPassRerank", "call_budget"]
+__all__ = ["SecondPassRerank", "call_budget", "earlier_results"]
 
 _dispatcher = get_dispatcher(__name__)
 
@@ -66,18 +67,36 @@ class SecondPassRerank(IntegrationSettings, BaseNodePostprocessor):
         """Return the name in LlamaIndex's serialised settings."""
         return "SecondPassRerank"
 
-    def rank(self, nodes: Iterable[NodeWithScore], query: str | QueryBundle) -> Ranking:
+    def rank(
+        self,
+        nodes: Iterable[NodeWithScore],
+        query: str | QueryBundle,
+        *,
+        exclude: Results = (),
+        previous: Results = (),
+    ) -> Ranking:
         """Return the ranking, each candidate with its node as payload.
 
         :param nodes: The first stage's nodes, best first.
         :param query: The query.
+        :param exclude: Earlier results that are not to be kept again: a ranking, nodes, or ids.
+        :param previous: The results of the previous prompt, in reading order, for ``order="stable"``.
         :raises InputError: If an argument has the wrong type.
         """
-        return self._rerank(_query_text(query), self._candidates(nodes))
+        earlier = earlier_of_call(exclude, previous, self._convert)
+        return self._rerank(_query_text(query), self._candidates(nodes), earlier)
 
-    async def arank(self, nodes: Iterable[NodeWithScore], query: str | QueryBundle) -> Ranking:
+    async def arank(
+        self,
+        nodes: Iterable[NodeWithScore],
+        query: str | QueryBundle,
+        *,
+        exclude: Results = (),
+        previous: Results = (),
+    ) -> Ranking:
         """Return what ``rank`` returns, without blocking the event loop; cancelling the task cancels the scoring."""
-        return await self._arerank(_query_text(query), self._candidates(nodes))
+        earlier = earlier_of_call(exclude, previous, self._convert)
+        return await self._arerank(_query_text(query), self._candidates(nodes), earlier)
 
     def to_dict(self, **_: Any) -> dict[str, Any]:
         """Return the given settings as plain data for ``from_dict``.
@@ -114,7 +133,8 @@ class SecondPassRerank(IntegrationSettings, BaseNodePostprocessor):
 
     def _candidate(self, scored: NodeWithScore) -> Candidate:
         node = _without_entry(scored.node)
-        source = node.metadata.get("source") or node.metadata.get("file_name")
+        keys = (self.source_key,) if self.source_key else ("source", "file_name")
+        source = next(filter(None, map(node.metadata.get, keys)), None)
         prompt_text = node.get_content(metadata_mode=MetadataMode.LLM)
         own_text = node.get_content(metadata_mode=MetadataMode.NONE).strip()
         return Candidate(
@@ -127,6 +147,10 @@ class SecondPassRerank(IntegrationSettings, BaseNodePostprocessor):
             header_length=max(0, prompt_text.rfind(own_text)) if own_text else 0,
             payload=scored,
         )
+
+    def _convert(self, item: Any) -> Any:
+        """Return a node as a candidate; other items stay as they are."""
+        return self._candidate(item) if isinstance(item, NodeWithScore) else item
 
     def _kept_nodes(self, ranking: Ranking) -> list[NodeWithScore]:
         return [self._kept_node(kept, ranking) for kept in ranking.kept]

@@ -1,6 +1,6 @@
 """The result of a second pass: every candidate, kept or dropped with a reason, and what each stage did."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -13,7 +13,9 @@ class Reason(StrEnum):
     """Why a candidate was dropped."""
 
     BELOW_THRESHOLD = "below threshold"
+    EXCLUDED = "excluded"
     DUPLICATE = "duplicate"
+    DIVERSITY = "diversity"
     OVER_TOP_K = "over top-k"
     OVER_BUDGET = "over budget"
     INVALID = "invalid"
@@ -97,7 +99,8 @@ class Dropped(Ranked):
     """A candidate that does not go into the context.
 
     :param reason: Why it was dropped.
-    :param because_of: The candidate that it duplicates; None for other reasons.
+    :param because_of: The kept candidate that it duplicates or is similar to, or the earlier one that excludes it;
+        None for other reasons.
     :param detail: The figures behind the reason, in words.
     """
 
@@ -141,6 +144,11 @@ class Ranking:
         """Return the kept candidate at this position of the reading order."""
         return self.kept[position]
 
+    @property
+    def nothing_relevant(self) -> bool:
+        """Whether nothing is kept although there was space: no candidate is relevant, or none is new."""
+        return nothing_relevant(self.kept, self.dropped)
+
     def report(self) -> str:
         """Return a plain-text table of kept and dropped candidates, and the time of each stage."""
         from secondpass.report.text import as_text  # reports import this module
@@ -152,3 +160,9 @@ class Ranking:
         from secondpass.report.data import as_dict  # as above
 
         return as_dict(self)
+
+
+def nothing_relevant(kept: Sequence[Kept], dropped: Sequence[Dropped]) -> bool:
+    """Return whether nothing is kept although there was space for it."""
+    no_space = (Reason.OVER_TOP_K, Reason.OVER_BUDGET)
+    return not kept and not any(item.reason in no_space for item in dropped)

@@ -6,15 +6,18 @@ may reach. Only a draft whose joined text fits is returned. The number of drafts
 in the length of the texts.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from bisect import bisect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Literal, NamedTuple
 
 from secondpass.ranking import Dropped, Kept, Ranked, Reason
 from secondpass.selection.budget import ContextBudget
 from secondpass.selection.cutting import Cutter
 from secondpass.selection.filters import drop
-from secondpass.selection.order import Order, in_reading_order
+from secondpass.selection.order import Order, Previous, in_reading_order
+from secondpass.selection.sequence import PackingSequence, Step
 
 Policy = Literal["fill", "prefix", "truncate"]
 POLICIES: tuple[Policy, ...] = ("fill", "prefix", "truncate")
@@ -48,13 +51,18 @@ def pack(
     policy: Policy = "fill",
     order: Order = "relevance",
     top_k: int | None = None,
+    sequence: PackingSequence | None = None,
+    previous: Previous = (),
 ) -> Packed:
     """Pack candidates, given best first, into the budget, until ``top_k`` are kept or there are no more.
+
+    The sequence is by relevance where none is given. ``previous`` is what the order ``"stable"`` continues.
 
     ``"fill"`` skips a candidate that doesn't fit and goes on, ``"prefix"`` stops at the first that doesn't fit,
     ``"truncate"`` cuts the first that doesn't fit and stops there; where no beginning of it fits, it is skipped.
     """
-    packer = _Packer(ranked, budget, policy, order, top_k)
+    arrange = partial(in_reading_order, order=order, previous=previous)
+    packer = _Packer(ranked, budget, policy, arrange, top_k, sequence or PackingSequence(ranked))
     best: _Draft | None = None
     above: _Draft | None = None
     target = budget.max_tokens
@@ -71,14 +79,28 @@ def pack(
     if best is None or not best.kept:
         best = packer.draft(budget.max_tokens, most=1)  # the best that fits alone: its joined text is already counted
     nothing_fits = packer.smallest() if ranked and not best.kept else ""
-    return Packed(in_reading_order(best.kept, order), best.dropped, best.context, best.tokens, nothing_fits)
+    return Packed(arrange(best.kept), packer.reasons(best), best.context, best.tokens, nothing_fits)
 
 
-def pack_unlimited(ranked: Sequence[Ranked], order: Order, top_k: int | None) -> Packed:
-    """Keep the first ``top_k`` candidates, given best first, whole and uncounted."""
-    kept = [_kept(item, item.candidate.reading, rank, None) for rank, item in enumerate(ranked[:top_k], start=1)]
-    dropped = [_over_top_k(item, top_k) for item in ranked[len(kept) :]]
-    kept = in_reading_order(kept, order)
+def pack_unlimited(
+    ranked: Sequence[Ranked],
+    order: Order,
+    top_k: int | None,
+    sequence: PackingSequence | None = None,
+    previous: Previous = (),
+) -> Packed:
+    """Keep ``top_k`` candidates, given best first, whole and uncounted."""
+    sequence = sequence or PackingSequence(ranked)
+    draft = _Draft(0)
+    for step in sequence.steps(draft):
+        item = ranked[step.position]
+        if step.duplicate or len(draft.kept) == top_k:
+            draft.dropped.append(step.duplicate or _over_top_k(item, top_k))
+        else:
+            draft.keep(step.position, _kept(item, item.candidate.reading, len(draft.kept) + 1, None), 0)
+    draft.sort()
+    kept = in_reading_order(draft.kept, order, previous)
+    dropped = sequence.displaced(draft.dropped, draft.chosen, lambda item: item.reason is Reason.OVER_TOP_K)
     return Packed(kept, dropped, DEFAULT_SEPARATOR.join(item.text for item in kept), None)
 
 
@@ -109,6 +131,8 @@ class _Draft:
     :param target: What the sum of their tokens may reach.
     :param kept: The chosen, best first.
     :param dropped: The others, best first.
+    :param chosen: The positions of the chosen, in the sequence in which they were packed until ``sort`` is called.
+    :param costs: What each of them adds to ``total``.
     :param total: The sum of the tokens of the chosen and of the separators between them.
     :param context: The joined text of the chosen.
     :param tokens: The tokens of the joined text.
@@ -118,6 +142,8 @@ class _Draft:
     target: int
     kept: list[Kept] = field(default_factory=list)
     dropped: list[Dropped] = field(default_factory=list)
+    chosen: list[int] = field(default_factory=list)
+    costs: list[int] = field(default_factory=list)
     total: int = 0
     context: str = ""
     tokens: int = 0
@@ -127,6 +153,22 @@ class _Draft:
     def left(self) -> int:
         """The tokens that are left for further candidates."""
         return self.target - self.total
+
+    def keep(self, position: int, item: Kept, cost: int) -> None:
+        """Add a candidate."""
+        self.kept.append(item)
+        self.chosen.append(position)
+        self.costs.append(cost)
+        self.total += cost
+
+    def sort(self) -> None:
+        """Bring the chosen, which may have been packed in another sequence, into the order by relevance."""
+        order = sorted(range(len(self.chosen)), key=self.chosen.__getitem__)
+        if order == list(range(len(order))):
+            return
+        self.kept = [replace(self.kept[index], rank=rank) for rank, index in enumerate(order, start=1)]
+        self.costs = [self.costs[index] for index in order]
+        self.chosen.sort()
 
 
 def _next_target(best: _Draft | None, above: _Draft | None, limit: int, *, halve: bool) -> int | None:
@@ -156,13 +198,20 @@ class _Packer:
     """Drafts choices of candidates, and counts each candidate and each joined text only once."""
 
     def __init__(
-        self, ranked: Sequence[Ranked], budget: ContextBudget, policy: Policy, order: Order, top_k: int | None
+        self,
+        ranked: Sequence[Ranked],
+        budget: ContextBudget,
+        policy: Policy,
+        arrange: Callable[[Sequence[Kept]], list[Kept]],
+        top_k: int | None,
+        sequence: PackingSequence,
     ) -> None:
         self._ranked = ranked
         self._budget = budget
         self._policy = policy
-        self._order = order
+        self._arrange = arrange
         self._top_k = top_k
+        self._sequence = sequence
         self._overhead = max(0, budget.counting.count(""))  # what the counter adds to any text
         self._separator = max(0, budget.counting.count(budget.separator) - self._overhead)
         self._counts: dict[tuple[int, int], int] = {}
@@ -176,15 +225,37 @@ class _Packer:
         :param most: Choose at most so many.
         """
         draft = _Draft(target)
-        for position, item in enumerate(self._ranked):
-            if len(draft.kept) == self._top_k:
-                draft.dropped.append(_over_top_k(item, self._top_k))
-                continue
-            why = draft.full or self._add(draft, position, closed=len(draft.kept) == most)
-            if why:
-                draft.dropped.append(drop(item, Reason.OVER_BUDGET, why))
+        for step in self._sequence.steps(draft):
+            refused = step.duplicate or self._try(draft, step, closed=len(draft.kept) == most)
+            if refused and (step.duplicate or step.limit is None):
+                draft.dropped.append(refused)
+        draft.sort()
         self._join(draft)
         return draft
+
+    def reasons(self, draft: _Draft) -> list[Dropped]:
+        """Return the dropped of a draft, best first, with its reason where similar candidates displaced one."""
+        return self._sequence.displaced(draft.dropped, draft.chosen, lambda item: self._would_fit(draft, item))
+
+    def _would_fit(self, draft: _Draft, item: Dropped) -> bool:
+        """Return whether a candidate would fit in the place of the less relevant ones."""
+        position = self._sequence.position(item)
+        tokens = self._counts.get((position, len(item.candidate.reading)))
+        later = sum(draft.costs[bisect(draft.chosen, position) :])
+        return item.reason is Reason.OVER_TOP_K or (
+            tokens is not None and self._cost(draft, tokens) <= draft.left + later
+        )
+
+    def _try(self, draft: _Draft, step: Step, *, closed: bool) -> Dropped | None:
+        """Add a candidate, or return the record that says why it isn't kept."""
+        item = self._ranked[step.position]
+        if len(draft.kept) == self._top_k:
+            return _over_top_k(item, self._top_k)
+        if step.limit is not None:
+            why = self._add_whole(draft, step.position, closed=closed, limit=step.limit)
+        else:
+            why = draft.full or self._add(draft, step.position, closed=closed)
+        return drop(item, Reason.OVER_BUDGET, why) if why else None
 
     def smallest(self) -> str:
         """Return the size of the smallest candidate (with ``"prefix"`` of the first) and the budget, for a warning."""
@@ -205,12 +276,13 @@ class _Packer:
             draft.full = "after the first that didn't fit"
         return why
 
-    def _add_whole(self, draft: _Draft, position: int, *, closed: bool) -> str:
+    def _add_whole(self, draft: _Draft, position: int, *, closed: bool, limit: int | None = None) -> str:
         length = len(self._ranked[position].candidate.reading)
-        if length > LONGEST_TOKEN * max(1, draft.left):
+        allowed = draft.left if limit is None else min(limit, draft.left)
+        if length > LONGEST_TOKEN * max(1, allowed):
             return f"{length} characters, {draft.left} tokens left"
         cost = self._cost(draft, self._count(draft, position, length))
-        if cost <= draft.left and not closed:
+        if cost <= allowed and not closed:
             self._keep(draft, position, length)
             return ""
         figures = f"{cost} tokens, {draft.left} left"
@@ -237,8 +309,8 @@ class _Packer:
         item, tokens = self._ranked[position], self._count(draft, position, end)
         text = item.candidate.reading
         cut = self._count(draft, position, len(text)) - tokens
-        draft.kept.append(_kept(item, text[:end], len(draft.kept) + 1, tokens, max(0, cut)))
-        draft.total += self._cost(draft, tokens)
+        kept = _kept(item, text[:end], len(draft.kept) + 1, tokens, max(0, cut))
+        draft.keep(position, kept, self._cost(draft, tokens))
 
     def _cost(self, draft: _Draft, tokens: int) -> int:
         """Return what tokens counted alone add to the sum; the counter's overhead is in the first candidate's."""
@@ -255,7 +327,7 @@ class _Packer:
     def _join(self, draft: _Draft) -> None:
         key = tuple((item.rank_before, len(item.text)) for item in draft.kept)
         if key not in self._joined:
-            read = in_reading_order(draft.kept, self._order)
+            read = self._arrange(draft.kept)
             context = self._budget.join([(item.candidate, item.text) for item in read])
             self._joined[key] = context, self._budget.counting.count(context) if read else 0
         draft.context, draft.tokens = self._joined[key]
