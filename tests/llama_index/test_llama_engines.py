@@ -101,7 +101,7 @@ def test_record_is_not_part_of_the_prompt(retriever: BaseRetriever) -> None:
 
 def test_chat_engines_budget_shrinks_as_the_history_grows(retriever: BaseRetriever) -> None:
     """With a budget computed for each query, every turn is a single prompt, and later turns get fewer nodes."""
-    llm = PromptKeeper(window=750)  # 50 are for the answer, 500 LlamaIndex's synthesizer keeps free
+    llm = PromptKeeper(window=790)  # 50 are for the answer, 500 LlamaIndex's synthesizer keeps free
 
     def budget(query: str) -> ContextBudget:
         reserve = 50 + 20  # some for what LlamaIndex's tokenizer counts differently

@@ -33,6 +33,12 @@ class Redundancy:
         self.diversity = diversity
         self.relevance = _relevance(ranked)
 
+    def nearest(self, chosen: Sequence[int]) -> list[tuple[int, float]]:
+        """Return for each candidate which of the kept is most similar, and the similarity."""
+        similarities = np.array([self.shingles.similarities(kept) for kept in chosen])
+        rows = similarities.argmax(axis=0)
+        return [(chosen[row], float(similarities[row, position])) for position, row in enumerate(rows)]
+
     def compared_with(self, chosen: Sequence[int]) -> "Comparison":
         """Return the comparison with the kept, given by their positions, to which the caller may add."""
         return Comparison(self, chosen)
@@ -51,14 +57,8 @@ class Comparison:
         self._compared = 0
         candidates = len(redundancy.relevance)
         self._similarity: Numbers = np.zeros(candidates)
-        self._nearest = np.full(candidates, -1)
         self._copied_similarity: Numbers = np.zeros(candidates)
         self._copied = np.full(candidates, -1)
-
-    def nearest(self, position: int) -> tuple[int, float]:
-        """Return the kept candidate that is most similar to one, or -1, and the similarity."""
-        self._update()
-        return int(self._nearest[position]), float(self._similarity[position])
 
     def original(self, position: int) -> tuple[int, float]:
         """Return the kept candidate of which one is a near-duplicate, or -1, and the similarity."""
@@ -86,7 +86,6 @@ class Comparison:
         new = self._chosen[self._compared :]
         for kept in new:
             similarities = self._redundancy.shingles.similarities(kept)
-            self._nearest[similarities > self._similarity] = kept
             np.maximum(self._similarity, similarities, out=self._similarity)
             if self._redundancy.near is not None:
                 for position, similarity in self._redundancy.shingles.duplicates(kept, self._redundancy.near):

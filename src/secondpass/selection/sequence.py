@@ -76,7 +76,7 @@ class PackingSequence:
 
         :param choice: What is kept so far, which the caller adds to between two steps.
         """
-        comparison = self._redundancy and self._redundancy.compared_with(choice.chosen)
+        comparison = self._redundancy.compared_with(choice.chosen) if self._redundancy else None
         waiting: Sequence[int] = range(len(self._ranked))
         if self._shares:
             waiting = []
@@ -95,12 +95,12 @@ class PackingSequence:
         :param would_fit: Whether a candidate would be kept in the place of the less relevant ones.
         """
         records = sorted(dropped, key=self.position)
-        comparison = self._redundancy and self._redundancy.compared_with(chosen)
-        if not self._diverse or not chosen or comparison is None:
+        if not self._diverse or not chosen or self._redundancy is None:
             return records
+        nearest_kept = self._redundancy.nearest(chosen)
         for index, item in enumerate(records):
             position = self.position(item)
-            nearest, similarity = comparison.nearest(position)
+            nearest, similarity = nearest_kept[position]
             without_space = item.reason in (Reason.OVER_TOP_K, Reason.OVER_BUDGET)
             if position < chosen[-1] and similarity and without_space and would_fit(item):
                 detail = f"similarity {similarity:.2f}; less relevant candidates differ more"

@@ -72,13 +72,11 @@ class Shingles:
         :param near: The similarity that a near-duplicate has at least.
         """
         similarities = self.similarities(position)
-        similar = [int(other) for other in np.flatnonzero(similarities >= near)]
-        numbers = self._numbers_of(position) if len(similar) > 1 else frozenset()
-        return [
-            (other, float(similarities[other]))
-            for other in similar
-            if other == position or self._numbers_of(other) <= numbers
-        ]
+        similar: list[int] = (similarities >= near).nonzero()[0].tolist()
+        if similar == [position]:
+            return [(position, 1.0)]
+        numbers = self._numbers_of(position)
+        return [(other, float(similarities[other])) for other in similar if self._numbers_of(other) <= numbers]
 
     def _numbers_of(self, position: int) -> frozenset[str]:
         if position not in self._numbers:
