@@ -3,7 +3,7 @@
 usage: python benchmarks/selection.py [TOKENIZER.json] [REPETITIONS]
 
 Passages have 180 words. "near + mmr" is a selection with near-duplicates and diversity; every fifth passage is a
-near-duplicate of a better one. "full" is the budget's share that is used, where candidates were left out for want of it;
+near-duplicate of a better one. "full" is the share of the budget that is used, where candidates were left out;
 "by trial" is that share where each candidate in turn is tried with a count of the whole joined text, which takes
 quadratic time and is therefore done for the smaller budgets alone. When selection itself took quadratic time, 100
 candidates took 1.8 s at a budget of 32,000 tokens, and 300 candidates 14 s at 100,000.
