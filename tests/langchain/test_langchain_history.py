@@ -1,4 +1,4 @@
-"""Chains with a chat history: a budget from the model's profile, the final prompt, and chains that act on the result."""
+"""Chains with a chat history: a budget from the model's profile, the final prompt, and branches on the result."""
 
 from typing import Any
 
@@ -42,9 +42,8 @@ DOCUMENTS = [
 
 def byte_pairs() -> tiktoken.Encoding:
     """Return a tiktoken encoding, with every byte and a few pairs as tokens: nothing is fetched."""
-    ranks = {bytes([byte]): byte for byte in range(256)}
-    for number, pair in enumerate([b"th", b"in", b"er", b"ea", b"ow", b"\n\n", b"\n-", b"--"], start=256):
-        ranks[pair] = number
+    pieces = [*(bytes([byte]) for byte in range(256)), b"th", b"in", b"er", b"ea", b"ow", b"\n\n", b"\n-", b"--"]
+    ranks = {piece: number for number, piece in enumerate(pieces)}
     return tiktoken.Encoding("pairs", pat_str=r"\S+|\s+", mergeable_ranks=ranks, special_tokens={})
 
 

@@ -1,4 +1,4 @@
-"""A budget that is computed from LlamaIndex's LLM: its synthesizer then makes one call, whose prompt fits the window."""
+"""A budget computed from LlamaIndex's LLM: its synthesizer then makes one call, whose prompt fits the window."""
 
 from typing import Any
 
@@ -102,7 +102,7 @@ def test_every_turn_of_a_chat_is_one_call_that_fits(kind: type[PromptKeeper]) ->
 def test_a_prompt_that_does_not_fit_is_an_error() -> None:
     """``check_prompt`` says what the prompt takes and what it may take."""
     budget = ContextBudget.for_llm(PromptKeeper(window=1_000), counter=lambda text: len(text.split()))
-    with pytest.raises(BudgetError, match="at most 950 tokens .* takes 1004"):
+    with pytest.raises(BudgetError, match=r"at most 950 tokens .* takes 1004"):
         budget.check_prompt([ChatMessage("word " * 1_000)])
 
 

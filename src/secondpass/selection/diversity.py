@@ -14,8 +14,6 @@ import numpy.typing as npt
 from secondpass.ranking import Ranked
 from secondpass.selection.shingles import Shingles
 
-_UNSCORED = -10.0  # below any marginal relevance of a candidate that has a score
-
 Numbers = npt.NDArray[np.float64]
 
 
@@ -32,6 +30,7 @@ class Redundancy:
         self.near = near
         self.diversity = diversity
         self.relevance = _relevance(ranked)
+        self.scored = np.array([item.score is not None for item in ranked])
 
     def nearest(self, chosen: Sequence[int]) -> list[tuple[int, float]]:
         """Return for each candidate which of the kept is most similar, and the similarity."""
@@ -68,6 +67,7 @@ class Comparison:
     def by_marginal_relevance(self, waiting: Sequence[int]) -> Iterator[int]:
         """Yield these positions, each time the one with the highest marginal relevance; ties by relevance."""
         weight, relevance = self._redundancy.diversity, self._redundancy.relevance
+        after = np.where(self._redundancy.scored, 0, 2)  # margins are within -1 and 1: those without a score follow
         if not weight:
             yield from waiting
             return
@@ -76,7 +76,7 @@ class Comparison:
         margin: Numbers | None = None
         for _ in waiting:
             if self._update() or margin is None:
-                margin = np.where(left, (1 - weight) * relevance - weight * self._similarity, -np.inf)
+                margin = np.where(left, (1 - weight) * relevance - weight * self._similarity - after, -np.inf)
             position = int(margin.argmax())
             left[position], margin[position] = False, -np.inf
             yield position
@@ -96,7 +96,7 @@ class Comparison:
 
 
 def _relevance(ranked: Sequence[Ranked]) -> Numbers:
-    """Return relevance from 0 to 1; candidates without a score are below all others."""
+    """Return relevance from 0 to 1, 0 without a score."""
     scored = [item for item in ranked if item.score is not None]
     probable = all(item.fused is None and item.probability is not None for item in scored)
     values = [item.probability if probable else item.score if item.fused is None else item.fused for item in ranked]
@@ -104,5 +104,5 @@ def _relevance(ranked: Sequence[Ranked]) -> Numbers:
     if scored and not probable:
         lowest = np.nanmin(relevance)
         relevance = (relevance - lowest) / ((np.nanmax(relevance) - lowest) or 1.0)
-    relevance[np.isnan(relevance)] = _UNSCORED
+    relevance[np.isnan(relevance)] = 0
     return relevance
