@@ -17,8 +17,6 @@ from secondpass.models import bundled_models
 
 # Property tests run whole pipelines: the time of one example depends on the machine.
 settings.register_profile("secondpass", deadline=None, max_examples=60, derandomize=True)
-# pytest --hypothesis-profile=many tests/contracts/test_pipeline.py: 100,000 cases of each contract
-settings.register_profile("many", deadline=None, max_examples=100_000)
 settings.load_profile("secondpass")
 
 
