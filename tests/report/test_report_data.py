@@ -62,14 +62,22 @@ def test_original_of_an_object_given_twice_is_its_first_position() -> None:
 
 @given(items=st.lists(candidates(), max_size=8), selection=selections)
 def test_indexes_are_the_positions_in_the_input(items: list[Candidate], selection: Selection) -> None:
-    """Each position of the input is there once, and an original has the same text in the context as its duplicate."""
+    """Each position of the input is there once, and an exact duplicate's original has the same text in the context."""
     data = Reranker(Scripted({}), selection=selection).rerank("red fox", items).to_dict()
     assert sorted(item["index"] for item in (*data["kept"], *data["dropped"])) == list(range(len(items)))
     for item in data["dropped"]:
         if item["because_of"]:
             assert item["because_of"]["index"] != item["index"]
             original = items[item["because_of"]["index"]]
+        if item["because_of"] and item["detail"] == "the same text":
             assert original.reading.strip() == items[item["index"]].reading.strip()
+
+
+def test_what_excludes_a_candidate_has_no_position() -> None:
+    """A candidate that an earlier result excludes names that result, which is not a part of the input."""
+    fox = Candidate("a red fox", id="fox")
+    data = Reranker(OverlapScorer()).rerank("red fox", [fox], exclude=[fox]).to_dict()
+    assert data["dropped"][0]["because_of"] == {"index": None, "id": "fox"}
 
 
 def test_tokens_cut_to_fit_the_budget_are_counted() -> None:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from secondpass.ranking import Dropped, Kept, Ranked, Ranking
+from secondpass.ranking import Dropped, Kept, Ranked, Ranking, Reason
 from secondpass.scores import Stage
 
 
@@ -32,11 +32,12 @@ def _kept(item: Kept) -> dict[str, Any]:
 
 def _dropped(item: Dropped, indexes: dict[int, int]) -> dict[str, Any]:
     original = item.because_of
+    index = None if item.reason is Reason.EXCLUDED else indexes.get(id(original))  # an earlier result has none
     return _ranked(item) | {
         "text": item.candidate.text,
         "reason": str(item.reason),
         "detail": item.detail,
-        "because_of": original and {"index": indexes.get(id(original)), "id": original.id},
+        "because_of": original and {"index": index, "id": original.id},
     }
 
 
