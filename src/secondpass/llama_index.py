@@ -150,6 +150,7 @@ class SecondPassRerank(IntegrationSettings, BaseNodePostprocessor):
 
     def _convert(self, item: Any) -> Any:
         """Return a node as a candidate; other items stay as they are."""
+        item = NodeWithScore(node=item) if isinstance(item, BaseNode) else item
         return self._candidate(item) if isinstance(item, NodeWithScore) else item
 
     def _kept_nodes(self, ranking: Ranking) -> list[NodeWithScore]:

@@ -78,7 +78,7 @@ def test_a_long_prompt_of_ones_own_is_counted() -> None:
 
 
 @pytest.mark.parametrize("kind", [PromptKeeper, ChatKeeper], ids=["completion", "chat"])
-def test_every_turn_of_a_chat_is_one_call_that_fits(kind: type[PromptKeeper]) -> None:
+async def test_every_turn_of_a_chat_is_one_call_that_fits(kind: type[PromptKeeper]) -> None:
     """As the history of a chat engine grows the context shrinks, and the final prompt stays within the window."""
     llm = kind(window=1_000)
 
@@ -93,7 +93,7 @@ def test_every_turn_of_a_chat_is_one_call_that_fits(kind: type[PromptKeeper]) ->
         node_postprocessors=[overlap_postprocessor(budget=budget)],
     )
     question = f"{QUESTION}, and where do all the other birds go when it gets cold and the days grow short?"
-    sizes = [len(chat.chat(question).source_nodes) for _ in range(4)]
+    sizes = [len((await chat.achat(question)).source_nodes) for _ in range(4)]
     assert sizes[0] > sizes[-1] > 0
     assert len(llm.prompts) == 4
     assert all(ContextBudget.for_llm(llm).check_prompt(sent) <= 950 for sent in llm.prompts)

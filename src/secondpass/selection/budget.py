@@ -87,7 +87,7 @@ class ContextBudget:
 
         :param llm: A LangChain chat model (its ``profile`` is read) or a LlamaIndex LLM (its ``metadata``).
         :param reserve: Tokens kept free for the answer; None takes what the LLM states, and is an error where it
-            states nothing.
+            states nothing. LlamaIndex's synthesizer never keeps less free than the LLM states.
         :param prompt: The prompt without question, history and context: its text, or a LangChain or LlamaIndex prompt
             template, whose variables count as empty.
         :param question: The question, as the prompt will hold it.

@@ -32,11 +32,11 @@ class Redundancy:
         self.relevance = _relevance(ranked)
         self.scored = np.array([item.score is not None for item in ranked])
 
-    def nearest(self, chosen: Sequence[int]) -> list[tuple[int, float]]:
-        """Return for each candidate which of the kept is most similar, and the similarity."""
-        similarities = np.array([self.shingles.similarities(kept) for kept in chosen])
+    def nearest(self, positions: Sequence[int], chosen: Sequence[int]) -> list[tuple[int, float]]:
+        """Return for each position which of the kept is most similar, and the similarity."""
+        similarities = np.array([self.shingles.similarities(kept)[positions] for kept in chosen])
         rows = similarities.argmax(axis=0)
-        return [(chosen[row], float(similarities[row, position])) for position, row in enumerate(rows)]
+        return [(chosen[row], float(similarities[row, column])) for column, row in enumerate(rows)]
 
     def compared_with(self, chosen: Sequence[int]) -> "Comparison":
         """Return the comparison with the kept, given by their positions, to which the caller may add."""

@@ -1,4 +1,4 @@
-"""Filters: candidates that can't be ranked, that are probably irrelevant, or whose text is already there."""
+"""Filters: candidates that can't be ranked, that are probably irrelevant, or that are already there."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

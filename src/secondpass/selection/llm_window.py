@@ -98,11 +98,12 @@ def read_synthesizer(llm: Any) -> Synthesizer | None:
         return None
     from llama_index.core.constants import DEFAULT_NUM_OUTPUTS
     from llama_index.core.prompts.default_prompt_selectors import DEFAULT_REFINE_PROMPT_SEL
-    from llama_index.core.response_synthesizers.refine import DEFAULT_RESPONSE_PADDING_SIZE
+    from llama_index.core.response_synthesizers import refine as synthesizer
 
     output = llm.metadata.num_output
     refine = DEFAULT_REFINE_PROMPT_SEL.select(llm=llm)
-    return Synthesizer(DEFAULT_RESPONSE_PADDING_SIZE, refine, output if _positive(output) else DEFAULT_NUM_OUTPUTS)
+    padding = getattr(synthesizer, "DEFAULT_RESPONSE_PADDING_SIZE", 5)  # 5 in versions that have no such constant
+    return Synthesizer(padding, refine, output if _positive(output) else DEFAULT_NUM_OUTPUTS)
 
 
 def _positive(number: object) -> bool:

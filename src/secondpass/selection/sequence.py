@@ -97,15 +97,15 @@ class PackingSequence:
         records = sorted(dropped, key=self.position)
         if not self._diverse or not chosen or self._redundancy is None:
             return records
-        nearest_kept = self._redundancy.nearest(chosen)
-        for index, item in enumerate(records):
-            position = self.position(item)
-            nearest, similarity = nearest_kept[position]
-            without_space = item.reason in (Reason.OVER_TOP_K, Reason.OVER_BUDGET)
-            if position < chosen[-1] and similarity and without_space and would_fit(item):
+        no_space = (Reason.OVER_TOP_K, Reason.OVER_BUDGET)
+        before = [(index, item) for index, item in enumerate(records) if self.position(item) < chosen[-1]]
+        fitting = [(index, item) for index, item in before if item.reason in no_space and would_fit(item)]
+        nearest = self._redundancy.nearest([self.position(item) for _, item in fitting], chosen)
+        for (index, item), (kept, similarity) in zip(fitting, nearest, strict=True):
+            if similarity:
                 detail = f"similarity {similarity:.2f}; less relevant candidates differ more"
-                kept = self._ranked[nearest].candidate
-                records[index] = replace(item, reason=Reason.DIVERSITY, detail=detail, because_of=kept)
+                original = self._ranked[kept].candidate
+                records[index] = replace(item, reason=Reason.DIVERSITY, detail=detail, because_of=original)
         return records
 
     def _within_shares(self, choice: Choice, comparison: "Comparison | None", waiting: list[int]) -> Iterator[Step]:
