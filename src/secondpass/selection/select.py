@@ -32,7 +32,8 @@ class Selection:
         which no threshold applies; None for no limit.
     :param budget: The context budget; None for no limit.
     :param policy: What happens to a candidate that doesn't fit: ``"fill"`` skips it and goes on, ``"prefix"`` stops
-        there, ``"truncate"`` cuts it at a sentence end (else a line end, else between words) and stops.
+        there, ``"truncate"`` cuts it at a sentence end (else a line end, else between words) and stops. ``"extract"`` fills the budget with the best windows of all
+        candidates instead, verbatim; the reranker then scores windows. Without a budget all are kept whole.
     :param duplicates: ``"exact"`` drops texts that equal a better one; ``"keep"`` doesn't compare them.
     :param order: The reading order: ``"relevance"``, ``"original"`` (the first stage's), or ``"ends"`` (the best at
         both ends).
@@ -118,7 +119,8 @@ def _filter(ranked: Sequence[Ranked], selection: Selection) -> FilterResult:
 def _pack(passed: Sequence[Ranked], selection: Selection) -> Packed:
     if selection.budget is None:
         return pack_unlimited(passed, selection.order, selection.top_k)
-    return pack(passed, selection.budget, selection.policy, selection.order, selection.top_k)
+    threshold = selection.min_probability
+    return pack(passed, selection.budget, selection.policy, selection.order, selection.top_k, threshold)
 
 
 def _facts(packed: Packed, selection: Selection) -> dict[str, object]:
