@@ -9,6 +9,7 @@ NAMES = {
     "reranking": {"Reranker", "Candidate", "Selection", "ContextBudget", "Call", "ReciprocalRank", "WeightedSum"},
     "the result": {"Ranking", "Kept", "Dropped", "Reason"},
     "loading a scorer": {"load_scorer", "LoadOptions", "OverlapScorer"},
+    "long texts": {"Windowed", "Windows", "Window"},
     "writing a scorer": {
         "Scorer",
         "Pair",

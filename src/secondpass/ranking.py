@@ -97,6 +97,17 @@ class Kept(Ranked):
     tokens: int | None
     cut: int = 0
 
+    @property
+    def extracted(self) -> bool:
+        """Whether the text isn't simply the candidate's beginning."""
+        return len(self.spans) != 1 or self.spans[0] != (0, len(self.text))
+
+    @property
+    def body_spans(self) -> list[tuple[int, int]]:
+        """The spans without the candidate's header, counted from where that ends."""
+        header = self.candidate.header_length
+        return [(max(0, start - header), end - header) for start, end in self.spans if end > header]
+
 
 @dataclass(frozen=True, slots=True)
 class Dropped(Ranked):

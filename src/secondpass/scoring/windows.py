@@ -241,21 +241,28 @@ def cut_windows(text: str, limit: int | None, overlap: float, count: _Count) -> 
     shared = int(overlap * limit)
     windows = -(-(sum(tokens) - shared) // (limit - shared))
     target = shared + (sum(tokens) - shared) / max(1, windows)
-    spans, sizes, first = [], [], 0
-    while True:
-        last, size = first + 1, tokens[first]
-        while last < len(units) and size + tokens[last] <= limit and size + tokens[last] / 2 <= target:
+    spans, sizes, first, last = [], [], 0, 0
+    while last < len(units):
+        size, before = sum(tokens[first:last]), last  # what is repeated, and where new text begins
+        while last < len(units) and (
+            last == before or (size + tokens[last] <= limit and size + tokens[last] / 2 <= target)
+        ):
             size += tokens[last]
             last += 1
         spans.append((units[first][0], units[last - 1][1]))
         sizes.append(size)
-        if last == len(units):
-            return spans, sizes
-        following, repeated = last, 0
-        while following - 1 > first and repeated + tokens[following - 1] <= shared:
-            following -= 1
-            repeated += tokens[following]
-        first = following
+        first = _step_back(tokens, first + 1, last, shared, limit)
+    return spans, sizes
+
+
+def _step_back(tokens: Sequence[int], first: int, last: int, shared: int, limit: int) -> int:
+    """Return where the next window begins: before ``last``, by ``shared`` tokens at most, but not before ``first``."""
+    following, repeated = last, 0
+    room = min(shared, limit - tokens[last]) if last < len(tokens) else 0
+    while room > 0 and following > first and repeated + tokens[following - 1] <= room:
+        following -= 1
+        repeated += tokens[following]
+    return following
 
 
 def _units(text: str, limit: int, count: _Count) -> tuple[list[Span], list[int]]:

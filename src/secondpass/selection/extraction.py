@@ -16,7 +16,7 @@ a whole is therefore kept (Khuller, Moss and Naor, "The budgeted maximum coverag
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from heapq import heapify, heappop, heappushpop
+from heapq import heapify, heappop, heapreplace
 from itertools import pairwise
 
 from secondpass.ranking import Dropped, Kept, Ranked, Reason
@@ -43,7 +43,6 @@ class _Piece:
     :param span: Where it stands in the text that the LLM reads.
     :param relevance: Its probability; on a scale without probabilities its value, scaled to 0 to 1 over the pool.
     :param tokens: Its tokens; infinite where it is too long to be counted.
-    :param shingles: Its shingles.
     :param scored: Whether it has a score; those without one follow all others.
     """
 
@@ -51,7 +50,6 @@ class _Piece:
     span: Span
     relevance: float
     tokens: float
-    shingles: frozenset[object]
     scored: bool = True
 
 
@@ -107,12 +105,14 @@ class _Extractor:
     ) -> None:
         self._ranked = ranked
         self._budget = budget
+        self._counted = budget.counting.count
         self._order = order
         self._top_k = top_k
         self._overhead = max(0, self._counted(""))
         self._separator, self._gap = (max(0, self._counted(text) - self._overhead) for text in (budget.separator, GAP))
         self._heads: dict[str, int] = {}
         self._counts: dict[tuple[int, str], int] = {}
+        self._shingles: dict[_Piece, frozenset[object]] = {}
         self._pieces = list(self._read(min_probability))
         self._by_row: list[list[_Piece]] = [[] for _ in ranked]
         for piece in self._pieces:
@@ -128,31 +128,33 @@ class _Extractor:
         revisions = [0] * len(self._pieces)
         heap = [(not piece.scored, -piece.relevance, at) for at, piece in enumerate(self._pieces)]
         heapify(heap)
-        entry = heappop(heap) if heap else None
-        while entry:
-            unscored, gain, at = entry
+        while heap:
+            unscored, gain, at = heap[0]
             piece = self._pieces[at]
-            revised = (unscored, -self._gain(choice, piece), at)
-            revisions[at] += 1
-            if revised[1] > gain and heap and revised > heap[0] and revisions[at] < _MAX_REVISIONS:
-                entry = heappushpop(heap, revised)
-                continue
             why = self._refusal(choice, piece)
             if why:
                 refused.setdefault(piece.row, why)
+                heappop(heap)
+                continue
+            revised = -self._gain(choice, piece)
+            revisions[at] += 1
+            if revised > gain and revisions[at] < _MAX_REVISIONS:
+                heapreplace(heap, (unscored, revised, at))
             else:
-                self._add(choice, piece)
-            entry = heappop(heap) if heap else None
+                self._add(choice, piece, -revised)
+                heappop(heap)
         return self._joined(choice, refused)
 
     def better_whole(self, choice: _Choice) -> _Choice:
         """Return the first candidate, whole, that fits, is worth more than a choice, and is as strong; else the choice."""
         for row, item in enumerate(self._ranked):
+            relevances = [piece.relevance for piece in self._by_row[row] if piece.scored]
+            if sum(relevances) <= choice.value or max(relevances) < choice.strongest:
+                continue
             whole = _Choice(self._budget.max_tokens)
             for piece in self._by_row[row]:
-                self._add(whole, piece)
-            better = whole.value > choice.value and whole.strongest >= choice.strongest
-            if better and whole.total <= 2 * self._budget.max_tokens:  # else it is far too long to be counted
+                self._add(whole, piece, self._gain(whole, piece))
+            if whole.value > choice.value and whole.total <= 2 * self._budget.max_tokens:  # else it is far too long to be counted
                 whole.spans[row] = [(0, len(item.candidate.reading))]
                 if self._joined(whole, {}).tokens <= self._budget.max_tokens:
                     return whole
@@ -178,10 +180,8 @@ class _Extractor:
                 windows, spans = best, [(0, len(reading))]
             for window, span in zip(windows or [None], spans, strict=True):
                 if span and not _unlikely(window, item, min_probability):
-                    tokens = self._size(item, span)
-                    shingles = _shingles(reading[slice(*span)]) if tokens < math.inf else frozenset()
                     relevance = _relevance(window, low, high) if window else 0.0
-                    yield _Piece(row, span, relevance, tokens, shingles, scored=window is not None)
+                    yield _Piece(row, span, relevance, self._size(item, span), scored=window is not None)
 
     def _size(self, item: Ranked, span: Span) -> float:
         """Return the tokens of a piece without template and header; infinite if it is far too long to be counted."""
@@ -194,17 +194,20 @@ class _Extractor:
         return max(0, tokens - self._overhead)
 
     def _gain(self, choice: _Choice, piece: _Piece) -> float:
-        if not self._weight or not piece.shingles:
+        if not (self._weight and choice.spans):
             return piece.relevance
-        repeated = len(piece.shingles & choice.shingles) / len(piece.shingles)
+        shingles = self._shingled(piece)
+        repeated = len(shingles & choice.shingles) / max(1, len(shingles))
         inside = self._inside(choice, piece)
         similarity = max(0.0, repeated - inside) / (1.0 - inside) if inside < 1.0 else 0.0
         return piece.relevance - self._weight * similarity
 
     def _inside(self, choice: _Choice, piece: _Piece) -> float:
         """Return the share of a piece that stands in the chosen spans of its own candidate."""
+        if piece.row not in choice.spans:
+            return 0.0
         start, end = piece.span
-        covered = sum(max(0, min(end, b) - max(start, a)) for a, b in choice.spans.get(piece.row, ()))
+        covered = sum(max(0, min(end, b) - max(start, a)) for a, b in choice.spans[piece.row])
         return covered / max(1, end - start)
 
     def _cost(self, choice: _Choice, piece: _Piece) -> float:
@@ -226,13 +229,19 @@ class _Extractor:
         size = f"{cost} tokens" if cost < math.inf else f"{piece.span[1] - piece.span[0]} characters"
         return drop(item, Reason.OVER_BUDGET, f"its best window: {size}, {choice.left} left")
 
-    def _add(self, choice: _Choice, piece: _Piece) -> None:
-        choice.value += max(0.0, self._gain(choice, piece)) if piece.scored else 0.0
+    def _add(self, choice: _Choice, piece: _Piece, gain: float) -> None:
+        choice.value += max(0.0, gain) if piece.scored else 0.0
         choice.strongest = max(choice.strongest, piece.relevance)
         choice.total += int(min(self._cost(choice, piece), 2.0**53))
         reading = self._ranked[piece.row].candidate.reading
         choice.spans[piece.row] = _merged([*choice.spans.get(piece.row, ()), piece.span], reading)
-        choice.shingles |= piece.shingles
+        if self._weight:
+            choice.shingles |= self._shingled(piece)
+
+    def _shingled(self, piece: _Piece) -> frozenset[object]:
+        if piece not in self._shingles:
+            self._shingles[piece] = _shingles(self._ranked[piece.row].candidate.reading[slice(*piece.span)])
+        return self._shingles[piece]
 
     def _joined(self, choice: _Choice, refused: dict[int, Dropped]) -> _Choice:
         """Write down a choice's kept and dropped candidates, and count its joined text."""
@@ -247,9 +256,6 @@ class _Extractor:
         choice.context = self._budget.join([(item.candidate, item.text) for item in read])
         choice.tokens = self._counted(choice.context) if read else 0
         return choice
-
-    def _counted(self, text: str) -> int:
-        return self._budget.counting.count(text)
 
     def _rendered(self, item: Ranked, text: str) -> int:
         key = (item.index, text)
