@@ -10,6 +10,7 @@ NAMES = {
     "rules of selection": {"CoveredMass", "LargestGap"},
     "the result": {"Ranking", "Kept", "Dropped", "Reason"},
     "loading a scorer": {"load_scorer", "LoadOptions", "OverlapScorer"},
+    "long texts": {"Windowed", "Windows", "Window"},
     "writing a scorer": {
         "Scorer",
         "Pair",

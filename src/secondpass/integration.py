@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -28,6 +28,7 @@ from secondpass.reranker import Observer, OnError, Reranker
 from secondpass.scoring.load import EngineName, LoadOptions
 from secondpass.scoring.scorer import Scorer, warm_up
 from secondpass.scoring.shared import SHARED_MODELS, LoadKey
+from secondpass.scoring.windows import Windowed, Windows
 from secondpass.selection.adaptive import Adaptive
 from secondpass.selection.budget import ContextBudget, as_budget
 from secondpass.selection.call_budget import budget_of_call
@@ -86,7 +87,8 @@ class IntegrationSettings(CheckedModel):
     :param budget: The context budget: tokens, a ``ContextBudget``, or a callable that is given each call's query.
     :param min_probability: The minimum probability of relevance.
     :param min_keep: How many of the best to keep even below ``min_probability``.
-    :param policy: What happens to a candidate that exceeds the budget: ``fill``, ``prefix`` or ``truncate``.
+    :param policy: What happens to a candidate that exceeds the budget: ``fill``, ``prefix`` or ``truncate``; or
+        ``extract``, which fills the budget with the best windows of all candidates.
     :param adaptive: How many are relevant by their own scores: ``LargestGap()`` or ``CoveredMass(0.9)``.
     :param duplicates: ``exact`` drops repeated texts, ``near`` also similar ones, ``keep`` keeps them.
     :param near: The similarity of near-duplicates; see ``Selection``.
@@ -94,6 +96,9 @@ class IntegrationSettings(CheckedModel):
     :param order: The reading order: ``relevance``, ``original``, ``ends`` or ``stable``.
     :param source_key: The metadata key of a candidate's source, such as its retriever, by which a budget's ``shares``
         are counted; None reads the document's own.
+    :param windows: Whether texts that are longer than the model reads are scored in windows, or how, as ``Windows``.
+        By default only their beginning is read, as by other libraries: that bounds the cost of a call, and what was
+        not read is reported as ``truncated``. ``policy="extract"`` always scores windows.
     :param engine: ``auto``, ``onnx`` or ``torch``.
     :param device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``; None is ``auto``.
     :param dtype: ``auto``, ``float32``, ``float16`` or ``bfloat16``.
@@ -128,6 +133,7 @@ class IntegrationSettings(CheckedModel):
     diversity: float = 0.0
     order: Order = "relevance"
     source_key: str | None = None
+    windows: bool | Windows = False
     engine: EngineName = "auto"
     device: str | None = "auto"
     dtype: str = "auto"
@@ -171,7 +177,11 @@ class IntegrationSettings(CheckedModel):
         if not (self.model is None or isinstance(self.model, str | Path) or self._scorer_of(self.model)):
             raise ConfigurationError(f"model must be a model's name, a folder or a Scorer, got {self.model!r:.80}")
         live = "reranker" if self.reranker else "model" if self._scorer_of(self.model) else ""
-        fixed = {"reranker": {*_LOADING, *_OPTIONS, *_RERANKING}, "model": {*_LOADING[1:], *_OPTIONS}, "": set()}[live]
+        fixed = {
+            "reranker": {*_LOADING, *_OPTIONS, *_RERANKING, "windows"},
+            "model": {*_LOADING[1:], *_OPTIONS},
+            "": set(),
+        }[live]
         idle = sorted(self.model_fields_set & fixed)
         if idle:
             raise ConfigurationError(f"{', '.join(idle)} has no effect together with a loaded {live}: set it there")
@@ -199,6 +209,8 @@ class IntegrationSettings(CheckedModel):
         reranker = self._loaded_reranker()
         if reranker is None:
             scorer = self._scorer_of(self.model) or SHARED_MODELS.get(self._load_key())
+            if self.windows:
+                scorer = Windowed(scorer, self.windows if isinstance(self.windows, Windows) else None)
             reranker = Reranker(scorer, **{name: getattr(self, name) for name in _RERANKING})
             self._loaded = self._origin(), reranker
         return reranker
@@ -212,7 +224,7 @@ class IntegrationSettings(CheckedModel):
     def _origin(self) -> tuple[Any, ...]:
         """Return what the reranker is made from; a forked process needs a model of its own."""
         model = self.model if self._scorer_of(self.model) else self._load_key()
-        return (os.getpid(), model, *(getattr(self, name) for name in _RERANKING))
+        return (os.getpid(), model, self.windows, *(getattr(self, name) for name in _RERANKING))
 
     def settings(self) -> dict[str, Any]:
         """Return the settings that were given, as plain data from which an equal object can be created.
@@ -229,6 +241,8 @@ class IntegrationSettings(CheckedModel):
         given = {name: getattr(self, name) for name in fields if name in self.model_fields_set}
         if "budget" in given:
             given["budget"] = self._budget_as_data(self.budget)
+        if isinstance(self.windows, Windows):
+            given["windows"] = asdict(self.windows)
         return given
 
     def live_objects(self) -> list[str]:
@@ -341,8 +355,12 @@ def relevance_score(kept: Kept) -> float | None:
 def metadata_entry(kept: Kept, ranking: Ranking) -> dict[str, Any]:
     """Return the record for a kept document's metadata: plain numbers and strings, without None.
 
-    ``duplicates`` holds the source of each dropped copy, else its id, else its position in the input.
+    ``duplicates`` holds the source of each dropped copy, else its id, else its position in the input. ``spans`` are the
+    character ranges of an extract, and ``best_window`` is that of the best window, in the text without its header.
     """
+    candidate = kept.candidate
+    window = kept.best_window
+    best = window and candidate.reading_spans([(window.start, window.end)])[0]
     repeated = [item for item in ranking.dropped if item.reason is Reason.DUPLICATE]
     copies = [item for item in repeated if item.because_of is kept.candidate]
     entry = {
@@ -355,7 +373,9 @@ def metadata_entry(kept: Kept, ranking: Ranking) -> dict[str, Any]:
         "truncated": kept.truncated or None,
         "cut": kept.cut or None,
         "duplicates": [item.candidate.source or item.candidate.id or item.index for item in copies] or None,
-        "span": list(kept.spans[0]) if kept.cut and kept.spans else None,
+        "span": list(kept.spans[0]) if kept.cut and not kept.extracted else None,
+        "spans": [list(span) for span in kept.body_spans] if kept.extracted else None,
+        "best_window": best and [end - candidate.header_length for end in best],
         "degraded": str(ranking.degraded) if ranking.degraded else None,
     }
     return {name: value for name, value in entry.items() if value is not None}

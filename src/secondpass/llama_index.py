@@ -170,7 +170,9 @@ class SecondPassRerank(IntegrationSettings, BaseNodePostprocessor):
                 "excluded_embed_metadata_keys": _with(scored.node.excluded_embed_metadata_keys, added),
             }
         )
-        if kept.text != kept.candidate.reading:
+        if kept.extracted:
+            node = _with_extract(node, kept)
+        elif kept.text != kept.candidate.reading:
             node = _cut(node, kept)
         return scored.model_copy(update={"node": node, "score": relevance_score(kept)})
 
@@ -225,11 +227,26 @@ def _cut(node: BaseNode, kept: Kept) -> BaseNode:
     reading, text = kept.candidate.reading, node.get_content(metadata_mode=MetadataMode.NONE).rstrip()
     lead = 0 if text in reading else len(text) - len(text.lstrip())  # LlamaIndex strips what it writes
     start = reading.rfind(text[lead:])
-    node.set_content(text[:lead] + kept.text[start:] if start >= 0 else kept.text)
+    _set_content(node, text[:lead] + kept.text[start:] if start >= 0 else kept.text, kept)
+    if isinstance(node, TextNode) and node.start_char_idx is not None and start >= 0:
+        node.end_char_idx = node.start_char_idx + lead + max(0, min(len(kept.text) - start, len(text) - lead))
+    return node
+
+
+def _with_extract(node: BaseNode, kept: Kept) -> BaseNode:
+    """Replace the copied node's text by the extract, with its character offsets where it is one part of the text."""
+    text, spans = node.get_content(metadata_mode=MetadataMode.NONE), kept.body_spans
+    _set_content(node, kept.text[kept.candidate.header_length :], kept)
+    if isinstance(node, TextNode) and node.start_char_idx is not None:
+        first = node.start_char_idx + len(text) - len(text.lstrip())  # LlamaIndex strips what it writes
+        node.start_char_idx, node.end_char_idx = (first + end for end in spans[0]) if len(spans) == 1 else (None, None)
+    return node
+
+
+def _set_content(node: BaseNode, text: str, kept: Kept) -> None:
+    """Set the copied node's text, so that the LLM reads the kept text."""
+    node.set_content(text)
     if node.get_content(metadata_mode=MetadataMode.LLM) != kept.text:
         # the cut fell into the metadata, or the node's template writes something behind the text
         node.excluded_llm_metadata_keys = [*node.metadata]
         node.set_content(kept.text)
-    if isinstance(node, TextNode) and node.start_char_idx is not None and start >= 0:
-        node.end_char_idx = node.start_char_idx + lead + max(0, min(len(kept.text) - start, len(text) - lead))
-    return node

@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from secondpass.candidates import Candidate
-from secondpass.scores import Score, Spec, Stage, Unscored
+from secondpass.scores import Score, Spec, Stage, Unscored, Window
 
 
 class Reason(StrEnum):
@@ -72,8 +72,14 @@ class Ranked:
 
     @property
     def truncated(self) -> int:
-        """How many tokens of query and text were cut off before the model read them."""
+        """How many tokens of query and text no model read."""
         return self.outcome.truncated if isinstance(self.outcome, Score) else 0
+
+    @property
+    def best_window(self) -> Window | None:
+        """The window of the candidate's text with the highest score; None where it was scored as a whole."""
+        windows = self.outcome.windows if isinstance(self.outcome, Score) else ()
+        return self.outcome.best_window if isinstance(self.outcome, Score) and len(windows) > 1 else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +98,17 @@ class Kept(Ranked):
     rank: int
     tokens: int | None
     cut: int = 0
+
+    @property
+    def extracted(self) -> bool:
+        """Whether the text isn't simply the candidate's beginning."""
+        return len(self.spans) != 1 or self.spans[0] != (0, len(self.text))
+
+    @property
+    def body_spans(self) -> list[tuple[int, int]]:
+        """The spans without the candidate's header, counted from where that ends."""
+        header = self.candidate.header_length
+        return [(max(0, start - header), end - header) for start, end in self.spans if end > header]
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from secondpass.ranking import Cause, Degraded, Ranked, Ranking
 from secondpass.scores import Pair, ScaleKind, Score, Scored, Spec, Stage, Unscored, UnscoredReason
 from secondpass.scoring.load import load_scorer
 from secondpass.scoring.scorer import Scorer
+from secondpass.scoring.windows import Windowed
 from secondpass.selection.adaptive import CoveredMass
 from secondpass.selection.earlier import Results, as_earlier
 from secondpass.selection.select import Selection, select
@@ -131,7 +132,7 @@ class Reranker:
         candidates = as_candidates(candidates)
         selection, earlier = selection or self.selection, as_earlier(exclude, previous)
         _check_threshold(selection, self.scorer.spec)
-        scoring = self._score(query, candidates, call or Call(self.deadline_ms))
+        scoring = self._score(query, candidates, _scorer_for(selection, self.scorer), call or Call(self.deadline_ms))
         ranked, fuse_stage = self._rank(candidates, scoring)
         started = time.perf_counter()
         selected = select(ranked, selection, earlier)
@@ -175,7 +176,7 @@ class Reranker:
             call.cancel()
             raise
 
-    def _score(self, query: str, candidates: Sequence[Candidate], call: Call) -> _Scoring:
+    def _score(self, query: str, candidates: Sequence[Candidate], scorer: Scorer, call: Call) -> _Scoring:
         """Score the candidates that have a text; after a failure all of them are unscored."""
         valid = [position for position, candidate in enumerate(candidates) if candidate.text.strip()]
         outcomes: list[Score | Unscored] = [_EMPTY] * len(candidates)
@@ -187,7 +188,7 @@ class Reranker:
             return self._without_query(outcomes)
         started = time.perf_counter()
         try:
-            scored = _without_nan(self.scorer.score_pairs([Pair(query, candidates[p].text) for p in valid], call=call))
+            scored = _without_nan(scorer.score_pairs([Pair(query, candidates[p].text) for p in valid], call=call))
             _check_complete(scored, len(valid))
         except ScoringError as error:
             if self.on_error == "raise":
@@ -266,6 +267,13 @@ def _check_threshold(selection: Selection, spec: Spec) -> None:
                 f"{name} needs scores on a known scale, and that of {spec.name} is unknown: use top_k or a budget, or "
                 "give the scorer a scale"
             )
+
+
+def _scorer_for(selection: Selection, scorer: Scorer) -> Scorer:
+    """Return the scorer of a call: with the policy ``"extract"`` one that scores small windows."""
+    if selection.policy != "extract" or selection.budget is None:
+        return scorer
+    return (scorer if isinstance(scorer, Windowed) else Windowed(scorer)).for_extraction()
 
 
 def _sort_key(item: Ranked) -> tuple[bool, float, int]:

@@ -10,6 +10,7 @@ from secondpass.errors import ConfigurationError
 from secondpass.ranking import Dropped, Kept, Ranked, nothing_relevant
 from secondpass.selection.adaptive import Adaptive
 from secondpass.selection.budget import ContextBudget
+from secondpass.selection.drafts import Packed
 from secondpass.selection.earlier import Earlier
 from secondpass.selection.filters import (
     FilterResult,
@@ -21,7 +22,7 @@ from secondpass.selection.filters import (
     filter_unranked,
 )
 from secondpass.selection.order import ORDERS, Order, Previous
-from secondpass.selection.packing import POLICIES, Packed, Policy, pack, pack_unlimited
+from secondpass.selection.packing import POLICIES, Policy, pack, pack_unlimited
 from secondpass.selection.sequence import PackingSequence
 
 Duplicates = Literal["exact", "near", "keep"]
@@ -44,7 +45,10 @@ class Selection:
         which no threshold applies; None for no limit.
     :param budget: The context budget; None for no limit.
     :param policy: What happens to a candidate that doesn't fit: ``"fill"`` skips it and goes on, ``"prefix"`` stops
-        there, ``"truncate"`` cuts it at a sentence end (else a line end, else between words) and stops.
+        there, ``"truncate"`` cuts it at a sentence end (else a line end, else between words) and stops. ``"extract"``
+        fills the budget with the best windows of all candidates instead, verbatim; the reranker then scores windows,
+        and what they repeat counts against them: ``near``, ``diversity`` and shares don't apply. Without a budget all
+        are kept whole.
     :param duplicates: ``"exact"`` drops texts that equal a better one; ``"near"`` also those that are similar to a kept
         one and have no number that it lacks; ``"keep"`` doesn't compare them.
     :param near: The similarity from which a text is a near-duplicate: the part of their sequences of three words that
@@ -169,7 +173,8 @@ def _pack(passed: Sequence[Ranked], selection: Selection, previous: Previous) ->
     )
     if budget is None:
         return pack_unlimited(passed, selection.order, selection.top_k, sequence, previous)
-    return pack(passed, budget, selection.policy, selection.order, selection.top_k, sequence, previous)
+    threshold = selection.min_probability
+    return pack(passed, budget, selection.policy, selection.order, selection.top_k, threshold, sequence, previous)
 
 
 def _facts(packed: Packed, selection: Selection, previous: Previous) -> dict[str, object]:

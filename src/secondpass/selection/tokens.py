@@ -99,7 +99,7 @@ def _length_of(function: Callable[[str], Any]) -> Callable[[str], int]:
     def count(text: str) -> int:
         tokens = function(text)
         if type(tokens) is int and tokens >= 0:
-            return tokens  # the usual case; the checks below are slow
+            return tokens  # the usual case: the checks below take longer than a fast counter
         if isinstance(tokens, Sized) and not isinstance(tokens, Mapping | str):  # a mapping's length counts its keys
             return len(tokens)
         if isinstance(tokens, SupportsIndex) and not isinstance(tokens, str) and operator.index(tokens) >= 0:
