@@ -67,18 +67,19 @@ class Comparison:
     def by_marginal_relevance(self, waiting: Sequence[int]) -> Iterator[int]:
         """Yield these positions, each time the one with the highest marginal relevance; ties by relevance."""
         weight, relevance = self._redundancy.diversity, self._redundancy.relevance
-        after = np.where(self._redundancy.scored, 0, 2)  # margins are within -1 and 1: those without a score follow
         if not weight:
             yield from waiting
             return
-        left = np.zeros(len(relevance), bool)
-        left[waiting] = True
+        base = (1 - weight) * relevance
+        base[~self._redundancy.scored] -= 2  # margins are within -1 and 1: those without a score follow
+        left = np.full(len(relevance), -np.inf)
+        left[waiting] = 0
         margin: Numbers | None = None
         for _ in waiting:
             if self._update() or margin is None:
-                margin = np.where(left, (1 - weight) * relevance - weight * self._similarity - after, -np.inf)
+                margin = base - weight * self._similarity + left
             position = int(margin.argmax())
-            left[position], margin[position] = False, -np.inf
+            left[position] = margin[position] = -np.inf
             yield position
 
     def _update(self) -> bool:

@@ -17,8 +17,10 @@ WORDS = 3
 """Words in a shingle."""
 
 _BITS = 21  # a shingle is three word numbers in one 64-bit integer
-_BLANKS = str.maketrans(dict.fromkeys(string.punctuation, " "))
-_WITHOUT_BLANKS = re.compile(r"([\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff])")  # Thai, Lao, kana, ideographs
+_BLANKS = bytes.maketrans(string.punctuation.encode(), b" " * len(string.punctuation))
+_SEPARATE = re.compile(  # Thai, Lao, kana and ideographs, which have no blanks between words; blanks and punctuation
+    r"([\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff])|[\u00a0\u2000-\u2027\u3000-\u3003\uff01-\uff0f]"
+)
 _NUMBER = re.compile(r"\d+")
 
 
@@ -57,9 +59,9 @@ class Shingles:
         if position not in self._rows:
             entries = self._entries[position]
             lengths = self._length[entries]
-            starts = self._first[entries] - np.cumsum(lengths) + lengths
-            sharing = self._owners[np.repeat(starts, lengths) + np.arange(lengths.sum())]
-            common = np.bincount(sharing, minlength=len(self._texts))
+            ends = lengths.cumsum()
+            starts = (self._first[entries] - ends + lengths).repeat(lengths)
+            common = np.bincount(self._owners[starts + np.arange(len(starts))], minlength=len(self._texts))
             self._rows[position] = common / (self._sizes[position] + self._sizes - common)
         return self._rows[position]
 
@@ -84,22 +86,23 @@ class Shingles:
         return self._numbers[position]
 
 
-def _words(text: str) -> list[str]:
+def _words(text: str) -> list[bytes]:
     """Return the words of a text, each character of a script without blanks as one, or the text where it has none."""
     text = text.casefold()
     if not text.isascii():
-        text = _WITHOUT_BLANKS.sub(r" \1 ", text)
-    return text.translate(_BLANKS).split() or [text.strip()]
+        text = _SEPARATE.sub(r" \1 ", text)
+    encoded = text.encode("utf-8", "surrogatepass")  # bytes are translated and split faster than characters
+    return encoded.translate(_BLANKS).split() or [encoded.strip()]
 
 
-def _shingles(words: Sequence[Sequence[str]]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def _shingles(words: Sequence[Sequence[bytes]]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Return every shingle of every text as a number, and the position of its text.
 
     A text of fewer words than a shingle has one shingle, which is filled up with zeros.
     """
-    numbers: defaultdict[str, int] = defaultdict(count(1).__next__)
-    padding = ["" for _ in range(WORDS - 1)]
-    numbers[""] = 0
+    numbers: defaultdict[bytes, int] = defaultdict(count(1).__next__)
+    padding = [b""] * (WORDS - 1)
+    numbers[b""] = 0
     texts = [*words, padding]
     flat = np.fromiter(map(numbers.__getitem__, chain.from_iterable(texts)), np.int64)
     sizes = np.fromiter(map(len, words), np.int64, len(words))
