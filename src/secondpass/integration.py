@@ -164,7 +164,11 @@ class IntegrationSettings(CheckedModel):
         if not (self.model is None or isinstance(self.model, str | Path) or self._scorer_of(self.model)):
             raise ConfigurationError(f"model must be a model's name, a folder or a Scorer, got {self.model!r:.80}")
         live = "reranker" if self.reranker else "model" if self._scorer_of(self.model) else ""
-        fixed = {"reranker": {*_LOADING, *_OPTIONS, *_RERANKING, "windows"}, "model": {*_LOADING[1:], *_OPTIONS}, "": set()}[live]
+        fixed = {
+            "reranker": {*_LOADING, *_OPTIONS, *_RERANKING, "windows"},
+            "model": {*_LOADING[1:], *_OPTIONS},
+            "": set(),
+        }[live]
         idle = sorted(self.model_fields_set & fixed)
         if idle:
             raise ConfigurationError(f"{', '.join(idle)} has no effect together with a loaded {live}: set it there")

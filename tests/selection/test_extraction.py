@@ -86,9 +86,13 @@ def test_repetition_costs_nothing_where_everything_fits() -> None:
 
 def test_similarity_works_without_blanks() -> None:
     """In a script without blanks, shingles are of characters."""
-    texts = "狐狸挖洞吃老鼠睡觉。", "狐狸挖洞吃老鼠睡觉！", "猫头鹰夜里飞行捕食。"
+    texts = (
+        "狐狸在森林里挖洞白天睡觉晚上吃老鼠。",
+        "狐狸在森林里挖洞白天睡觉晚上吃老鼠！",
+        "猫头鹰的眼睛很大夜里飞行没有声音。",
+    )
     ranked = judge(*texts, values=[3.0, 2.9, 2.0])
-    assert extracts(extract(ranked, ContextBudget(22, counter=len))) == [texts[0], texts[2]]
+    assert extracts(extract(ranked, ContextBudget(40, counter=len))) == [texts[0], texts[2]]
 
 
 def test_the_best_window_is_never_left_out_for_weaker_ones() -> None:
@@ -236,7 +240,7 @@ layouts = {
 
 @pytest.mark.parametrize("name", COUNTERS)
 @given(pool=pools(), max_tokens=st.integers(0, 40), **layouts, order=st.sampled_from(ORDERS), top_k=st.integers(1, 9))
-def test_the_context_never_exceeds_the_budget(  # noqa: PLR0913  what a budget depends on
+def test_the_context_never_exceeds_the_budget(
     name: str, pool: Sequence[Ranked], max_tokens: int, separator: str, template: str, order: Order, top_k: int
 ) -> None:
     """Whatever the texts, windows, layout and counter, the joined text was counted and stays within the budget."""

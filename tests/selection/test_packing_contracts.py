@@ -10,8 +10,8 @@ from worlds import count_words, judge
 
 from secondpass import Candidate, ContextBudget
 from secondpass.selection.cutting import MAX_PROBES
-from secondpass.selection.order import ORDERS, Order
 from secondpass.selection.drafts import MAX_DRAFTS
+from secondpass.selection.order import ORDERS, Order
 from secondpass.selection.packing import POLICIES, Policy, pack
 from secondpass.selection.tokens import estimate_tokens
 

@@ -8,6 +8,7 @@ from typing import Literal
 from secondpass.errors import ConfigurationError
 from secondpass.ranking import Dropped, Kept, Ranked
 from secondpass.selection.budget import ContextBudget
+from secondpass.selection.drafts import Packed
 from secondpass.selection.filters import (
     FilterResult,
     filter_duplicates,
@@ -16,7 +17,7 @@ from secondpass.selection.filters import (
     filter_unranked,
 )
 from secondpass.selection.order import ORDERS, Order
-from secondpass.selection.packing import POLICIES, Packed, Policy, pack, pack_unlimited
+from secondpass.selection.packing import POLICIES, Policy, pack, pack_unlimited
 
 _logger = logging.getLogger("secondpass")
 
@@ -32,8 +33,9 @@ class Selection:
         which no threshold applies; None for no limit.
     :param budget: The context budget; None for no limit.
     :param policy: What happens to a candidate that doesn't fit: ``"fill"`` skips it and goes on, ``"prefix"`` stops
-        there, ``"truncate"`` cuts it at a sentence end (else a line end, else between words) and stops. ``"extract"`` fills the budget with the best windows of all
-        candidates instead, verbatim; the reranker then scores windows. Without a budget all are kept whole.
+        there, ``"truncate"`` cuts it at a sentence end (else a line end, else between words) and stops. ``"extract"``
+        fills the budget with the best windows of all candidates instead, verbatim; the reranker then scores windows.
+        Without a budget all policies keep candidates whole.
     :param duplicates: ``"exact"`` drops texts that equal a better one; ``"keep"`` doesn't compare them.
     :param order: The reading order: ``"relevance"``, ``"original"`` (the first stage's), or ``"ends"`` (the best at
         both ends).
