@@ -69,7 +69,7 @@ class Candidate:
         length. A header is never part of a span.
         """
         text, reading = self.text.rstrip(), self.reading.rstrip()
-        first = bisect_left(range(len(text)), True, key=lambda start: reading.endswith(text[start:]))
+        first = bisect_left(range(len(text)), 1, key=lambda start: reading.endswith(text[start:]))
         if 2 * (len(text) - first) < min(len(text), len(reading)):
             return [None for _ in spans]
         shift = len(reading) - len(text)

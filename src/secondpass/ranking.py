@@ -81,6 +81,12 @@ class Ranked:
         windows = self.outcome.windows if isinstance(self.outcome, Score) else ()
         return self.outcome.best_window if isinstance(self.outcome, Score) and len(windows) > 1 else None
 
+    @property
+    def best_text(self) -> str:
+        """The text of the best window, for display; of a candidate that was scored as a whole, its text."""
+        window = self.best_window
+        return self.candidate.text[window.start : window.end].strip() if window else self.candidate.text
+
 
 @dataclass(frozen=True, slots=True)
 class Kept(Ranked):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from strategies import candidates, selections
 from worlds import Failing, Scripted, count_words
 
-from secondpass import Candidate, ContextBudget, OverlapScorer, Ranking, Reranker, Selection
+from secondpass import Candidate, ContextBudget, OverlapScorer, Ranking, Reranker, Selection, Windowed, Windows
 
 
 def test_plain_data_survives_json(ranking: Ranking) -> None:
@@ -92,3 +92,14 @@ def test_plain_data_of_a_degraded_ranking_says_so() -> None:
     data = Reranker(Failing()).rerank("red fox", ["a red fox"]).to_dict()
     assert data["scorer"] is None
     assert data["degraded"] == "scorer failed: the GPU is gone"
+
+
+def test_windows_are_in_the_data() -> None:
+    """A candidate that was scored in windows has all of them, and the text of the best one."""
+    text = "The owl sat. " * 6 + "The fox ran. "
+    (kept,) = Reranker(Windowed(OverlapScorer(), Windows(12, overlap=0))).rerank("fox", [text]).to_dict()["kept"]
+    assert kept["windows"] == [
+        {"start": 0, "end": 52, "score": 0.0, "probability": 0.0},
+        {"start": 52, "end": 91, "score": 1.0, "probability": 1.0},
+    ]
+    assert kept["best_window"] == kept["windows"][1] | {"text": text[52:].strip()}

@@ -1,8 +1,8 @@
 """Drafts: choices of candidates, of which only one whose joined text was counted and fits the budget is returned.
 
-A draft is chosen by the sum of the tokens of its parts. A joined text can take more or fewer tokens than that sum, so the
-joined text of each draft is counted too, and corrects the sum that the next draft may reach. The number of drafts is
-bounded, so that the work is linear in the length of the texts.
+A draft is chosen by the sum of the tokens of its parts. A joined text can take more or fewer tokens than that sum, so
+the joined text of each draft is counted too, and corrects the sum that the next draft may reach. The number of drafts
+is bounded, so that the work is linear in the length of the texts.
 """
 
 from collections.abc import Callable, Sequence

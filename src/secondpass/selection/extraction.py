@@ -9,8 +9,8 @@ Windows are taken greedily by their gain, probability - weight * similarity, unt
 
 The best window is taken first, so that no bundle of weaker ones replaces it. A gain never grows while the context does:
 the maximal one is found lazily (Minoux, "Accelerated greedy algorithms for maximizing submodular set functions", 1978).
-Greedy choices can be poor where parts differ in size; the better of the choice and the best single candidate that fits as
-a whole is therefore kept (Khuller, Moss and Naor, "The budgeted maximum coverage problem", 1999).
+Greedy choices can be poor where parts differ in size; the better of the choice and the best single candidate that fits
+as a whole is therefore kept (Khuller, Moss and Naor, "The budgeted maximum coverage problem", 1999).
 """
 
 import math
@@ -145,7 +145,7 @@ class _Extractor:
         return self._joined(choice, refused)
 
     def better_whole(self, choice: _Choice) -> _Choice:
-        """Return the first candidate, whole, that fits, is worth more than a choice, and is as strong; else the choice."""
+        """Return the first candidate that fits as a whole, is worth more than a choice, and as strong; else that."""
         for row, item in enumerate(self._ranked):
             relevances = [piece.relevance for piece in self._by_row[row] if piece.scored]
             if sum(relevances) <= choice.value or max(relevances) < choice.strongest:
@@ -173,16 +173,16 @@ class _Extractor:
         values = [window.value for item in self._ranked for window in _windows(item)]
         low, high = min(values, default=0.0), max(values, default=0.0)
         for row, item in enumerate(self._ranked):
-            reading = item.candidate.reading
             windows = _windows(item)
             spans = item.candidate.reading_spans([(window.start, window.end) for window in windows])
             if len(windows) < 2 or not any(spans):
-                best = [max(windows, key=lambda window: window.value)] if windows else []
-                windows, spans = best, [(0, len(reading))]
-            for window, span in zip(windows or [None], spans, strict=True):
+                windows = sorted(windows, key=lambda window: -window.value)[:1]
+                spans = [(0, len(item.candidate.reading))]
+            if not windows:
+                yield _Piece(row, spans[0] or (0, 0), 0.0, self._size(item, spans[0] or (0, 0)), scored=False)
+            for window, span in zip(windows, spans, strict=False):
                 if span and not _unlikely(window, item, min_probability):
-                    relevance = _relevance(window, low, high) if window else 0.0
-                    yield _Piece(row, span, relevance, self._size(item, span), scored=window is not None)
+                    yield _Piece(row, span, _relevance(window, low, high), self._size(item, span))
 
     def _size(self, item: Ranked, span: Span) -> float:
         """Return the tokens of a piece without template and header; infinite if it is far too long to be counted."""
@@ -291,9 +291,9 @@ def _relevance(window: Window, low: float, high: float) -> float:
     return (window.value - low) / (high - low) if high > low else 1.0
 
 
-def _unlikely(window: Window | None, item: Ranked, min_probability: float | None) -> bool:
+def _unlikely(window: Window, item: Ranked, min_probability: float | None) -> bool:
     """Return whether a window is below the threshold, and isn't the best of its candidate."""
-    if window is None or min_probability is None or window.probability is None:
+    if min_probability is None or window.probability is None:
         return False
     return window.probability < min_probability and window.value < max(other.value for other in _windows(item))
 
