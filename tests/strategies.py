@@ -6,10 +6,20 @@ from collections.abc import Callable
 from hypothesis import strategies as st
 from worlds import count_words
 
-from secondpass import Candidate, ContextBudget, ReciprocalRank, Selection, WeightedSum
+from secondpass import (
+    Candidate,
+    ContextBudget,
+    CoveredMass,
+    LargestGap,
+    ReciprocalRank,
+    Selection,
+    WeightedSum,
+)
 from secondpass.scores import Score, Unscored, UnscoredReason
+from secondpass.selection.earlier import Earlier
 from secondpass.selection.order import ORDERS
 from secondpass.selection.packing import POLICIES
+from secondpass.selection.select import DUPLICATES
 
 any_text = st.text(st.characters(exclude_categories=()), max_size=60)
 """Every code point there is, lone surrogates and NUL among them."""
@@ -52,7 +62,7 @@ def candidates(draw: st.DrawFn) -> Candidate:
         score=draw(st.none() | finite | st.just(math.nan)),
         rank=draw(st.none() | st.integers(1, 9)),
         signals={"bm25": draw(finite)},
-        source=draw(st.none() | st.just("store")),
+        source=draw(st.sampled_from([None, "store", "docs", "tickets"])),
         metadata=draw(st.just({}) | st.fixed_dictionaries({"title": st.none() | any_text})),
         prompt_text=draw(st.none() | sentences),
     )
@@ -77,6 +87,7 @@ budgets = st.builds(
             lambda index, text, candidate: f"{candidate.id} {text}" * index,
         ]
     ),
+    shares=st.sampled_from([{}, {"docs": 0.6, "tickets": 0.4}, {"store": 0.2, "docs": 0.5}]),
 )
 
 selections = st.builds(
@@ -86,8 +97,21 @@ selections = st.builds(
     min_keep=st.integers(0, 3),
     budget=st.none() | budgets,
     policy=st.sampled_from(POLICIES),
-    duplicates=st.sampled_from(["exact", "keep"]),
+    duplicates=st.sampled_from(DUPLICATES),
+    near=st.sampled_from([0.3, 0.7, 1.0]),
+    diversity=st.sampled_from([0.0, 0.3, 1.0]),
+    adaptive=st.none() | st.builds(LargestGap, st.floats(0, 1)) | st.builds(CoveredMass, st.floats(0.1, 1)),
     order=st.sampled_from(ORDERS),
 )
 
 fusions = st.none() | st.builds(ReciprocalRank) | st.builds(WeightedSum, alpha=st.floats(0, 1))
+
+
+@st.composite
+def earlier_results(draw: st.DrawFn, items: list[Candidate]) -> Earlier:
+    """Draw earlier results among candidates, and others."""
+    known = st.sampled_from(items) | candidates() if items else candidates()
+    previous = draw(st.lists(known, max_size=4))
+    texts = [item.reading[: draw(st.integers(1, 99))] for item in previous]
+    exclude = draw(st.lists(known | st.text("abc", max_size=2), max_size=2))
+    return Earlier(tuple(exclude), tuple(zip(previous, texts, strict=True)))

@@ -7,9 +7,11 @@ import secondpass
 
 NAMES = {
     "reranking": {"Reranker", "Candidate", "Selection", "ContextBudget", "Call", "ReciprocalRank", "WeightedSum"},
+    "rules of selection": {"CoveredMass", "LargestGap"},
     "the result": {"Ranking", "Kept", "Dropped", "Reason"},
     "errors": {"SecondpassError", "ConfigurationError", "InputError", "ScoringError"},
     "loading a scorer": {"load_scorer", "LoadOptions", "OverlapScorer"},
+    "long texts": {"Windowed", "Windows", "Window"},
     "writing a scorer": {
         "Scorer",
         "Pair",

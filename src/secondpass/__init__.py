@@ -6,10 +6,12 @@ from secondpass.errors import ConfigurationError, InputError, ScoringError, Seco
 from secondpass.fusion import ReciprocalRank, WeightedSum
 from secondpass.ranking import Dropped, Kept, Ranking, Reason
 from secondpass.reranker import Reranker
-from secondpass.scores import Pair, Scale, ScaleKind, Score, Scored, Spec, Unscored, UnscoredReason
+from secondpass.scores import Pair, Scale, ScaleKind, Score, Scored, Spec, Unscored, UnscoredReason, Window
 from secondpass.scoring.load import LoadOptions, load_scorer
 from secondpass.scoring.overlap import OverlapScorer
 from secondpass.scoring.scorer import Scorer
+from secondpass.scoring.windows import Windowed, Windows
+from secondpass.selection.adaptive import CoveredMass, LargestGap
 from secondpass.selection.budget import ContextBudget
 from secondpass.selection.select import Selection
 
@@ -18,9 +20,11 @@ __all__ = [
     "Candidate",
     "ConfigurationError",
     "ContextBudget",
+    "CoveredMass",
     "Dropped",
     "InputError",
     "Kept",
+    "LargestGap",
     "LoadOptions",
     "OverlapScorer",
     "Pair",
@@ -40,6 +44,9 @@ __all__ = [
     "Unscored",
     "UnscoredReason",
     "WeightedSum",
+    "Window",
+    "Windowed",
+    "Windows",
     "load_scorer",
 ]
 

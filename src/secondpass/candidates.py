@@ -1,6 +1,7 @@
 """The candidate: one text from the first stage, with its id, scores and rank."""
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -61,6 +62,20 @@ class Candidate:
         """The text that the LLM reads."""
         return self.text if self.prompt_text is None else self.prompt_text
 
+    def reading_spans(self, spans: Iterable[tuple[int, int]]) -> list[tuple[int, int] | None]:
+        """Return where parts of ``text`` stand in ``reading``, without outer blanks; None for what isn't in it.
+
+        Both must end alike, as the forms of a node do that differ in their headers: over half of the shorter one's
+        length. A header is never part of a span.
+        """
+        text, reading = self.text.rstrip(), self.reading.rstrip()
+        first = bisect_left(range(len(text)), 1, key=lambda start: reading.endswith(text[start:]))
+        if 2 * (len(text) - first) < min(len(text), len(reading)):
+            return [None for _ in spans]
+        shift = len(reading) - len(text)
+        first = max(first + shift, self.header_length)
+        return [_stripped(reading, max(start + shift, first), end + shift) for start, end in spans]
+
 
 def as_candidates(items: Iterable["str | Candidate"]) -> tuple[Candidate, ...]:
     """Wrap texts as candidates; candidates stay as they are.
@@ -95,6 +110,12 @@ def _as_candidate(position: int, item: "str | Candidate") -> Candidate:
         f"candidates must be texts or Candidates, got {type(item).__name__} at position {position}: "
         "wrap it as Candidate(text, payload=...)"
     )
+
+
+def _stripped(text: str, start: int, end: int) -> tuple[int, int] | None:
+    part = text[start : max(start, end)]
+    start += len(part) - len(part.lstrip())
+    return (start, start + len(part.strip())) if part.strip() else None
 
 
 def _number(name: str, value: object) -> float | None:

@@ -3,10 +3,10 @@
 import asyncio
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -24,16 +24,19 @@ from secondpass.candidates import Candidate
 from secondpass.errors import ConfigurationError, InputError, SecondpassError
 from secondpass.fusion import Fusion
 from secondpass.models import DEFAULT_MODEL
-from secondpass.ranking import Kept, Ranking
+from secondpass.ranking import Kept, Ranking, Reason
 from secondpass.reranker import Observer, OnError, Reranker
 from secondpass.scoring.load import EngineName, LoadOptions
 from secondpass.scoring.scorer import Scorer, warm_up
 from secondpass.scoring.shared import SHARED_MODELS, LoadKey
+from secondpass.scoring.windows import Windowed, Windows
+from secondpass.selection.adaptive import Adaptive
 from secondpass.selection.budget import ContextBudget, as_budget
 from secondpass.selection.call_budget import budget_of_call, has_call_budget
+from secondpass.selection.earlier import Earlier
 from secondpass.selection.order import Order
 from secondpass.selection.packing import Policy
-from secondpass.selection.select import Selection
+from secondpass.selection.select import Duplicates, Selection
 from secondpass.selection.tokens import ESTIMATE
 
 T = TypeVar("T")
@@ -44,8 +47,10 @@ DEFAULT_TOP_N = 5
 """What is kept where neither ``top_n``, ``budget`` nor ``min_probability`` is set."""
 
 _SELECTION = {"top_n": "top_k"} | {
-    name: name for name in ("min_probability", "min_keep", "policy", "duplicates", "order")
+    name: name
+    for name in ("min_probability", "min_keep", "adaptive", "policy", "duplicates", "near", "diversity", "order")
 }
+_BUDGET_FIELDS = ("max_tokens", "separator", "template", "origin", "shares", "prompt_tokens")
 _LOADING = ("model", "engine", "device", "dtype", "max_length", "revision")
 _OPTIONS = ("batch_size", "file", "threads", "label", "trust_remote_code", "local_files_only", "cache_folder")
 _RERANKING = ("fusion", "on_error", "deadline_ms", "observers")
@@ -106,9 +111,18 @@ class IntegrationSettings(CheckedModel):
     :param budget: The context budget: tokens, a ``ContextBudget``, or a callable that is given each call's query.
     :param min_probability: The minimum probability of relevance.
     :param min_keep: How many of the best to keep even below ``min_probability``.
-    :param policy: What happens to a candidate that exceeds the budget: ``fill``, ``prefix`` or ``truncate``.
-    :param duplicates: ``exact`` drops repeated texts, ``keep`` keeps them.
-    :param order: The reading order: ``relevance``, ``original`` or ``ends``.
+    :param policy: What happens to a candidate that exceeds the budget: ``fill``, ``prefix`` or ``truncate``; or
+        ``extract``, which fills the budget with the best windows of all candidates.
+    :param adaptive: How many are relevant by their own scores: ``LargestGap()`` or ``CoveredMass(0.9)``.
+    :param duplicates: ``exact`` drops repeated texts, ``near`` also similar ones, ``keep`` keeps them.
+    :param near: The similarity of near-duplicates; see ``Selection``.
+    :param diversity: The weight of maximal marginal relevance, from 0 to 1; see ``Selection``.
+    :param order: The reading order: ``relevance``, ``original``, ``ends`` or ``stable``.
+    :param source_key: The metadata key of a candidate's source, such as its retriever, by which a budget's ``shares``
+        are counted; None reads the document's own.
+    :param windows: Whether texts that are longer than the model reads are scored in windows, or how, as ``Windows``.
+        By default only their beginning is read, as by other libraries: that bounds the cost of a call, and what was
+        not read is reported as ``truncated``. ``policy="extract"`` always scores windows.
     :param engine: ``auto``, ``onnx`` or ``torch``.
     :param device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``; None is ``auto``.
     :param dtype: ``auto``, ``float32``, ``float16`` or ``bfloat16``.
@@ -137,8 +151,13 @@ class IntegrationSettings(CheckedModel):
     min_probability: float | None = None
     min_keep: int = 0
     policy: Policy = "fill"
-    duplicates: Literal["exact", "keep"] = "exact"
+    adaptive: Adaptive | None = None
+    duplicates: Duplicates = "exact"
+    near: float = 0.7
+    diversity: float = 0.0
     order: Order = "relevance"
+    source_key: str | None = None
+    windows: bool | Windows = False
     engine: EngineName = "auto"
     device: str | None = "auto"
     dtype: str = "auto"
@@ -199,7 +218,11 @@ class IntegrationSettings(CheckedModel):
         if not (self.model is None or isinstance(self.model, str | Path) or self._scorer_of(self.model)):
             raise ConfigurationError(f"model must be a model's name, a folder or a Scorer, got {self.model!r:.80}")
         live = "reranker" if self.reranker else "model" if self._scorer_of(self.model) else ""
-        fixed = {"reranker": {*_LOADING, *_OPTIONS, *_RERANKING}, "model": {*_LOADING[1:], *_OPTIONS}, "": set()}[live]
+        fixed = {
+            "reranker": {*_LOADING, *_OPTIONS, *_RERANKING, "windows"},
+            "model": {*_LOADING[1:], *_OPTIONS},
+            "": set(),
+        }[live]
         idle = sorted(self.model_fields_set & fixed)
         if idle:
             raise ConfigurationError(f"{', '.join(idle)} has no effect together with a loaded {live}: set it there")
@@ -215,7 +238,7 @@ class IntegrationSettings(CheckedModel):
         """Return plain data; ``settings`` refuses budgets that have no such form."""
         if not isinstance(budget, ContextBudget):
             return budget
-        return {name: getattr(budget, name) for name in ("max_tokens", "separator", "template", "origin")}
+        return {name: getattr(budget, name) for name in _BUDGET_FIELDS}
 
     def warmup(self) -> None:
         """Load the model and run it once, so that the first query doesn't wait for it."""
@@ -229,6 +252,8 @@ class IntegrationSettings(CheckedModel):
         reranker = self._loaded_reranker()
         if reranker is None:
             scorer = self._scorer_of(self.model) or SHARED_MODELS.get(self._load_key())
+            if self.windows:
+                scorer = Windowed(scorer, self.windows if isinstance(self.windows, Windows) else None)
             reranker = Reranker(scorer, **{name: getattr(self, name) for name in _RERANKING})
             self._loaded = _Loaded(self._origin(), reranker)
         return reranker
@@ -242,7 +267,7 @@ class IntegrationSettings(CheckedModel):
     def _origin(self) -> tuple[Any, ...]:
         """Return what the reranker is made from; a forked process needs a model of its own."""
         model = self.model if self._scorer_of(self.model) else self._load_key()
-        return (os.getpid(), model, *(getattr(self, name) for name in _RERANKING))
+        return (os.getpid(), model, self.windows, *(getattr(self, name) for name in _RERANKING))
 
     def settings(self) -> dict[str, Any]:
         """Return the settings that were given, as plain data from which an equal object can be created.
@@ -253,6 +278,8 @@ class IntegrationSettings(CheckedModel):
         given = self._given()
         if "budget" in given:
             given["budget"] = self._budget_as_data(self.budget)
+        if isinstance(self.windows, Windows):
+            given["windows"] = asdict(self.windows)
         return given
 
     def _given(self) -> dict[str, Any]:
@@ -261,7 +288,7 @@ class IntegrationSettings(CheckedModel):
 
     def live_objects(self) -> list[str]:
         """Return the names of settings that are live objects, which can't be serialised."""
-        live = [name for name in ("reranker", "fusion") if getattr(self, name) is not None]
+        live = [name for name in ("reranker", "fusion", "adaptive") if getattr(self, name) is not None]
         if self._scorer_of(self.model):
             live.append("model, a scorer")
         if self.observers:
@@ -298,12 +325,17 @@ class IntegrationSettings(CheckedModel):
         selection = self._configured(None, self.reranker.selection if self.reranker else Selection())
         return selection.top_k if callable(self.budget) else self._limited(selection).top_k
 
-    def _rerank(self, query: str, candidates: Sequence[Candidate], top_n: int | None = None) -> Ranking:
+    def _rerank(
+        self, query: str, candidates: Sequence[Candidate], earlier: Earlier, top_n: int | None = None
+    ) -> Ranking:
         _check_query(query)
         reranker = self.shared_reranker()
-        return reranker.rerank(query, candidates, selection=self._selection(query, reranker.selection, top_n))
+        selection = self._selection(query, reranker.selection, top_n)
+        return reranker.rerank(query, candidates, selection=selection, **earlier.results())
 
-    async def _arerank(self, query: str, candidates: Sequence[Candidate], top_n: int | None = None) -> Ranking:
+    async def _arerank(
+        self, query: str, candidates: Sequence[Candidate], earlier: Earlier, top_n: int | None = None
+    ) -> Ranking:
         """Return what ``_rerank`` returns; only the scoring counts towards the deadline, as there."""
         _check_query(query)
         reranker = self._loaded_reranker()
@@ -313,7 +345,7 @@ class IntegrationSettings(CheckedModel):
             selection = await asyncio.to_thread(self._selection, query, reranker.selection, top_n)
         else:
             selection = self._selection(query, reranker.selection, top_n)
-        return await reranker.arerank(query, candidates, selection=selection)
+        return await reranker.arerank(query, candidates, selection=selection, **earlier.results())
 
     def _selection(self, query: str, base: Selection, top_n: int | None = None) -> Selection:
         """Return the selection of one call: the reranker's, changed by the settings and by the call's own budget."""
@@ -376,9 +408,14 @@ def relevance_score(kept: Kept) -> float | None:
 def metadata_entry(kept: Kept, ranking: Ranking) -> dict[str, Any]:
     """Return the record for a kept document's metadata: plain numbers and strings, without None.
 
-    ``duplicates`` holds the source of each dropped copy, else its id, else its position in the input.
+    ``duplicates`` holds the source of each dropped copy, else its id, else its position in the input. ``spans`` are the
+    character ranges of an extract, and ``best_window`` is that of the best window, in the text without its header.
     """
-    copies = [item for item in ranking.dropped if item.because_of is kept.candidate]
+    candidate = kept.candidate
+    window = kept.best_window
+    best = window and candidate.reading_spans([(window.start, window.end)])[0]
+    repeated = [item for item in ranking.dropped if item.reason is Reason.DUPLICATE]
+    copies = [item for item in repeated if item.because_of is kept.candidate]
     entry = {
         "rank": kept.rank,
         "rank_before": kept.rank_before,
@@ -389,7 +426,9 @@ def metadata_entry(kept: Kept, ranking: Ranking) -> dict[str, Any]:
         "truncated": kept.truncated or None,
         "cut": kept.cut or None,
         "duplicates": [item.candidate.source or item.candidate.id or item.index for item in copies] or None,
-        "span": list(kept.spans[0]) if kept.cut and kept.spans else None,
+        "span": list(kept.spans[0]) if kept.cut and not kept.extracted else None,
+        "spans": [list(span) for span in kept.body_spans] if kept.extracted else None,
+        "best_window": best and [end - candidate.header_length for end in best],
         "degraded": str(ranking.degraded) if ranking.degraded else None,
     }
     return {name: value for name, value in entry.items() if value is not None}

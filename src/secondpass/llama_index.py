@@ -28,8 +28,9 @@ from secondpass.integration import (
 )
 from secondpass.ranking import Kept, Ranking
 from secondpass.selection.call_budget import call_budget
+from secondpass.selection.earlier import Results, earlier_of_call, earlier_results
 
-__all__ = ["SecondPassRerank", "call_budget"]
+__all__ = ["SecondPassRerank", "call_budget", "earlier_results"]
 
 _dispatcher = get_dispatcher(__name__)
 
@@ -66,18 +67,36 @@ class SecondPassRerank(IntegrationSettings, BaseNodePostprocessor):
         """Return the name in LlamaIndex's serialised settings."""
         return "SecondPassRerank"
 
-    def rank(self, nodes: Iterable[NodeWithScore], query: str | QueryBundle) -> Ranking:
+    def rank(
+        self,
+        nodes: Iterable[NodeWithScore],
+        query: str | QueryBundle,
+        *,
+        exclude: Results = (),
+        previous: Results = (),
+    ) -> Ranking:
         """Return the ranking, each candidate with its node as payload.
 
         :param nodes: The first stage's nodes, best first.
         :param query: The query.
+        :param exclude: Earlier results that are not to be kept again: a ranking, nodes, or ids.
+        :param previous: The results of the previous prompt, in reading order, for ``order="stable"``.
         :raises InputError: If an argument has the wrong type.
         """
-        return self._rerank(_query_text(query), self._candidates(nodes))
+        earlier = earlier_of_call(exclude, previous, self._convert)
+        return self._rerank(_query_text(query), self._candidates(nodes), earlier)
 
-    async def arank(self, nodes: Iterable[NodeWithScore], query: str | QueryBundle) -> Ranking:
+    async def arank(
+        self,
+        nodes: Iterable[NodeWithScore],
+        query: str | QueryBundle,
+        *,
+        exclude: Results = (),
+        previous: Results = (),
+    ) -> Ranking:
         """Return what ``rank`` returns, without blocking the event loop; cancelling the task cancels the scoring."""
-        return await self._arerank(_query_text(query), self._candidates(nodes))
+        earlier = earlier_of_call(exclude, previous, self._convert)
+        return await self._arerank(_query_text(query), self._candidates(nodes), earlier)
 
     def to_dict(self, **_: Any) -> dict[str, Any]:
         """Return the given settings as plain data for ``from_dict``.
@@ -114,7 +133,8 @@ class SecondPassRerank(IntegrationSettings, BaseNodePostprocessor):
 
     def _candidate(self, scored: NodeWithScore) -> Candidate:
         node = _without_entry(scored.node)
-        source = node.metadata.get("source") or node.metadata.get("file_name")
+        keys = (self.source_key,) if self.source_key else ("source", "file_name")
+        source = next(filter(None, map(node.metadata.get, keys)), None)
         prompt_text = node.get_content(metadata_mode=MetadataMode.LLM)
         own_text = node.get_content(metadata_mode=MetadataMode.NONE).strip()
         return Candidate(
@@ -127,6 +147,11 @@ class SecondPassRerank(IntegrationSettings, BaseNodePostprocessor):
             header_length=max(0, prompt_text.rfind(own_text)) if own_text else 0,
             payload=scored,
         )
+
+    def _convert(self, item: Any) -> Any:
+        """Return a node as a candidate; other items stay as they are."""
+        item = NodeWithScore(node=item) if isinstance(item, BaseNode) else item
+        return self._candidate(item) if isinstance(item, NodeWithScore) else item
 
     def _kept_nodes(self, ranking: Ranking) -> list[NodeWithScore]:
         return [self._kept_node(kept, ranking) for kept in ranking.kept]
@@ -145,7 +170,9 @@ class SecondPassRerank(IntegrationSettings, BaseNodePostprocessor):
                 "excluded_embed_metadata_keys": _with(scored.node.excluded_embed_metadata_keys, added),
             }
         )
-        if kept.text != kept.candidate.reading:
+        if kept.extracted:
+            node = _with_extract(node, kept)
+        elif kept.text != kept.candidate.reading:
             node = _cut(node, kept)
         return scored.model_copy(update={"node": node, "score": relevance_score(kept)})
 
@@ -200,11 +227,26 @@ def _cut(node: BaseNode, kept: Kept) -> BaseNode:
     reading, text = kept.candidate.reading, node.get_content(metadata_mode=MetadataMode.NONE).rstrip()
     lead = 0 if text in reading else len(text) - len(text.lstrip())  # LlamaIndex strips what it writes
     start = reading.rfind(text[lead:])
-    node.set_content(text[:lead] + kept.text[start:] if start >= 0 else kept.text)
+    _set_content(node, text[:lead] + kept.text[start:] if start >= 0 else kept.text, kept)
+    if isinstance(node, TextNode) and node.start_char_idx is not None and start >= 0:
+        node.end_char_idx = node.start_char_idx + lead + max(0, min(len(kept.text) - start, len(text) - lead))
+    return node
+
+
+def _with_extract(node: BaseNode, kept: Kept) -> BaseNode:
+    """Replace the copied node's text by the extract, with its character offsets where it is one part of the text."""
+    text, spans = node.get_content(metadata_mode=MetadataMode.NONE), kept.body_spans
+    _set_content(node, kept.text[kept.candidate.header_length :], kept)
+    if isinstance(node, TextNode) and node.start_char_idx is not None:
+        first = node.start_char_idx + len(text) - len(text.lstrip())  # LlamaIndex strips what it writes
+        node.start_char_idx, node.end_char_idx = (first + end for end in spans[0]) if len(spans) == 1 else (None, None)
+    return node
+
+
+def _set_content(node: BaseNode, text: str, kept: Kept) -> None:
+    """Set the copied node's text, so that the LLM reads the kept text."""
+    node.set_content(text)
     if node.get_content(metadata_mode=MetadataMode.LLM) != kept.text:
         # the cut fell into the metadata, or the node's template writes something behind the text
         node.excluded_llm_metadata_keys = [*node.metadata]
         node.set_content(kept.text)
-    if isinstance(node, TextNode) and node.start_char_idx is not None and start >= 0:
-        node.end_char_idx = node.start_char_idx + lead + max(0, min(len(kept.text) - start, len(text) - lead))
-    return node

@@ -1,19 +1,21 @@
 """The result of a second pass: every candidate, kept or dropped with a reason, and what each stage did."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from secondpass.candidates import Candidate
-from secondpass.scores import Score, Spec, Stage, Unscored
+from secondpass.scores import Score, Spec, Stage, Unscored, Window
 
 
 class Reason(StrEnum):
     """Why a candidate was dropped."""
 
     BELOW_THRESHOLD = "below threshold"
+    EXCLUDED = "excluded"
     DUPLICATE = "duplicate"
+    DIVERSITY = "diversity"
     OVER_TOP_K = "over top-k"
     OVER_BUDGET = "over budget"
     INVALID = "invalid"
@@ -70,8 +72,20 @@ class Ranked:
 
     @property
     def truncated(self) -> int:
-        """How many tokens of query and text were cut off before the model read them."""
+        """How many tokens of query and text no model read."""
         return self.outcome.truncated if isinstance(self.outcome, Score) else 0
+
+    @property
+    def best_window(self) -> Window | None:
+        """The window of the candidate's text with the highest score; None where it was scored as a whole."""
+        windows = self.outcome.windows if isinstance(self.outcome, Score) else ()
+        return self.outcome.best_window if isinstance(self.outcome, Score) and len(windows) > 1 else None
+
+    @property
+    def best_text(self) -> str:
+        """The text of the best window, for display; of a candidate that was scored as a whole, its text."""
+        window = self.best_window
+        return self.candidate.text[window.start : window.end].strip() if window else self.candidate.text
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +105,25 @@ class Kept(Ranked):
     tokens: int | None
     cut: int = 0
 
+    @property
+    def extracted(self) -> bool:
+        """Whether the text isn't simply the candidate's beginning."""
+        return len(self.spans) != 1 or self.spans[0] != (0, len(self.text))
+
+    @property
+    def body_spans(self) -> list[tuple[int, int]]:
+        """The spans without the candidate's header, counted from where that ends."""
+        header = self.candidate.header_length
+        return [(max(0, start - header), end - header) for start, end in self.spans if end > header]
+
 
 @dataclass(frozen=True, slots=True)
 class Dropped(Ranked):
     """A candidate that does not go into the context.
 
     :param reason: Why it was dropped.
-    :param because_of: The candidate that it duplicates; None for other reasons.
+    :param because_of: The kept candidate that it duplicates or is similar to, or the earlier one that excludes it;
+        None for other reasons.
     :param detail: The figures behind the reason, in words.
     """
 
@@ -141,6 +167,11 @@ class Ranking:
         """Return the kept candidate at this position of the reading order."""
         return self.kept[position]
 
+    @property
+    def nothing_relevant(self) -> bool:
+        """Whether nothing is kept although there was space: no candidate is relevant, or none is new."""
+        return nothing_relevant(self.kept, self.dropped)
+
     def report(self) -> str:
         """Return a plain-text table of kept and dropped candidates, and the time of each stage."""
         from secondpass.report.text import as_text  # reports import this module
@@ -152,3 +183,9 @@ class Ranking:
         from secondpass.report.data import as_dict  # as above
 
         return as_dict(self)
+
+
+def nothing_relevant(kept: Sequence[Kept], dropped: Sequence[Dropped]) -> bool:
+    """Return whether nothing is kept although there was space for it."""
+    no_space = (Reason.OVER_TOP_K, Reason.OVER_BUDGET)
+    return not kept and not any(item.reason in no_space for item in dropped)

@@ -23,6 +23,9 @@ from secondpass.ranking import Cause, Degraded, Ranked, Ranking
 from secondpass.scores import Pair, ScaleKind, Score, Scored, Spec, Stage, Unscored, UnscoredReason
 from secondpass.scoring.load import load_scorer
 from secondpass.scoring.scorer import Scorer
+from secondpass.scoring.windows import Windowed
+from secondpass.selection.adaptive import CoveredMass
+from secondpass.selection.earlier import Results, as_earlier
 from secondpass.selection.select import Selection, select
 
 Observer = Callable[[Ranking], None]
@@ -116,6 +119,8 @@ class Reranker:
         *,
         selection: Selection | None = None,
         call: Call | None = None,
+        exclude: Results = (),
+        previous: Results = (),
     ) -> Ranking:
         """Return every candidate, kept or dropped with a reason.
 
@@ -123,6 +128,8 @@ class Reranker:
         :param candidates: Texts or candidates, in the first stage's order where they have no ranks.
         :param selection: Replaces the reranker's selection for this call.
         :param call: Deadline and cancellation; None creates one with the reranker's ``deadline_ms``.
+        :param exclude: Earlier results that are not to be kept again: a ranking, candidates, or ids.
+        :param previous: The results of the previous prompt, in reading order, for ``order="stable"``.
         :raises InputError: If the query or a candidate has the wrong type.
         :raises ScoringError: If scoring failed and ``on_error`` is ``"raise"``.
         :raises ConfigurationError: If the selection has a minimum probability and the scorer's scale has none.
@@ -130,12 +137,12 @@ class Reranker:
         if not isinstance(query, str):
             raise InputError(f"the query must be a string, got {type(query).__name__}: {query!r:.80}")
         candidates = as_candidates(candidates)
-        selection = _checked_selection(selection or self.selection)
+        selection, earlier = _checked_selection(selection or self.selection), as_earlier(exclude, previous)
         _check_threshold(selection, self.scorer.spec)
-        scoring = self._score(query, candidates, call or Call(self.deadline_ms))
+        scoring = self._score(query, candidates, _scorer_for(selection, self.scorer), call or Call(self.deadline_ms))
         ranked, fuse_stage = self._rank(candidates, scoring)
         started = time.perf_counter()
-        selected = select(ranked, selection)
+        selected = select(ranked, selection, earlier)
         stages = (*scoring.stages, *fuse_stage, Stage("select", time.perf_counter() - started, selected.facts))
         ranking = Ranking(
             query,
@@ -157,6 +164,8 @@ class Reranker:
         *,
         selection: Selection | None = None,
         call: Call | None = None,
+        exclude: Results = (),
+        previous: Results = (),
     ) -> Ranking:
         """Return what ``rerank`` returns, from a thread of the reranker's own.
 
@@ -165,14 +174,16 @@ class Reranker:
         if self._executor is None or self._process != os.getpid():  # threads aren't copied by a fork
             self._executor, self._process = ThreadPoolExecutor(thread_name_prefix="secondpass-rerank"), os.getpid()
         call = call or Call(self.deadline_ms)
-        work = partial(self.rerank, query, candidates, selection=selection, call=call)
+        work = partial(
+            self.rerank, query, candidates, selection=selection, call=call, exclude=exclude, previous=previous
+        )
         try:
             return await asyncio.get_running_loop().run_in_executor(self._executor, copy_context().run, work)
         except asyncio.CancelledError:
             call.cancel()
             raise
 
-    def _score(self, query: str, candidates: Sequence[Candidate], call: Call) -> _Scoring:
+    def _score(self, query: str, candidates: Sequence[Candidate], scorer: Scorer, call: Call) -> _Scoring:
         """Score the candidates that have a text; after a failure all of them are unscored."""
         valid = [position for position, candidate in enumerate(candidates) if candidate.text.strip()]
         outcomes: list[Score | Unscored] = [_EMPTY] * len(candidates)
@@ -184,7 +195,7 @@ class Reranker:
             return self._without_query(outcomes)
         started = time.perf_counter()
         try:
-            scored = _without_nan(self.scorer.score_pairs([Pair(query, candidates[p].text) for p in valid], call=call))
+            scored = _without_nan(scorer.score_pairs([Pair(query, candidates[p].text) for p in valid], call=call))
             _check_complete(scored, len(valid))
         except (ScoringError, OSError) as error:  # OSError: the network's and the disk's, of a scorer of one's own
             if self.on_error == "raise":
@@ -265,11 +276,23 @@ def _is_observer(observer: object) -> bool:
 
 
 def _check_threshold(selection: Selection, spec: Spec) -> None:
-    if selection.min_probability is not None and spec.scale.kind is ScaleKind.UNKNOWN:
-        raise ConfigurationError(
-            f"min_probability needs scores on a known scale, and that of {spec.name} is unknown: use top_k or a "
-            "budget, or give the scorer a scale"
-        )
+    needs = {
+        "min_probability": selection.min_probability is not None,
+        "CoveredMass": isinstance(selection.adaptive, CoveredMass),
+    }
+    for name, needed in needs.items():
+        if needed and spec.scale.kind is ScaleKind.UNKNOWN:
+            raise ConfigurationError(
+                f"{name} needs scores on a known scale, and that of {spec.name} is unknown: use top_k or a budget, or "
+                "give the scorer a scale"
+            )
+
+
+def _scorer_for(selection: Selection, scorer: Scorer) -> Scorer:
+    """Return the scorer of a call: with the policy ``"extract"`` one that scores small windows."""
+    if selection.policy != "extract" or selection.budget is None:
+        return scorer
+    return (scorer if isinstance(scorer, Windowed) else Windowed(scorer)).for_extraction()
 
 
 def _sort_key(item: Ranked) -> tuple[bool, float, int]:

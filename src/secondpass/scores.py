@@ -17,15 +17,38 @@ class Pair(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Window:
+    """A part of a text that was scored by itself.
+
+    :param start: Where it starts, in characters of the text.
+    :param end: Where it ends.
+    :param value: Its raw value on the scorer's scale, always finite.
+    :param probability: The value as a probability; None on a scale that has none.
+    """
+
+    start: int
+    end: int
+    value: float
+    probability: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Score:
     """The score of one pair.
 
     :param value: The raw value on the scorer's scale, always finite; higher is better.
-    :param truncated: How many tokens of the pair were cut off before the model read it.
+    :param truncated: How many tokens of the pair no model read: what was cut off, and windows that were not scored.
+    :param windows: The scored windows of the text, in its order; empty where the scorer reads texts as a whole.
     """
 
     value: float
     truncated: int = 0
+    windows: tuple[Window, ...] = ()
+
+    @property
+    def best_window(self) -> Window | None:
+        """The window with the highest value, the first of equal ones; None without windows."""
+        return max(self.windows, key=lambda window: window.value, default=None)
 
 
 class UnscoredReason(StrEnum):

@@ -6,10 +6,10 @@ from copy import deepcopy
 
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import candidates, finite, fusions, outcomes, selections
+from strategies import candidates, earlier_results, finite, fusions, outcomes, selections
 from worlds import Scripted
 
-from secondpass import Call, Candidate, Ranking, Reranker, Selection
+from secondpass import Call, Candidate, Ranking, Reason, Reranker, Selection
 from secondpass.fusion import Fusion
 from secondpass.scores import Pair, Score, Scored, Unscored, UnscoredReason
 
@@ -43,12 +43,17 @@ given_candidates = st.lists(candidates(), max_size=8)
 given_outcomes = st.lists(outcomes, max_size=8)
 
 
-@given(items=given_candidates, given=given_outcomes, selection=selections, fusion=fusions)
+@given(data=st.data(), items=given_candidates, given=given_outcomes, selection=selections, fusion=fusions)
 def test_every_candidate_comes_out_exactly_once(
-    items: list[Candidate], given: list[float | Unscored], selection: Selection, fusion: Fusion | None
+    data: st.DataObject,
+    items: list[Candidate],
+    given: list[float | Unscored],
+    selection: Selection,
+    fusion: Fusion | None,
 ) -> None:
-    """With any outcomes, fusion and selection, each candidate is kept or dropped once, as the same object."""
-    ranking = Reranker(InOrder(given), selection=selection, fusion=fusion).rerank("red fox", items)
+    """With any outcomes, fusion, selection and earlier results, each candidate is kept or dropped once, as itself."""
+    earlier = data.draw(earlier_results(items)).results()
+    ranking = Reranker(InOrder(given), selection=selection, fusion=fusion).rerank("red fox", items, **earlier)
     assert Multiset(map(id, all_candidates(ranking))) == Multiset(map(id, items))
 
 
@@ -77,15 +82,38 @@ def test_same_input_same_ranking(
     )
 
 
-@given(items=given_candidates, given=given_outcomes, selection=selections)
+@given(data=st.data(), items=given_candidates, given=given_outcomes, selection=selections, fusion=fusions)
 def test_the_context_is_within_the_budget(
-    items: list[Candidate], given: list[float | Unscored], selection: Selection
+    data: st.DataObject,
+    items: list[Candidate],
+    given: list[float | Unscored],
+    selection: Selection,
+    fusion: Fusion | None,
 ) -> None:
-    """The tokens of the whole context never exceed the budget."""
-    ranking = Reranker(InOrder(given), selection=selection).rerank("red fox", items)
-    if selection.budget is not None and ranking.kept:
-        assert selection.budget.counting.count(ranking.context) == ranking.tokens
-        assert (ranking.tokens or 0) <= selection.budget.max_tokens
+    """The tokens of the whole context, as it is joined from the kept texts, never exceed the budget."""
+    earlier = data.draw(earlier_results(items)).results()
+    ranking = Reranker(InOrder(given), selection=selection, fusion=fusion).rerank("red fox", items, **earlier)
+    budget = selection.budget
+    if budget is not None and ranking.kept:
+        assert ranking.context == budget.join([(kept.candidate, kept.text) for kept in ranking])
+        assert budget.counting.count(ranking.context) == ranking.tokens
+        assert (ranking.tokens or 0) <= budget.max_tokens
+    assert selection.top_k is None or len(ranking) <= selection.top_k
+
+
+@given(data=st.data(), items=given_candidates, given=given_outcomes, selection=selections)
+def test_nothing_duplicates_what_is_not_kept(
+    data: st.DataObject, items: list[Candidate], given: list[float | Unscored], selection: Selection
+) -> None:
+    """A near-duplicate or a displaced candidate names one that is kept, and what excludes one is an earlier one."""
+    earlier = data.draw(earlier_results(items))
+    ranking = Reranker(InOrder(given), selection=selection).rerank("red fox", items, **earlier.results())
+    kept = {id(item.candidate) for item in ranking}
+    for item in ranking.dropped:
+        if item.reason is Reason.DIVERSITY or (item.reason is Reason.DUPLICATE and selection.duplicates == "near"):
+            assert id(item.because_of) in kept
+        if item.reason is Reason.EXCLUDED:
+            assert item.because_of is None or any(item.because_of is other for other in earlier.exclude)
 
 
 @given(values=st.lists(finite, min_size=1, max_size=8))

@@ -47,7 +47,7 @@ async def test_each_method_is_traced_as_one_run(way: str) -> None:
     found = await call(overlap_compressor(top_n=2), way, recorder)
     [run] = recorder.named(NAME)
     assert run.inputs == {"query": QUESTION, "documents": documents()}
-    assert run.outputs == {"documents": found, "dropped": 3, "degraded": ""}
+    assert run.outputs == {"documents": found, "dropped": 3, "degraded": "", "nothing_relevant": False}
     assert (run.error, ids(found)) == (None, ["answer", "rain"])
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from strategies import candidates, selections
 from worlds import Failing, Scripted, count_words
 
-from secondpass import Candidate, ContextBudget, OverlapScorer, Ranking, Reranker, Selection
+from secondpass import Candidate, ContextBudget, OverlapScorer, Ranking, Reranker, Selection, Windowed, Windows
 
 
 def test_plain_data_survives_json(ranking: Ranking) -> None:
@@ -62,14 +62,22 @@ def test_original_of_an_object_given_twice_is_its_first_position() -> None:
 
 @given(items=st.lists(candidates(), max_size=8), selection=selections)
 def test_indexes_are_the_positions_in_the_input(items: list[Candidate], selection: Selection) -> None:
-    """Each position of the input is there once, and an original has the same text in the context as its duplicate."""
+    """Each position of the input is there once, and an exact duplicate's original has the same text in the context."""
     data = Reranker(Scripted({}), selection=selection).rerank("red fox", items).to_dict()
     assert sorted(item["index"] for item in (*data["kept"], *data["dropped"])) == list(range(len(items)))
     for item in data["dropped"]:
         if item["because_of"]:
             assert item["because_of"]["index"] != item["index"]
             original = items[item["because_of"]["index"]]
+        if item["because_of"] and item["detail"] == "the same text":
             assert original.reading.strip() == items[item["index"]].reading.strip()
+
+
+def test_what_excludes_a_candidate_has_no_position() -> None:
+    """A candidate that an earlier result excludes names that result, which is not a part of the input."""
+    fox = Candidate("a red fox", id="fox")
+    data = Reranker(OverlapScorer()).rerank("red fox", [fox], exclude=[fox]).to_dict()
+    assert data["dropped"][0]["because_of"] == {"index": None, "id": "fox"}
 
 
 def test_tokens_cut_to_fit_the_budget_are_counted() -> None:
@@ -84,3 +92,14 @@ def test_plain_data_of_a_degraded_ranking_says_so() -> None:
     data = Reranker(Failing()).rerank("red fox", ["a red fox"]).to_dict()
     assert data["scorer"] is None
     assert data["degraded"] == "scorer failed: the GPU is gone"
+
+
+def test_windows_are_in_the_data() -> None:
+    """A candidate that was scored in windows has all of them, and the text of the best one."""
+    text = "The owl sat. " * 6 + "The fox ran. "
+    (kept,) = Reranker(Windowed(OverlapScorer(), Windows(12, overlap=0))).rerank("fox", [text]).to_dict()["kept"]
+    assert kept["windows"] == [
+        {"start": 0, "end": 52, "score": 0.0, "probability": 0.0},
+        {"start": 52, "end": 91, "score": 1.0, "probability": 1.0},
+    ]
+    assert kept["best_window"] == kept["windows"][1] | {"text": text[52:].strip()}

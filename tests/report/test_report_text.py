@@ -2,7 +2,7 @@
 
 from worlds import Failing
 
-from secondpass import OverlapScorer, Ranking, Reranker
+from secondpass import OverlapScorer, Ranking, Reranker, Windowed, Windows
 
 
 def test_report_has_every_candidate(ranking: Ranking) -> None:
@@ -33,3 +33,10 @@ def test_long_text_takes_one_line() -> None:
     report = Reranker(OverlapScorer()).rerank("red fox", ["red\nfox " * 50]).report()
     assert "  red fox red fox" in report
     assert "…\n" in report
+
+
+def test_the_best_window_is_shown() -> None:
+    """A candidate that was scored in windows has a line with the text and the place of the best one."""
+    text = "The owl sat. " * 6 + "The fox ran. "
+    report = Reranker(Windowed(OverlapScorer(), Windows(12, overlap=0))).rerank("fox", [text]).report()
+    assert "best window, characters 52 to 91: The owl sat. The owl sat. The fox ran." in report

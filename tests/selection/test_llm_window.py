@@ -127,10 +127,12 @@ def test_a_real_langchain_model_without_a_profile() -> None:
 
 
 def test_a_real_llama_index_llm() -> None:
-    """LlamaIndex's own LLM gives window and length of answers through its metadata."""
+    """LlamaIndex's own LLM gives window and length of answers through its metadata; its synthesizer takes more."""
     llms = pytest.importorskip("llama_index.core.llms", reason="the extra llama-index isn't installed")
     llm = llms.MockLLM(max_tokens=900)
-    assert ContextBudget.for_llm(llm).max_tokens == llm.metadata.context_window - 900
+    window = llm.metadata.context_window
+    assert ContextBudget.for_llm(llm, synthesizer=False).max_tokens == window - 900
+    assert ContextBudget.for_llm(llm).max_tokens < window - 900 - 500
 
 
 def test_a_real_llama_index_llm_that_does_not_state_its_answers() -> None:

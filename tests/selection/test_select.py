@@ -205,9 +205,9 @@ def test_a_cut_text_tells_its_span() -> None:
         ({"min_probability": float("nan")}, "min_probability must be within 0 and 1"),
         ({"min_keep": -1}, "min_keep must be a whole number from 0"),
         ({"budget": 1500}, "budget must be a ContextBudget or None, got 1500"),
-        ({"policy": "squeeze"}, "policy must be one of fill, prefix, truncate; got 'squeeze'"),
-        ({"duplicates": "some"}, "duplicates must be one of exact, keep; got 'some'"),
-        ({"order": "random"}, "order must be one of relevance, original, ends; got 'random'"),
+        ({"policy": "squeeze"}, "policy must be one of fill, prefix, truncate, extract; got 'squeeze'"),
+        ({"duplicates": "some"}, "duplicates must be one of exact, near, keep; got 'some'"),
+        ({"order": "random"}, "order must be one of relevance, original, ends, stable; got 'random'"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
 )

@@ -34,10 +34,11 @@ from secondpass.langchain.cross_encoder import LangChainScorer
 from secondpass.ranking import Kept, Ranking
 from secondpass.scoring.scorer import Scorer
 from secondpass.selection.call_budget import call_budget
+from secondpass.selection.earlier import Earlier, Results, earlier_of_call
 
 _logger = logging.getLogger("secondpass")
 
-_INPUT_KEYS = ("query", "documents", "budget", "history")
+_INPUT_KEYS = ("query", "documents", "budget", "history", "exclude", "previous")
 
 
 class SecondPassRerank(
@@ -87,6 +88,8 @@ class SecondPassRerank(
         *,
         scores: Sequence[float | None] | None = None,
         top_n: int | None = None,
+        exclude: Results = (),
+        previous: Results = (),
         callbacks: Callbacks | None = None,
     ) -> Ranking:
         """Return the ranking, each candidate with its document as payload.
@@ -95,13 +98,16 @@ class SecondPassRerank(
         :param query: The query.
         :param scores: First-stage scores, higher is better, one for each document; None reads ``score_key``.
         :param top_n: Replaces the compressor's ``top_n`` for this call.
+        :param exclude: Earlier results that are not to be kept again: a ranking, documents, or ids.
+        :param previous: The results of the previous prompt, in reading order, for ``order="stable"``.
         :param callbacks: LangChain callbacks; the call is a run of its own in traces.
         :raises InputError: If an argument has the wrong type, or there are too few scores.
         """
         candidates = self._candidates(documents, scores)
+        earlier = earlier_of_call(exclude, previous, self._convert)
         manager = CallbackManager.configure(inheritable_callbacks=_sync_callbacks(callbacks))
         run = manager.on_chain_start(None, _inputs(query, candidates), name=type(self).__name__)
-        return self._traced(run, candidates, query, top_n)
+        return self._traced(run, query, candidates, earlier, top_n)
 
     async def arank(
         self,
@@ -110,42 +116,46 @@ class SecondPassRerank(
         *,
         scores: Sequence[float | None] | None = None,
         top_n: int | None = None,
+        exclude: Results = (),
+        previous: Results = (),
         callbacks: Callbacks | None = None,
     ) -> Ranking:
         """Return what ``rank`` returns, without blocking the event loop; cancelling the task cancels the scoring."""
         candidates = self._candidates(documents, scores)
+        earlier = earlier_of_call(exclude, previous, self._convert)
         manager = AsyncCallbackManager.configure(inheritable_callbacks=callbacks)
         run = await manager.on_chain_start(None, _inputs(query, candidates), name=type(self).__name__)
-        return await self._atraced(run, candidates, query, top_n)
+        return await self._atraced(run, query, candidates, earlier, top_n)
 
     def invoke(self, input: dict[str, Any], config: RunnableConfig | None = None, **kwargs: Any) -> Sequence[Document]:
         """Return what ``compress_documents`` returns, as a step of a chain.
 
         :param input: ``{"query": str, "documents": [Document, ...]}``, and for this call alone ``"budget"`` (tokens or
-            a ``ContextBudget``) and ``"history"`` (messages whose tokens the budget is reduced by).
+            a ``ContextBudget``), ``"history"`` (messages whose tokens the budget is reduced by), and ``"exclude"`` and
+            ``"previous"`` as in ``rank``.
         :param config: The chain's configuration.
         :param kwargs: ``top_n``, which replaces the compressor's own.
         :raises InputError: If a key is missing, or there is another keyword.
         """
-        candidates, query, top_n = self._from_chain(input, kwargs)
+        given = self._from_chain(input, kwargs)
         config = ensure_config(config)
         run = get_callback_manager_for_config(config).on_chain_start(
             None, input, name=config.get("run_name") or type(self).__name__, run_id=config.pop("run_id", None)
         )
         with _budget_of(input):
-            return self.documents(self._traced(run, candidates, query, top_n))
+            return self.documents(self._traced(run, *given))
 
     async def ainvoke(
         self, input: dict[str, Any], config: RunnableConfig | None = None, **kwargs: Any
     ) -> Sequence[Document]:
         """Return what ``invoke`` returns, without blocking the event loop."""
-        candidates, query, top_n = self._from_chain(input, kwargs)
+        given = self._from_chain(input, kwargs)
         config = ensure_config(config)
         run = await get_async_callback_manager_for_config(config).on_chain_start(
             None, input, name=config.get("run_name") or type(self).__name__, run_id=config.pop("run_id", None)
         )
         with _budget_of(input):
-            return self.documents(await self._atraced(run, candidates, query, top_n))
+            return self.documents(await self._atraced(run, *given))
 
     def documents(self, ranking: Ranking) -> list[Document]:
         """Return copies of the documents that a ranking of this class kept, in reading order."""
@@ -166,10 +176,15 @@ class SecondPassRerank(
         return LangChainScorer(model) if isinstance(model, BaseCrossEncoder) else super()._scorer_of(model)
 
     def _traced(
-        self, run: CallbackManagerForChainRun, candidates: list[Candidate], query: str, top_n: int | None
+        self,
+        run: CallbackManagerForChainRun,
+        query: str,
+        candidates: list[Candidate],
+        earlier: Earlier,
+        top_n: int | None,
     ) -> Ranking:
         try:
-            ranking = self._rerank(query, candidates, top_n)
+            ranking = self._rerank(query, candidates, earlier, top_n)
         except BaseException as error:
             run.on_chain_error(error)
             raise
@@ -177,10 +192,15 @@ class SecondPassRerank(
         return ranking
 
     async def _atraced(
-        self, run: AsyncCallbackManagerForChainRun, candidates: list[Candidate], query: str, top_n: int | None
+        self,
+        run: AsyncCallbackManagerForChainRun,
+        query: str,
+        candidates: list[Candidate],
+        earlier: Earlier,
+        top_n: int | None,
     ) -> Ranking:
         try:
-            ranking = await self._arerank(query, candidates, top_n)
+            ranking = await self._arerank(query, candidates, earlier, top_n)
         except BaseException as error:
             await run.on_chain_error(error)
             raise
@@ -198,9 +218,24 @@ class SecondPassRerank(
         scores = list(scores) if isinstance(scores, Iterable) else [scores]
         if len(scores) != len(documents):
             raise InputError(f"scores must have one number for each of {len(documents)} documents, got {len(scores)}")
-        return [_candidate(document, score) for document, score in zip(documents, scores, strict=True)]
+        return [self._candidate(document, score) for document, score in zip(documents, scores, strict=True)]
 
-    def _from_chain(self, given: Any, kwargs: dict[str, Any]) -> tuple[list[Candidate], str, int | None]:
+    def _candidate(self, document: Document, score: float | None) -> Candidate:
+        source = document.metadata.get(self.source_key or "source")
+        return Candidate(
+            document.page_content,
+            id=document.id,
+            score=score,
+            source=source if isinstance(source, str) else None,
+            metadata=document.metadata,
+            payload=document,
+        )
+
+    def _convert(self, item: Any) -> Any:
+        """Return a document as a candidate; other items stay as they are."""
+        return self._candidate(item, None) if isinstance(item, Document) else item
+
+    def _from_chain(self, given: Any, kwargs: dict[str, Any]) -> tuple[str, list[Candidate], Earlier, int | None]:
         if not isinstance(given, dict) or not {"query", "documents"} <= given.keys():
             keys = sorted(given) if isinstance(given, dict) else type(given).__name__
             raise InputError(f'the input must be {{"query": str, "documents": [Document, ...]}}, got {keys}')
@@ -214,7 +249,8 @@ class SecondPassRerank(
             raise InputError(
                 f"invoke takes the keyword top_n alone, got {', '.join(unknown)}: set it on the compressor"
             )
-        return self._candidates(given["documents"]), given["query"], kwargs.get("top_n")
+        earlier = earlier_of_call(given.get("exclude") or (), given.get("previous") or (), self._convert)
+        return given["query"], self._candidates(given["documents"]), earlier, kwargs.get("top_n")
 
     def _document(self, kept: Kept, ranking: Ranking) -> Document:
         document = kept.candidate.payload
@@ -231,6 +267,7 @@ class SecondPassRerank(
             "documents": self.documents(ranking),
             "dropped": len(ranking.dropped),
             "degraded": str(ranking.degraded or ""),
+            "nothing_relevant": ranking.nothing_relevant,
         }
 
 
@@ -239,18 +276,6 @@ def _budget_of(given: dict[str, Any]) -> AbstractContextManager[None]:
     if not {"budget", "history"} & given.keys():
         return nullcontext()
     return call_budget(given.get("budget"), history=given.get("history") or ())
-
-
-def _candidate(document: Document, score: float | None) -> Candidate:
-    source = document.metadata.get("source")
-    return Candidate(
-        document.page_content,
-        id=document.id,
-        score=score,
-        source=source if isinstance(source, str) else None,
-        metadata=document.metadata,
-        payload=document,
-    )
 
 
 def _sync_callbacks(callbacks: Callbacks | None) -> Callbacks | None:

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from secondpass.ranking import Dropped, Kept, Ranked, Ranking
-from secondpass.scores import Stage
+from secondpass.ranking import Dropped, Kept, Ranked, Ranking, Reason
+from secondpass.scores import Score, Stage, Window
 
 
 def as_dict(ranking: Ranking) -> dict[str, Any]:
@@ -32,11 +32,12 @@ def _kept(item: Kept) -> dict[str, Any]:
 
 def _dropped(item: Dropped, indexes: dict[int, int]) -> dict[str, Any]:
     original = item.because_of
+    index = None if item.reason is Reason.EXCLUDED else indexes.get(id(original))  # an earlier result has none
     return _ranked(item) | {
         "text": item.candidate.text,
         "reason": str(item.reason),
         "detail": item.detail,
-        "because_of": original and {"index": indexes.get(id(original)), "id": original.id},
+        "because_of": original and {"index": index, "id": original.id},
     }
 
 
@@ -51,7 +52,19 @@ def _ranked(item: Ranked) -> dict[str, Any]:
         "probability": item.probability,
         "fused": item.fused,
         "truncated": item.truncated,
-    }
+    } | _windows(item)
+
+
+def _windows(item: Ranked) -> dict[str, Any]:
+    """Return the windows of a candidate that was scored in several."""
+    if not (item.best_window and isinstance(item.outcome, Score)):
+        return {}
+    best = _window(item.best_window) | {"text": item.best_text}
+    return {"windows": [_window(window) for window in item.outcome.windows], "best_window": best}
+
+
+def _window(window: Window) -> dict[str, Any]:
+    return {"start": window.start, "end": window.end, "score": window.value, "probability": window.probability}
 
 
 def _stage(stage: Stage) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """A ranking as plain text."""
 
-from secondpass.ranking import Ranked, Ranking
+from secondpass.ranking import Kept, Ranked, Ranking
 from secondpass.scores import Stage
 
 _TEXT_WIDTH = 60
@@ -19,6 +19,7 @@ def as_text(ranking: Ranking) -> str:
     for kept in ranking.kept:
         count = "-" if kept.tokens is None else str(kept.tokens)
         lines.append(f"{kept.rank:>6} {_figures(kept)} {count:>6}  {_shortened(kept.text)}")
+        lines += _highlight(kept)
     lines.append(f"dropped {len(ranking.dropped)}")
     for dropped in ranking.dropped:
         why = f"{dropped.reason}: {dropped.detail}" if dropped.detail else str(dropped.reason)
@@ -31,6 +32,15 @@ def _figures(item: Ranked) -> str:
     probability = "-" if item.probability is None else f"{item.probability:.3f}"
     score = "-" if item.score is None else f"{item.score:.2f}"
     return f"{item.rank_before:>4} {probability:>6} {score:>7}"
+
+
+def _highlight(kept: Kept) -> list[str]:
+    """Return a line with the best window of a candidate that was scored in windows."""
+    window = kept.best_window
+    if not window:
+        return []
+    where = f"best window, characters {window.start} to {window.end}: "
+    return [f"{'':>6} {'':>4} {'':>6} {'':>7} {'':>6}  {where}{_shortened(kept.best_text)}"]
 
 
 def _shortened(text: str) -> str:

@@ -3,14 +3,20 @@
 import operator
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from string import Formatter
 from typing import Any, SupportsIndex
 
 from secondpass.candidates import Candidate
 from secondpass.errors import BudgetError
-from secondpass.selection.llm_window import context_tokens, read_window, subtract_tokens
+from secondpass.selection.llm_window import (
+    context_tokens,
+    part_tokens,
+    read_synthesizer,
+    read_window,
+    subtract_tokens,
+)
 from secondpass.selection.tokens import TokenCounter, as_counter
 
 Template = str | Callable[[int, str, Candidate], str]
@@ -29,8 +35,12 @@ class ContextBudget:
         (from 1, in reading order), ``{id}``, ``{source}`` (where the candidate has none, those of the metadata) and any
         field of ``Candidate.metadata``, where a missing one is empty; a callable ``(index, text, candidate) -> str``;
         or the document prompt of a LangChain chain, a prompt template of ``{page_content}`` and metadata.
+    :param shares: The part of the budget, from 0 to 1, that the candidates of a source (``Candidate.source``) may fill
+        before others do; together at most 1. What a source leaves, and what isn't shared out, goes to the best of all.
     :param origin: Where the number comes from, in words, for the report.
-    :raises BudgetError: If the limit is negative or no whole number, or the template can't be filled.
+    :param prompt_tokens: What the whole prompt may take, for ``check_prompt``; None where it isn't known.
+    :raises BudgetError: If the limit is negative or no whole number, the template can't be filled, or the shares aren't
+        positive parts of the budget.
     """
 
     max_tokens: int
@@ -38,6 +48,8 @@ class ContextBudget:
     separator: str = "\n\n"
     template: Template = "{text}"
     origin: str = ""
+    shares: Mapping[str, float] = field(default_factory=dict, hash=False)
+    prompt_tokens: int | None = None
 
     def __post_init__(self) -> None:
         """Check the settings and make the counter a ``TokenCounter``."""
@@ -49,6 +61,11 @@ class ContextBudget:
             raise BudgetError(f"max_tokens must be 0 or more, got {self.max_tokens}{origin}")
         if not isinstance(self.separator, str):
             raise BudgetError(f"the separator must be a string, got {self.separator!r:.80}")
+        parts = self.shares.values()
+        if not all(isinstance(part, int | float) and part > 0 for part in parts) or sum(parts) > 1 + 1e-9:
+            raise BudgetError(
+                f"shares must be parts of the budget above 0, together at most 1, got {self.shares!r:.80}"
+            )
         object.__setattr__(self, "counter", as_counter(self.counter))
         object.__setattr__(self, "template", _as_template(self.template))
 
@@ -62,27 +79,40 @@ class ContextBudget:
         question: object = "",
         history: object = (),
         counter: object = None,
+        synthesizer: bool = True,
         **layout: Any,
     ) -> "ContextBudget":
         """Compute the budget from an LLM's context window: window - output - prompt - question - history.
 
+        The response synthesizer of LlamaIndex's query and chat engines keeps more of the window free, and calls the LLM
+        a second time for what doesn't fit. The budget of a LlamaIndex LLM leaves that out, so that one call is enough.
+
         :param llm: A LangChain chat model (its ``profile`` is read) or a LlamaIndex LLM (its ``metadata``).
         :param reserve: Tokens kept free for the answer; None takes what the LLM states, and is an error where it
-            states nothing.
+            states nothing. LlamaIndex's synthesizer never keeps less free than the LLM states.
         :param prompt: The prompt without question, history and context: its text, or a LangChain or LlamaIndex prompt
             template, whose variables count as empty.
         :param question: The question, as the prompt will hold it.
         :param history: Earlier messages: strings, dicts with ``content``, either framework's messages, or its memory,
             chat history or chat store.
         :param counter: As in the constructor; it counts the prompt, question and history too.
-        :param layout: ``separator`` and ``template``, as in the constructor.
+        :param synthesizer: False where a LlamaIndex LLM is called without its response synthesizer.
+        :param layout: ``separator``, ``template`` and ``shares``, as in the constructor.
         :raises BudgetError: If the window or the reserve isn't known, a part can't be counted, or nothing is left for
             the context.
         """
         count = as_counter(counter)
-        parts = {"prompt": prompt, "question": question, "history": history}
-        max_tokens, origin = context_tokens(read_window(llm, reserve), parts, count)
-        return cls(max_tokens, counter=count, origin=origin, **layout)
+        window = read_window(llm, reserve)
+        system = getattr(llm, "system_prompt", None)
+        parts = {"system prompt": system} if system else {}
+        parts["prompt"] = prompt
+        kept_free = read_synthesizer(llm) if synthesizer else None
+        if kept_free:
+            window = window._replace(reserve=max(window.reserve, kept_free.output))
+            parts["prompt"] = max((prompt, kept_free.refine), key=lambda part: part_tokens(part, count))
+        parts |= {"question": question, "history": history}
+        max_tokens, origin = context_tokens(window, parts, count, kept_free.padding if kept_free else 0)
+        return cls(max_tokens, counter=count, origin=origin, prompt_tokens=window.size - window.reserve, **layout)
 
     def less(self, **parts: object) -> "ContextBudget":
         """Return the budget less the tokens of further parts of the prompt, at least 0.
@@ -106,6 +136,23 @@ class ContextBudget:
             raise BudgetError(
                 f"the context must take at most {self.max_tokens} tokens, and takes {tokens}: expand documents before "
                 "they are reranked, not after"
+            )
+        return tokens
+
+    def check_prompt(self, prompt: object) -> int:
+        """Return the tokens of the final prompt, if they leave space for the answer in the LLM's window.
+
+        :param prompt: What the LLM is given: a string, messages of either framework, or a LangChain prompt value.
+        :raises BudgetError: If the prompt exceeds the window less the reserve, can't be counted, or the window isn't
+            known.
+        """
+        if self.prompt_tokens is None:
+            raise BudgetError("prompt_tokens must be known: use ContextBudget.for_llm(llm), or give prompt_tokens=...")
+        tokens = part_tokens(prompt, self.counting)
+        if tokens > self.prompt_tokens:
+            raise BudgetError(
+                f"the prompt must take at most {self.prompt_tokens} tokens (the window less the reserve), and takes "
+                f"{tokens}: give for_llm all of its parts"
             )
         return tokens
 

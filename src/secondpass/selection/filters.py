@@ -1,4 +1,4 @@
-"""Filters: candidates that can't be ranked, that are probably irrelevant, or whose text is already there."""
+"""Filters: candidates that can't be ranked, that are probably irrelevant, or that are already there."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -6,6 +6,7 @@ from typing import NamedTuple
 from secondpass.candidates import Candidate
 from secondpass.ranking import Dropped, Ranked, Reason
 from secondpass.scores import Unscored, UnscoredReason
+from secondpass.selection.adaptive import Adaptive
 
 
 class FilterResult(NamedTuple):
@@ -48,6 +49,29 @@ def filter_threshold(ranked: Sequence[Ranked], min_probability: float | None, mi
     return result
 
 
+def filter_adaptive(ranked: Sequence[Ranked], rule: Adaptive | None, min_keep: int) -> FilterResult:
+    """Drop candidates below the value that a rule finds in the scores; those without a score have none and pass.
+
+    :param ranked: Candidates, best first.
+    :param rule: The rule; None drops nothing.
+    :param min_keep: Let the best so many pass in any case.
+    """
+    probabilities = all(item.probability is not None for item in ranked if item.score is not None)
+    values = [item.probability if probabilities else item.score for item in ranked]
+    known = sorted((value for value in values if value is not None), reverse=True)
+    cutoff = rule.cutoff(known, probabilities=probabilities) if rule and known else None
+    if cutoff is None:
+        return FilterResult(list(ranked), [])
+    result = FilterResult([], [])
+    for position, (item, value) in enumerate(zip(ranked, values, strict=True)):
+        if position < min_keep or value is None or value >= cutoff.value:
+            result.passed.append(item)
+        else:
+            name = "probability" if probabilities else "score"
+            result.dropped.append(drop(item, Reason.BELOW_THRESHOLD, f"{name} {value:.4f}; {cutoff.detail}"))
+    return result
+
+
 def filter_surplus(ranked: Sequence[Ranked], max_unscored: int | None) -> FilterResult:
     """Drop candidates without a score beyond the first so many; None drops nothing."""
     result = FilterResult([], [])
@@ -59,6 +83,47 @@ def filter_surplus(ranked: Sequence[Ranked], max_unscored: int | None) -> Filter
         else:
             result.dropped.append(drop(item, Reason.OVER_TOP_K, f"at most {max_unscored} candidates without a score"))
     return result
+
+
+def filter_excluded(ranked: Sequence[Ranked], exclude: Sequence[Candidate | str], near: float | None) -> FilterResult:
+    """Drop candidates that are among earlier ones: by id or text for the LLM, and by similarity where it is given.
+
+    :param ranked: Candidates, best first.
+    :param exclude: The earlier candidates, or ids.
+    :param near: The similarity from which a text is the same, as in ``PackingSequence``; None compares exactly.
+    """
+    if not exclude:
+        return FilterResult(list(ranked), [])
+    earlier = [item for item in exclude if isinstance(item, Candidate)]
+    ids = {item: None for item in exclude if isinstance(item, str)} | {item.id: item for item in earlier if item.id}
+    same = {item.reading.strip(): item for item in earlier}
+    similar = _similar(ranked, earlier, near) if near is not None and earlier else {}
+    result = FilterResult([], [])
+    for position, item in enumerate(ranked):
+        text = item.candidate.reading.strip()
+        if item.candidate.id is not None and item.candidate.id in ids:
+            result.dropped.append(drop(item, Reason.EXCLUDED, "the same id", ids[item.candidate.id]))
+        elif text in same:
+            result.dropped.append(drop(item, Reason.EXCLUDED, "the same text", same[text]))
+        elif position in similar:
+            similarity, original = similar[position]
+            result.dropped.append(drop(item, Reason.EXCLUDED, f"similarity {similarity:.2f}", original))
+        else:
+            result.passed.append(item)
+    return result
+
+
+def _similar(ranked: Sequence[Ranked], earlier: Sequence[Candidate], near: float) -> dict[int, tuple[float, Candidate]]:
+    """Return the positions of candidates that are near-duplicates of earlier ones, with the nearest of these."""
+    from secondpass.selection.shingles import Shingles  # loads numpy
+
+    shingles = Shingles([*(item.candidate.reading for item in ranked), *(item.reading for item in earlier)])
+    found: dict[int, tuple[float, Candidate]] = {}
+    for index, original in enumerate(earlier, start=len(ranked)):
+        for position, similarity in shingles.duplicates(index, near):
+            if position < len(ranked) and similarity > found.get(position, (0.0,))[0]:
+                found[position] = (similarity, original)
+    return found
 
 
 def filter_duplicates(ranked: Sequence[Ranked]) -> FilterResult:

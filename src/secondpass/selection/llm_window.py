@@ -19,16 +19,20 @@ class Window(NamedTuple):
     reserve: int
 
 
-def context_tokens(window: Window, parts: Mapping[str, Any], counter: TokenCounter) -> tuple[int, str]:
+def context_tokens(
+    window: Window, parts: Mapping[str, Any], counter: TokenCounter, padding: int = 0
+) -> tuple[int, str]:
     """Return the tokens left for the context, and the sum that gives them, as text.
 
     :param window: The window and the reserve.
     :param parts: What else the prompt holds, by name: strings, messages, prompt templates or memories.
     :param counter: Counts the parts.
+    :param padding: What LlamaIndex's synthesizer keeps free besides.
     :raises BudgetError: If no tokens are left.
     """
-    available = window.size - window.reserve
-    left, origin = subtract_tokens(available, parts, counter, f"window {window.size} - output {window.reserve}")
+    available = window.size - window.reserve - padding
+    name = f"window {window.size} - output {window.reserve}" + (f" - synthesizer {padding}" if padding else "")
+    left, origin = subtract_tokens(available, parts, counter, name)
     if left <= 0:
         raise BudgetError(f"nothing is left for the context: {origin} = {left}")
     return left, origin
@@ -43,7 +47,7 @@ def subtract_tokens(available: int, parts: Mapping[str, Any], counter: TokenCoun
     :param name: What ``available`` consists of, as text.
     :raises BudgetError: If a part can't be counted.
     """
-    taken = {part: _tokens(content, counter) for part, content in parts.items()}
+    taken = {part: part_tokens(content, counter) for part, content in parts.items()}
     left = available - sum(taken.values())
     sums = "".join(f" - {part} {tokens}" for part, tokens in taken.items())
     return left, f"{name}{sums} (tokens by {counter.name})"
@@ -75,11 +79,42 @@ def read_window(llm: object, reserve: int | None) -> Window:
     return Window(int(size), int(stated if reserve is None else reserve))
 
 
+class Synthesizer(NamedTuple):
+    """What LlamaIndex's response synthesizer keeps free in the window, besides the answer and the prompt.
+
+    :param padding: Tokens.
+    :param refine: The prompt for which it keeps space in each call, where that is longer than the call's own.
+    :param output: The tokens that it keeps for the answer.
+    """
+
+    padding: int
+    refine: object
+    output: int
+
+
+def read_synthesizer(llm: Any) -> Synthesizer | None:
+    """Return what LlamaIndex's default synthesizer keeps free for one of its LLMs; None for another framework's."""
+    if not any(base.__module__.startswith("llama_index.") for base in type(llm).__mro__):
+        return None
+    from llama_index.core.constants import DEFAULT_NUM_OUTPUTS
+    from llama_index.core.prompts.default_prompt_selectors import DEFAULT_REFINE_PROMPT_SEL
+    from llama_index.core.response_synthesizers import refine as synthesizer
+
+    output = llm.metadata.num_output
+    refine = DEFAULT_REFINE_PROMPT_SEL.select(llm=llm)
+    padding = getattr(synthesizer, "DEFAULT_RESPONSE_PADDING_SIZE", 5)  # 5 in versions that have no such constant
+    return Synthesizer(padding, refine, output if _positive(output) else DEFAULT_NUM_OUTPUTS)
+
+
 def _positive(number: object) -> bool:
     return isinstance(number, int) and number > 0
 
 
-def _tokens(part: object, counter: TokenCounter) -> int:
+def part_tokens(part: object, counter: TokenCounter) -> int:
+    """Return the tokens of a part of the prompt, or of a whole prompt, with those of each message's marks.
+
+    :raises BudgetError: If it can't be counted.
+    """
     return sum(counter.count(_message_text(message)) + MESSAGE_OVERHEAD for message in _messages(part))
 
 

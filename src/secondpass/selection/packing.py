@@ -1,45 +1,28 @@
 """Packing candidates into a context budget, best first: the joined text never takes more tokens than the budget.
 
-Each candidate is counted once by itself, and a draft is chosen by the sum of these counts. A joined text can take more
-or fewer tokens than that sum, so the joined text of each draft is counted too, and corrects the sum that the next draft
-may reach. Only a draft whose joined text fits is returned. The number of drafts is bounded, so that the work is linear
-in the length of the texts.
+Each candidate is counted once by itself, and drafts are chosen by the sum of these counts. The best candidate that fits
+is always kept: no bundle of weaker ones replaces it, since the score says which candidate is likely to hold the answer,
+and not that two halves of an answer add up.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from bisect import bisect
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Literal
 
 from secondpass.ranking import Dropped, Kept, Ranked, Reason
 from secondpass.selection.budget import ContextBudget
 from secondpass.selection.cutting import Cutter
+from secondpass.selection.drafts import LONGEST_TOKEN, Draft, Packed, best_draft, keep, over_top_k
+from secondpass.selection.extraction import extract
 from secondpass.selection.filters import drop
-from secondpass.selection.order import Order, in_reading_order
+from secondpass.selection.order import Order, Previous, in_reading_order
+from secondpass.selection.sequence import PackingSequence, Step
 
-Policy = Literal["fill", "prefix", "truncate"]
-POLICIES: tuple[Policy, ...] = ("fill", "prefix", "truncate")
+Policy = Literal["fill", "prefix", "truncate", "extract"]
+POLICIES: tuple[Policy, ...] = ("fill", "prefix", "truncate", "extract")
 
 DEFAULT_SEPARATOR = "\n\n"  # between texts where there is no budget that says how they are joined
-
-MAX_DRAFTS = 8  # where counts add up, the first draft is the last
-LONGEST_TOKEN = 256  # characters; a text of more than this many for each token left is dropped uncounted
-
-
-class Packed(NamedTuple):
-    """What fits the budget.
-
-    :param kept: The candidates that fit, in reading order.
-    :param dropped: The others, best first.
-    :param context: The joined text.
-    :param tokens: The tokens of the joined text, 0 if nothing was kept; None without a budget.
-    :param nothing_fits: The figures where there were candidates and none fits; else empty.
-    """
-
-    kept: list[Kept]
-    dropped: list[Dropped]
-    context: str
-    tokens: int | None
-    nothing_fits: str = ""
 
 
 def pack(
@@ -48,143 +31,118 @@ def pack(
     policy: Policy = "fill",
     order: Order = "relevance",
     top_k: int | None = None,
+    min_probability: float | None = None,
+    sequence: PackingSequence | None = None,
+    previous: Previous = (),
 ) -> Packed:
     """Pack candidates, given best first, into the budget, until ``top_k`` are kept or there are no more.
 
+    The sequence is by relevance where none is given. ``previous`` is what the order ``"stable"`` continues.
+
     ``"fill"`` skips a candidate that doesn't fit and goes on, ``"prefix"`` stops at the first that doesn't fit,
     ``"truncate"`` cuts the first that doesn't fit and stops there; where no beginning of it fits, it is skipped.
+    ``"extract"`` takes windows of candidates; where not even one fits, it does what ``"truncate"`` does.
+
+    :param min_probability: With ``"extract"``, windows below it are left out.
     """
-    packer = _Packer(ranked, budget, policy, order, top_k)
-    best: _Draft | None = None
-    above: _Draft | None = None
-    target = budget.max_tokens
-    for attempt in range(MAX_DRAFTS):
-        draft = packer.draft(target)
-        if draft.tokens <= budget.max_tokens:
-            best = draft
-        else:
-            above = draft
-        following = _next_target(best, above, budget.max_tokens, halve=attempt % 2 == 1)
-        if following is None:
-            break
-        target = following
+    if policy == "extract":
+        extracted = extract(ranked, budget, order, top_k, min_probability)
+        if extracted.kept:
+            return extracted
+        policy = "truncate"
+    arrange = partial(in_reading_order, order=order, previous=previous)
+    packer = _Packer(ranked, budget, policy, arrange, top_k, sequence or PackingSequence(ranked))
+    best = best_draft(packer.draft, budget.max_tokens)
     if best is None or not best.kept:
         best = packer.draft(budget.max_tokens, most=1)  # the best that fits alone: its joined text is already counted
     nothing_fits = packer.smallest() if ranked and not best.kept else ""
-    return Packed(in_reading_order(best.kept, order), best.dropped, best.context, best.tokens, nothing_fits)
+    return Packed(arrange(best.kept), packer.reasons(best), best.context, best.tokens, nothing_fits)
 
 
-def pack_unlimited(ranked: Sequence[Ranked], order: Order, top_k: int | None) -> Packed:
-    """Keep the first ``top_k`` candidates, given best first, whole and uncounted."""
-    kept = [_kept(item, item.candidate.reading, rank, None) for rank, item in enumerate(ranked[:top_k], start=1)]
-    dropped = [_over_top_k(item, top_k) for item in ranked[len(kept) :]]
-    kept = in_reading_order(kept, order)
+def pack_unlimited(
+    ranked: Sequence[Ranked],
+    order: Order,
+    top_k: int | None,
+    sequence: PackingSequence | None = None,
+    previous: Previous = (),
+) -> Packed:
+    """Keep ``top_k`` candidates, given best first, whole and uncounted."""
+    sequence = sequence or PackingSequence(ranked)
+    draft = Draft(0)
+    for step in sequence.steps(draft):
+        item = ranked[step.position]
+        if step.duplicate or len(draft.kept) == top_k:
+            draft.dropped.append(step.duplicate or over_top_k(item, top_k))
+        else:
+            draft.add(step.position, keep(item, item.candidate.reading, len(draft.kept) + 1, None), 0)
+    draft.sort()
+    kept = in_reading_order(draft.kept, order, previous)
+    dropped = sequence.displaced(draft.dropped, draft.chosen, lambda item: item.reason is Reason.OVER_TOP_K)
     return Packed(kept, dropped, DEFAULT_SEPARATOR.join(item.text for item in kept), None)
-
-
-def _over_top_k(ranked: Ranked, top_k: int | None) -> Dropped:
-    return drop(ranked, Reason.OVER_TOP_K, f"top-k is {top_k}")
-
-
-def _kept(ranked: Ranked, text: str, rank: int, tokens: int | None, cut: int = 0) -> Kept:
-    return Kept(
-        ranked.candidate,
-        ranked.index,
-        ranked.outcome,
-        ranked.probability,
-        ranked.fused,
-        ranked.rank_before,
-        text=text,
-        spans=((0, len(text)),),
-        rank=rank,
-        tokens=tokens,
-        cut=cut,
-    )
-
-
-@dataclass(slots=True)
-class _Draft:
-    """A choice of candidates.
-
-    :param target: What the sum of their tokens may reach.
-    :param kept: The chosen, best first.
-    :param dropped: The others, best first.
-    :param total: The sum of the tokens of the chosen and of the separators between them.
-    :param context: The joined text of the chosen.
-    :param tokens: The tokens of the joined text.
-    :param full: Why no further candidate is looked at; empty while they are.
-    """
-
-    target: int
-    kept: list[Kept] = field(default_factory=list)
-    dropped: list[Dropped] = field(default_factory=list)
-    total: int = 0
-    context: str = ""
-    tokens: int = 0
-    full: str = ""
-
-    @property
-    def left(self) -> int:
-        """The tokens that are left for further candidates."""
-        return self.target - self.total
-
-
-def _next_target(best: _Draft | None, above: _Draft | None, limit: int, *, halve: bool) -> int | None:
-    """Return the next draft's target, or None where no other draft can be expected to fit better.
-
-    Joined tokens are taken as proportional to their sum, and one more candidate as saving what each saved so far. Once
-    a draft is too large, the target is interpolated between that draft and the best that fits, or is halfway between
-    them, which bounds the search where joined tokens grow faster than their sum.
-
-    :param best: The draft with the highest target of those that fit the budget.
-    :param above: The latest draft that exceeds it.
-    :param limit: The budget.
-    :param halve: Whether to go halfway instead of interpolating.
-    """
-    floor, total, tokens = (best.target, best.total, best.tokens) if best else (0, 0, 0)
-    if best and not above:
-        target = total * limit // max(1, tokens) - (tokens - total) // max(1, len(best.kept) - 1)
-        return target if target > floor else None
-    if above is None or above.total - floor <= 1:
-        return None
-    share = (limit - tokens) / (above.tokens - tokens)
-    target = (floor + above.total) // 2 if halve else int(total + share * (above.total - total))
-    return min(max(target, floor + 1), above.total - 1)
 
 
 class _Packer:
     """Drafts choices of candidates, and counts each candidate and each joined text only once."""
 
     def __init__(
-        self, ranked: Sequence[Ranked], budget: ContextBudget, policy: Policy, order: Order, top_k: int | None
+        self,
+        ranked: Sequence[Ranked],
+        budget: ContextBudget,
+        policy: Policy,
+        arrange: Callable[[Sequence[Kept]], list[Kept]],
+        top_k: int | None,
+        sequence: PackingSequence,
     ) -> None:
         self._ranked = ranked
         self._budget = budget
         self._policy = policy
-        self._order = order
+        self._arrange = arrange
         self._top_k = top_k
+        self._sequence = sequence
         self._overhead = max(0, budget.counting.count(""))  # what the counter adds to any text
         self._separator = max(0, budget.counting.count(budget.separator) - self._overhead)
         self._counts: dict[tuple[int, int], int] = {}
         self._cutters: dict[int, Cutter] = {}
         self._joined: dict[tuple[tuple[int, int], ...], tuple[str, int]] = {}
 
-    def draft(self, target: int, most: int | None = None) -> _Draft:
+    def draft(self, target: int, most: int | None = None) -> Draft:
         """Choose candidates, best first, whose tokens add up to the target at most.
 
         :param target: What the sum may reach.
         :param most: Choose at most so many.
         """
-        draft = _Draft(target)
-        for position, item in enumerate(self._ranked):
-            if len(draft.kept) == self._top_k:
-                draft.dropped.append(_over_top_k(item, self._top_k))
-                continue
-            why = draft.full or self._add(draft, position, closed=len(draft.kept) == most)
-            if why:
-                draft.dropped.append(drop(item, Reason.OVER_BUDGET, why))
+        draft = Draft(target)
+        for step in self._sequence.steps(draft):
+            refused = step.duplicate or self._try(draft, step, closed=len(draft.kept) == most)
+            if refused and (step.duplicate or step.limit is None):
+                draft.dropped.append(refused)
+        draft.sort()
         self._join(draft)
         return draft
+
+    def reasons(self, draft: Draft) -> list[Dropped]:
+        """Return the dropped of a draft, best first, with its reason where similar candidates displaced one."""
+        return self._sequence.displaced(draft.dropped, draft.chosen, lambda item: self._would_fit(draft, item))
+
+    def _would_fit(self, draft: Draft, item: Dropped) -> bool:
+        """Return whether a candidate would fit in the place of the less relevant ones."""
+        position = self._sequence.position(item)
+        tokens = self._counts.get((position, len(item.candidate.reading)))
+        later = sum(draft.costs[bisect(draft.chosen, position) :])
+        return item.reason is Reason.OVER_TOP_K or (
+            tokens is not None and self._cost(draft, tokens) <= draft.left + later
+        )
+
+    def _try(self, draft: Draft, step: Step, *, closed: bool) -> Dropped | None:
+        """Add a candidate, or return the record that says why it isn't kept."""
+        item = self._ranked[step.position]
+        if len(draft.kept) == self._top_k:
+            return over_top_k(item, self._top_k)
+        if step.limit is not None:
+            why = self._add_whole(draft, step.position, closed=closed, limit=step.limit)
+        else:
+            why = draft.full or self._add(draft, step.position, closed=closed)
+        return drop(item, Reason.OVER_BUDGET, why) if why else None
 
     def smallest(self) -> str:
         """Return the size of the smallest candidate (with ``"prefix"`` of the first) and the budget, for a warning."""
@@ -195,7 +153,7 @@ class _Packer:
         which = f"the {'first' if first else 'smallest'} of {len(self._ranked)} candidates"
         return f"{which} {size}, the budget is {self._budget.max_tokens}"
 
-    def _add(self, draft: _Draft, position: int, *, closed: bool) -> str:
+    def _add(self, draft: Draft, position: int, *, closed: bool) -> str:
         """Add a candidate as the policy says, or return the figures that say why it doesn't fit."""
         why = self._add_whole(draft, position, closed=closed)
         if why and self._policy == "truncate" and not closed and self._add_beginning(draft, position):
@@ -205,12 +163,13 @@ class _Packer:
             draft.full = "after the first that didn't fit"
         return why
 
-    def _add_whole(self, draft: _Draft, position: int, *, closed: bool) -> str:
+    def _add_whole(self, draft: Draft, position: int, *, closed: bool, limit: int | None = None) -> str:
         length = len(self._ranked[position].candidate.reading)
-        if length > LONGEST_TOKEN * max(1, draft.left):
+        allowed = draft.left if limit is None else min(limit, draft.left)
+        if length > LONGEST_TOKEN * max(1, allowed):
             return f"{length} characters, {draft.left} tokens left"
         cost = self._cost(draft, self._count(draft, position, length))
-        if cost <= draft.left and not closed:
+        if cost <= allowed and not closed:
             self._keep(draft, position, length)
             return ""
         figures = f"{cost} tokens, {draft.left} left"
@@ -218,7 +177,7 @@ class _Packer:
             return f"{figures}: the joined text takes more tokens than its parts"
         return figures
 
-    def _add_beginning(self, draft: _Draft, position: int) -> bool:
+    def _add_beginning(self, draft: Draft, position: int) -> bool:
         """Add the longest beginning of a candidate that fits, if there is one, and return whether there is."""
         candidate = self._ranked[position].candidate
         text = candidate.reading
@@ -233,18 +192,18 @@ class _Packer:
             self._keep(draft, position, end)
         return end > 0
 
-    def _keep(self, draft: _Draft, position: int, end: int) -> None:
+    def _keep(self, draft: Draft, position: int, end: int) -> None:
         item, tokens = self._ranked[position], self._count(draft, position, end)
         text = item.candidate.reading
         cut = self._count(draft, position, len(text)) - tokens
-        draft.kept.append(_kept(item, text[:end], len(draft.kept) + 1, tokens, max(0, cut)))
-        draft.total += self._cost(draft, tokens)
+        kept = keep(item, text[:end], len(draft.kept) + 1, tokens, max(0, cut))
+        draft.add(position, kept, self._cost(draft, tokens))
 
-    def _cost(self, draft: _Draft, tokens: int) -> int:
+    def _cost(self, draft: Draft, tokens: int) -> int:
         """Return what tokens counted alone add to the sum; the counter's overhead is in the first candidate's."""
         return tokens + (self._separator - self._overhead if draft.kept else 0)
 
-    def _count(self, draft: _Draft, position: int, end: int) -> int:
+    def _count(self, draft: Draft, position: int, end: int) -> int:
         """Count the beginning of a candidate, written as the draft's next."""
         if (position, end) not in self._counts:
             candidate = self._ranked[position].candidate
@@ -252,10 +211,10 @@ class _Packer:
             self._counts[position, end] = self._budget.counting.count(rendered)
         return self._counts[position, end]
 
-    def _join(self, draft: _Draft) -> None:
+    def _join(self, draft: Draft) -> None:
         key = tuple((item.rank_before, len(item.text)) for item in draft.kept)
         if key not in self._joined:
-            read = in_reading_order(draft.kept, self._order)
+            read = self._arrange(draft.kept)
             context = self._budget.join([(item.candidate, item.text) for item in read])
             self._joined[key] = context, self._budget.counting.count(context) if read else 0
         draft.context, draft.tokens = self._joined[key]

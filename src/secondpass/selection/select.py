@@ -3,29 +3,41 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from numbers import Integral, Real
 from typing import Literal
 
-from secondpass.candidates import Candidate
 from secondpass.errors import ConfigurationError
-from secondpass.ranking import Dropped, Kept, Ranked
+from secondpass.ranking import Dropped, Kept, Ranked, nothing_relevant
+from secondpass.selection.adaptive import Adaptive
 from secondpass.selection.budget import ContextBudget
+from secondpass.selection.drafts import Packed
+from secondpass.selection.earlier import Earlier
 from secondpass.selection.filters import (
     FilterResult,
+    filter_adaptive,
     filter_duplicates,
+    filter_excluded,
     filter_surplus,
     filter_threshold,
     filter_unranked,
 )
-from secondpass.selection.order import ORDERS, Order
-from secondpass.selection.packing import POLICIES, Packed, Policy, pack, pack_unlimited
+from secondpass.selection.order import ORDERS, Order, Previous
+from secondpass.selection.packing import POLICIES, Policy, pack, pack_unlimited
+from secondpass.selection.sequence import PackingSequence
+
+Duplicates = Literal["exact", "near", "keep"]
+DUPLICATES: tuple[Duplicates, ...] = ("exact", "near", "keep")
 
 _logger = logging.getLogger("secondpass")
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """How the kept are chosen. The steps run in this order: threshold, duplicates, budget and top-k, reading order.
+    """How the kept are chosen.
+
+    The steps run in this order: threshold, earlier results, exact duplicates, adaptive k, budget and top-k with
+    near-duplicates and diversity, reading order.
 
     :param top_k: Keep at most so many of those that fit the budget, best first; None for no limit.
     :param min_probability: Drop candidates below this probability, which is the model's, not a fused value.
@@ -34,10 +46,19 @@ class Selection:
         which no threshold applies; None for no limit.
     :param budget: The context budget; None for no limit.
     :param policy: What happens to a candidate that doesn't fit: ``"fill"`` skips it and goes on, ``"prefix"`` stops
-        there, ``"truncate"`` cuts it at a sentence end (else a line end, else between words) and stops.
-    :param duplicates: ``"exact"`` drops texts that equal a better one; ``"keep"`` doesn't compare them.
-    :param order: The reading order: ``"relevance"``, ``"original"`` (the first stage's), or ``"ends"`` (the best at
-        both ends).
+        there, ``"truncate"`` cuts it at a sentence end (else a line end, else between words) and stops. ``"extract"``
+        fills the budget with the best windows of all candidates instead, verbatim; the reranker then scores windows,
+        and what they repeat counts against them: ``near``, ``diversity`` and shares don't apply. Without a budget all
+        are kept whole.
+    :param duplicates: ``"exact"`` drops texts that equal a better one; ``"near"`` also those that are similar to a kept
+        one and have no number that it lacks; ``"keep"`` doesn't compare them.
+    :param near: The similarity from which a text is a near-duplicate: the part of their sequences of three words that
+        two texts share, from 0 to 1. A text of 100 words with 5 of them changed has 0.74.
+    :param diversity: How much similarity to what is kept counts against relevance, from 0 to 1 (maximal marginal
+        relevance); 0 packs by relevance alone.
+    :param adaptive: How many are relevant by their own scores: ``LargestGap()``, ``CoveredMass(0.9)``, or None.
+    :param order: The reading order: ``"relevance"``, ``"original"`` (the first stage's), ``"ends"`` (the best at both
+        ends), or ``"stable"`` (what the previous context began with, then the others by relevance).
     :raises ConfigurationError: If a setting is out of its range.
     """
 
@@ -47,27 +68,37 @@ class Selection:
     max_unscored: int | None = None
     budget: ContextBudget | None = None
     policy: Policy = "fill"
-    duplicates: Literal["exact", "keep"] = "exact"
+    duplicates: Duplicates = "exact"
+    near: float = 0.7
+    diversity: float = 0.0
+    adaptive: Adaptive | None = None
     order: Order = "relevance"
 
     def __post_init__(self) -> None:
         """Check the settings."""
         if self.top_k is not None and not (isinstance(self.top_k, Integral) and self.top_k >= 1):
             raise ConfigurationError(f"top_k must be a whole number from 1, or None for no limit, got {self.top_k!r}")
-        number = isinstance(self.min_probability, Real)
-        if self.min_probability is not None and not (number and 0 <= self.min_probability <= 1):
-            raise ConfigurationError(f"min_probability must be within 0 and 1, got {self.min_probability!r}")
+        for name in ("min_probability", "near", "diversity"):
+            value = getattr(self, name)
+            if value is not None and not (isinstance(value, Real) and 0 <= float(value) <= 1):
+                raise ConfigurationError(f"{name} must be within 0 and 1, got {value!r}")
+        if self.adaptive is not None and not isinstance(self.adaptive, Adaptive):
+            raise ConfigurationError(f"adaptive must be LargestGap(...) or CoveredMass(...), got {self.adaptive!r:.80}")
+        self._check_rules()
+
+    def _check_rules(self) -> None:
+        """Check the settings that aren't numbers, and ``min_keep``."""
         if not (isinstance(self.min_keep, int) and self.min_keep >= 0):
             raise ConfigurationError(f"min_keep must be a whole number from 0, got {self.min_keep!r}")
         if self.budget is not None and not isinstance(self.budget, ContextBudget):
             raise ConfigurationError(f"budget must be a ContextBudget or None, got {self.budget!r:.80}")
-        for name, value, allowed in (
+        for name, given, allowed in (
             ("policy", self.policy, POLICIES),
-            ("duplicates", self.duplicates, ("exact", "keep")),
+            ("duplicates", self.duplicates, DUPLICATES),
             ("order", self.order, ORDERS),
         ):
-            if value not in allowed:
-                raise ConfigurationError(f"{name} must be one of {', '.join(allowed)}; got {value!r}")
+            if given not in allowed:
+                raise ConfigurationError(f"{name} must be one of {', '.join(allowed)}; got {given!r}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +119,17 @@ class Selected:
     facts: Mapping[str, object] = field(default_factory=dict)
 
 
-def select(ranked: Sequence[Ranked], selection: Selection) -> Selected:
+def select(ranked: Sequence[Ranked], selection: Selection, earlier: Earlier | None = None) -> Selected:
     """Choose among candidates that are given best first; each comes back exactly once, kept or dropped.
 
     A warning is logged where there are candidates and none fits the budget, and where the template names a field that
-    none of them has.
+    none of them has; that none is relevant is logged as information.
+
+    :param ranked: The candidates, best first.
+    :param selection: The settings.
+    :param earlier: What earlier calls kept.
     """
-    selected = choose(ranked, selection)
+    selected = choose(ranked, selection, earlier)
     if "nothing_fits" in selected.facts:
         _logger.warning(
             "no candidate fits the context budget: %s%s",
@@ -103,36 +138,58 @@ def select(ranked: Sequence[Ranked], selection: Selection) -> Selected:
         )
     if "blank_fields" in selected.facts:
         _logger.warning("no candidate has the template's fields %s", selected.facts["blank_fields"])
+    if "nothing_relevant" in selected.facts:
+        _logger.info("no candidate is relevant: %s", selected.facts["nothing_relevant"])
     return selected
 
 
-def choose(ranked: Sequence[Ranked], selection: Selection) -> Selected:
+def choose(ranked: Sequence[Ranked], selection: Selection, earlier: Earlier | None = None) -> Selected:
     """Do what ``select`` does, and log nothing."""
-    passed, dropped = _filter(ranked, selection)
-    packed = _pack(passed, selection)
+    earlier = earlier or Earlier()
+    passed, dropped = _filter(ranked, selection, earlier)
+    packed = _pack(passed, selection, earlier.previous)
     best_first = {item.rank_before: position for position, item in enumerate(ranked)}
     everything = sorted([*dropped, *packed.dropped], key=lambda item: best_first[item.rank_before])
-    facts = _facts(packed, selection, [item.candidate for item in ranked])
+    facts = _facts(packed, selection, earlier.previous)
+    blank_fields = (
+        selection.budget.blank_fields(item.candidate for item in ranked) if selection.budget and ranked else ()
+    )
+    if blank_fields:
+        facts["blank_fields"] = ", ".join(blank_fields)
+    if everything and nothing_relevant(packed.kept, everything):
+        facts["nothing_relevant"] = f"{everything[0].reason}, {everything[0].detail}"
     return Selected(tuple(packed.kept), tuple(everything), packed.context, packed.tokens, facts)
 
 
-def _filter(ranked: Sequence[Ranked], selection: Selection) -> FilterResult:
+def _filter(ranked: Sequence[Ranked], selection: Selection, earlier: Earlier) -> FilterResult:
+    near = selection.near if selection.duplicates == "near" else None
     passed, unranked = filter_unranked(ranked)
     passed, unlikely = filter_threshold(passed, selection.min_probability, selection.min_keep)
+    passed, excluded = filter_excluded(passed, earlier.exclude, near)
     passed, surplus = filter_surplus(passed, selection.max_unscored)
     copies: list[Dropped] = []
     if selection.duplicates == "exact":
         passed, copies = filter_duplicates(passed)
-    return FilterResult(passed, [*unranked, *unlikely, *surplus, *copies])
+    passed, below = filter_adaptive(passed, selection.adaptive, selection.min_keep)
+    return FilterResult(passed, [*unranked, *unlikely, *excluded, *surplus, *copies, *below])
 
 
-def _pack(passed: Sequence[Ranked], selection: Selection) -> Packed:
-    if selection.budget is None:
-        return pack_unlimited(passed, selection.order, selection.top_k)
-    return pack(passed, selection.budget, selection.policy, selection.order, selection.top_k)
+def _pack(passed: Sequence[Ranked], selection: Selection, previous: Previous) -> Packed:
+    budget = selection.budget
+    sequence = PackingSequence(
+        passed,
+        near=selection.near if selection.duplicates == "near" else None,
+        diversity=selection.diversity,
+        shares=budget.shares if budget else None,
+        strict=selection.policy != "fill",
+    )
+    if budget is None:
+        return pack_unlimited(passed, selection.order, selection.top_k, sequence, previous)
+    threshold = selection.min_probability
+    return pack(passed, budget, selection.policy, selection.order, selection.top_k, threshold, sequence, previous)
 
 
-def _facts(packed: Packed, selection: Selection, candidates: Sequence[Candidate]) -> dict[str, object]:
+def _facts(packed: Packed, selection: Selection, previous: Previous) -> dict[str, object]:
     budget = selection.budget
     if budget is None:
         return {}
@@ -143,6 +200,30 @@ def _facts(packed: Packed, selection: Selection, candidates: Sequence[Candidate]
         "counter": budget.counting.name,
         "exact": budget.counting.exact,
     }
-    blank_fields = ", ".join(budget.blank_fields(candidates)) if candidates else ""
-    reported = {"budget": budget.origin, "nothing_fits": packed.nothing_fits, "blank_fields": blank_fields}
+    reported = {"budget": budget.origin, "nothing_fits": packed.nothing_fits}
+    if budget.shares:
+        reported["tokens_by_source"] = _tokens_by_source(packed.kept)
+    if previous:
+        reported["prefix"] = _prefix(packed.kept, previous, budget)
     return facts | {name: fact for name, fact in reported.items() if fact}
+
+
+def _tokens_by_source(kept: Sequence[Kept]) -> str:
+    tokens: dict[str, int] = {}
+    for item in kept:
+        source = item.candidate.source or "no source"
+        tokens[source] = tokens.get(source, 0) + (item.tokens or 0)
+    return ", ".join(f"{source} {count}" for source, count in tokens.items())
+
+
+def _prefix(kept: Sequence[Kept], previous: Previous, budget: ContextBudget) -> str:
+    """Return how much of the previous context this one begins with."""
+    pairs = enumerate(zip(kept, previous, strict=False), start=1)
+    same = takewhile(lambda pair: _written(budget, pair[0], pair[1][0]) == budget.render(pair[0], *pair[1][1]), pairs)
+    items = [(item.candidate, item.text) for _, (item, _) in same]
+    tokens = budget.counting.count(budget.join(items)) if items else 0
+    return f"the first {len(items)} of the previous {len(previous)} candidates, {tokens} tokens"
+
+
+def _written(budget: ContextBudget, index: int, item: Kept) -> str:
+    return budget.render(index, item.candidate, item.text)

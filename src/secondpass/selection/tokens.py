@@ -98,6 +98,8 @@ def as_counter(counter: object) -> TokenCounter:
 
 def _length(function: Callable[[str], Any], text: str) -> int:
     tokens = function(text)
+    if type(tokens) is int and tokens >= 0:
+        return tokens  # the usual case: the checks below take longer than a fast counter
     if isinstance(tokens, Sized) and not isinstance(tokens, Mapping | str):  # a mapping's length counts its keys
         return len(tokens)
     if isinstance(tokens, SupportsIndex) and not isinstance(tokens, str) and operator.index(tokens) >= 0:

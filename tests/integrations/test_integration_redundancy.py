@@ -1,0 +1,145 @@
+"""Near-duplicates, diversity, adaptive k, earlier results, stable order and shares, in both integrations."""
+
+from typing import Any
+
+import pytest
+from integration_support import QUESTION, TEXTS, LangChain, tokens
+from langchain_core.documents import Document
+from llama_index.core.schema import NodeWithScore, TextNode
+from worlds import count_words
+
+from secondpass import ContextBudget, CoveredMass, LargestGap, OverlapScorer, Ranking, Reranker
+from secondpass.errors import ConfigurationError
+from secondpass.langchain import SecondPassRerank, earlier_results
+from secondpass.langchain import earlier_results as langchain_results
+from secondpass.llama_index import earlier_results as llama_results
+
+LONG = "When summer ends and the days grow short, swallows fly south over the sea to warmer lands."
+LONG_AGAIN = "When summer ends and the days grow short, swallows fly south over the sea to greener lands."
+
+
+def test_near_duplicates_and_diversity_are_settings(integration: LangChain) -> None:
+    """A similar text is dropped, and the kept one's record names it as it names exact copies."""
+    component = integration.create(model=OverlapScorer(), duplicates="near", near=0.6, diversity=0.3)
+    results = integration.run(component, integration.items({"one": LONG, "two": LONG_AGAIN, "wall": TEXTS["wall"]}))
+    assert integration.ids(results) == ["one", "wall"]
+    assert integration.entries(results)[0]["duplicates"] == ["two"]
+
+
+def test_what_diversity_displaced_is_no_duplicate(integration: LangChain) -> None:
+    """A displaced candidate isn't listed among the copies of the one that displaced it."""
+    component = integration.create(model=OverlapScorer(), top_n=2, diversity=0.6)
+    items = integration.items({"one": LONG, "two": LONG_AGAIN, "rain": TEXTS["rain"]})
+    ranking = component.rank(items, QUESTION)
+    assert [str(item.reason) for item in ranking.dropped] == ["diversity"]
+    assert "duplicates" not in integration.entries(integration.run(component, items))[0]
+
+
+@pytest.mark.parametrize("rule", [LargestGap(), CoveredMass(1.0)])
+def test_adaptive_k_is_a_setting(integration: LangChain, rule: Any) -> None:
+    """Of 1, 1, 1, 0 and 0 the largest gap or the covered mass keeps three, and ``top_n`` stays the limit."""
+    component = integration.create(model=OverlapScorer(), adaptive=rule)
+    assert integration.ids(integration.run(component, query="swallows fly")) == ["answer", "fast", "rain"]
+    limited = integration.create(model=OverlapScorer(), adaptive=rule, top_n=1)
+    assert integration.ids(integration.run(limited, query="swallows fly")) == ["answer"]
+
+
+def test_adaptive_k_is_a_live_object(integration: LangChain) -> None:
+    """A rule can't be serialised, as a fusion can't; a reranker holds it as well."""
+    with pytest.raises(ConfigurationError, match="adaptive"):
+        integration.create(model="small", adaptive=LargestGap()).settings()
+
+
+@pytest.mark.parametrize("form", ["ranking", "results", "ids"])
+def test_the_next_search_brings_something_new(integration: LangChain, form: str) -> None:
+    """What an earlier call kept is excluded from the next, given as its ranking, its results, or their ids."""
+    component = integration.create(model=OverlapScorer(), top_n=2)
+    first = component.rank(integration.items(), QUESTION)
+    forms: dict[str, Any] = {
+        "ranking": first,
+        "results": integration.run(component),
+        "ids": [kept.candidate.id for kept in first],
+    }
+    second = component.rank(integration.items(), QUESTION, exclude=forms[form])
+    assert [kept.candidate.id for kept in second] == ["fast", "wall"]
+    assert sum(str(item.reason) == "excluded" for item in second.dropped) == 2
+
+
+async def test_the_async_path_excludes_too(integration: LangChain) -> None:
+    """``arank`` takes the same."""
+    component = integration.create(model=OverlapScorer(), top_n=2)
+    first = await component.arank(integration.items(), QUESTION)
+    second = await component.arank(integration.items(), QUESTION, exclude=first)
+    assert [kept.candidate.id for kept in second] == ["fast", "wall"]
+
+
+def test_a_with_block_reaches_components(integration: LangChain) -> None:
+    """Within ``earlier_results`` a component in a chain or an engine excludes, and outside it doesn't."""
+    component = integration.create(model=OverlapScorer(), top_n=2)
+    with earlier_results(exclude=integration.run(component)):
+        assert integration.ids(integration.run(component)) == ["fast", "wall"]
+    assert integration.ids(integration.run(component)) == ["answer", "rain"]
+    assert langchain_results is llama_results
+
+
+def test_a_chains_input_excludes() -> None:
+    """``invoke`` takes what to exclude with its input."""
+    compressor = SecondPassRerank(model=OverlapScorer(), top_n=2)
+    given: dict[str, Any] = {"query": QUESTION, "documents": LangChain().items()}
+    first = compressor.invoke(given)
+    second = compressor.invoke({**given, "exclude": first})
+    assert [document.id for document in second] == ["fast", "wall"]
+
+
+@pytest.mark.parametrize("form", ["ranking", "results"])
+def test_a_stable_prompt_begins_as_the_previous_one(integration: LangChain, form: str) -> None:
+    """The same candidates stand first in the next prompt, in the same order, and the report counts their tokens."""
+    budget = ContextBudget(1_000, counter=tokens)
+    component = integration.create(model=OverlapScorer(), top_n=3, order="stable", budget=budget)
+    first = component.rank(integration.items(), QUESTION)
+    previous = first if form == "ranking" else integration.run(component)
+    second: Ranking = component.rank(integration.items(), "when the wall is warm", previous=previous)
+    alone: Ranking = component.rank(integration.items(), "when the wall is warm")
+    assert {kept.candidate.id for kept in second} == {kept.candidate.id for kept in alone} == {"wall", "answer", "rain"}
+    assert [kept.candidate.id for kept in first] == ["answer", "rain", "fast"]
+    assert [kept.candidate.id for kept in second] == ["answer", "rain", "wall"]
+    count = len(tokens(f"{TEXTS['answer']}\n\n{TEXTS['rain']}"))
+    assert second.stages[-1].facts["prefix"] == f"the first 2 of the previous 3 candidates, {count} tokens"
+
+
+SHARES = {"docs": 0.5, "tickets": 0.5}
+
+
+def test_retrievers_share_a_budget(integration: LangChain) -> None:
+    """By the metadata key of the retriever, each gets its share, although the documents are all better."""
+    budget = ContextBudget(8, counter=count_words, shares=SHARES)
+    component = integration.create(reranker=Reranker(OverlapScorer()), budget=budget, source_key="retriever")
+    texts = {
+        "swallows fly south now": "docs",
+        "swallows fly south again": "docs",
+        "printers are broken today": "tickets",
+    }
+    items: list[Any] = [
+        NodeWithScore(node=TextNode(text=text, metadata={"retriever": name}, excluded_llm_metadata_keys=["retriever"]))
+        for text, name in texts.items()
+    ]
+    if type(integration) is LangChain:
+        items = [Document(text, metadata={"retriever": name, "source": "file.txt"}) for text, name in texts.items()]
+    ranking = component.rank(items, QUESTION)
+    assert [kept.candidate.source for kept in ranking] == ["docs", "tickets"]
+    assert ranking.stages[-1].facts["tokens_by_source"] == "docs 4, tickets 4"
+
+
+def test_shares_are_plain_data(integration: LangChain) -> None:
+    """Shares survive the settings' way through plain data."""
+    component = integration.create(model="small", budget=ContextBudget(100, shares=SHARES), source_key="retriever")
+    settings = component.settings()
+    assert integration.create(**settings).budget.shares == SHARES
+    assert settings["source_key"] == "retriever"
+
+
+def test_nothing_relevant_is_visible(integration: LangChain) -> None:
+    """Where nothing passes the threshold the results are empty, and the ranking says why."""
+    component = integration.create(model=OverlapScorer(), min_probability=0.5)
+    assert integration.run(component, query="compound interest") == []
+    assert component.rank(integration.items(), "compound interest").nothing_relevant
