@@ -80,6 +80,10 @@ class ExpiresWhenBlocked(Call):
 
     @property
     def remaining(self) -> float:
+        return 0.0 if self._engine.blocked.is_set() else 3600.0
+
+    @property
+    def wait_seconds(self) -> float:
         self._engine.blocked.wait()
         return 0.0
 

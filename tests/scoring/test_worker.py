@@ -37,8 +37,10 @@ def test_two_engines_may_share_a_worker() -> None:
     """Two engines on one thread each get their own pairs, and each job has its own results."""
     worker, one, other = Worker("shared"), FakeEngine(), FakeEngine()
     jobs = [Job(engine, [Encoded(length, 0, {})], Call()) for length, engine in ((1, one), (2, other))]
-    for future in [worker.submit(job) for job in jobs]:
-        future.result()
+    for job in jobs:
+        worker.submit(job)
+    for job in jobs:
+        job.done.result()
     assert [job.rows for job in jobs] == [[[1.0]], [[2.0]]]
     assert (one.batches, other.batches) == ([[1]], [[2]])
 
@@ -67,4 +69,4 @@ def test_use_in_a_forked_process_is_an_error() -> None:
     child.start()
     child.join(timeout=30)
     assert child.exitcode == 0
-    assert "forked after it was loaded: load it in the child" in results.get()
+    assert "forked after it was created: create it there" in results.get()

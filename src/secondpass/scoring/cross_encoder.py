@@ -136,7 +136,7 @@ class CrossEncoder(BaseScorer):
             if process.engine is None or process.worker is None:
                 if self._reopen is None:
                     raise ConfigurationError(
-                        "a scorer can't be used in a process that was forked after it was created: create it in the child"
+                        "a scorer can't be used in a process that was forked after it was created: create it there"
                     )
                 process.engine = self._engine = self._reopen()
                 process.worker = Worker(process.engine.facts.placement.device)

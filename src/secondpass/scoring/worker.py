@@ -192,8 +192,8 @@ class _Queue:
             waiting = sum(len(batch) for other in self._turns for batch in other.plan)
             if waiting and waiting + len(job.encoded) > self._settings.max_pairs:
                 raise QueueFull(
-                    f"at most {self._settings.max_pairs} pairs may wait for {self._name}, {waiting} do: try again later, "
-                    "or allow more"
+                    f"at most {self._settings.max_pairs} pairs may wait for {self._name}, and {waiting} do: try again "
+                    "later, or allow more"
                 )
             self._turns.append(job)
             self._wake()
@@ -232,7 +232,8 @@ class _Queue:
                 return
             given_up, self._batch, self._batch_since = self._batch, [], None
             self.stuck += 1
-            fact = f"one batch took more than {self._settings.watchdog_seconds:g} s on {self._name}: its thread was given up"
+            limit = self._settings.watchdog_seconds
+            fact = f"one batch took more than {limit:g} s on {self._name}: its thread was given up"
             for job, _ in given_up:
                 self._finish(job, ScoringError(fact))
             self._thread = None
