@@ -70,6 +70,10 @@ class CrossEncoder(BaseScorer):
         raise ConfigurationError("a loaded model can't be pickled: pickle its name, and load it in the other process")
 
     @property
+    def _worker(self) -> Worker:
+        return self._here()[1]
+
+    @property
     def spec(self) -> Spec:
         """The specification of model and engine."""
         return self._engine.facts.spec
