@@ -27,28 +27,8 @@ from secondpass import load_scorer
 from secondpass.models import bundled_models
 
 Score = Callable[[str, list[str]], object]
-WORDS = [
-    "the",
-    "adult",
-    "flea",
-    "lives",
-    "for",
-    "two",
-    "or",
-    "three",
-    "months",
-    "if",
-    "it",
-    "finds",
-    "a",
-    "host",
-    "and",
-    "starves",
-    "within",
-    "weeks",
-    "without",
-    "one",
-]
+TEXT = "the adult flea lives for two or three months if it finds a host and starves within weeks without one"
+WORDS = TEXT.split()
 QUERY = "how long does a flea live"
 
 

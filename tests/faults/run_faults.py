@@ -30,28 +30,8 @@ from secondpass.scoring.cross_encoder import CrossEncoder
 from secondpass.scoring.fallback import Fallback
 from secondpass.scoring.worker import Worker, WorkerSettings
 
-WORDS = [
-    "the",
-    "adult",
-    "flea",
-    "lives",
-    "for",
-    "two",
-    "or",
-    "three",
-    "months",
-    "if",
-    "it",
-    "finds",
-    "a",
-    "host",
-    "and",
-    "starves",
-    "within",
-    "weeks",
-    "without",
-    "one",
-]
+TEXT = "the adult flea lives for two or three months if it finds a host and starves within weeks without one"
+WORDS = TEXT.split()
 DEADLINES = (None, None, 0.0, 5.0, 50.0)  # milliseconds
 
 

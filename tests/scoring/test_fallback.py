@@ -92,6 +92,14 @@ def test_a_scorer_that_reaches_nothing_within_the_deadline_has_failed() -> None:
     assert fallback.score_pairs(PAIRS).by.name == "overlap"
 
 
+def test_a_deadline_that_has_passed_is_no_failure_of_the_scorer() -> None:
+    """A caller without time says nothing about the scorer."""
+    hanging = Scripted({"a": Unscored(UnscoredReason.DEADLINE), "b": Unscored(UnscoredReason.DEADLINE)})
+    fallback = Fallback(hanging, OverlapScorer(), max_failures=1, retry_seconds=3600)
+    fallback.score_pairs(PAIRS, call=Call(deadline_ms=0))
+    assert fallback.failures == {"1: scripted": 0, "2: overlap": 0}
+
+
 def test_a_bug_is_no_failure() -> None:
     """Other exceptions than failures of scoring pass through."""
     with pytest.raises(KeyError):

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from secondpass.call import Call
 from secondpass.errors import ConfigurationError, ScoringError
-from secondpass.scores import Pair, ScaleKind, Score, Scored, Spec, Stage
+from secondpass.scores import Pair, ScaleKind, Score, Scored, Spec, Stage, Unscored, UnscoredReason
 from secondpass.scoring.scorer import BaseScorer, Scorer, release_memory, warm_up
 
 _logger = logging.getLogger("secondpass")
@@ -115,7 +115,7 @@ class Fallback(BaseScorer):
         """
         failed: dict[str, str] = {}
         cause: Exception | None = None
-        started = time.perf_counter()
+        started, in_time = time.perf_counter(), not (call and call.stop_reason())
         for scorer, circuit in zip(self.scorers, self.circuits, strict=True):
             name = scorer.spec.name
             if not circuit.allows():
@@ -127,7 +127,7 @@ class Fallback(BaseScorer):
                 _note_failure(name, circuit, type(error).__name__)
                 failed[name], cause = f"{type(error).__name__}: {error!s:.200}", error
                 continue
-            if pairs and not any(isinstance(outcome, Score) for outcome in scored.outcomes):
+            if in_time and _reached_nothing(scored):
                 _note_failure(name, circuit, "no score")  # as by a scorer that hangs until the deadline
             elif circuit.succeeded():
                 _logger.warning("the scorer %s answers again", name)
@@ -149,6 +149,12 @@ class Fallback(BaseScorer):
         """Free the memory of every scorer."""
         for scorer in self.scorers:
             release_memory(scorer)
+
+
+def _reached_nothing(scored: Scored) -> bool:
+    """Return whether a scorer gave no score although its caller waited until the deadline."""
+    reasons = {outcome.reason for outcome in scored.outcomes if isinstance(outcome, Unscored)}
+    return UnscoredReason.DEADLINE in reasons and not any(isinstance(outcome, Score) for outcome in scored.outcomes)
 
 
 def _note_failure(name: str, circuit: Circuit, what: str) -> None:

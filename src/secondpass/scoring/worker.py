@@ -248,22 +248,26 @@ class _Queue:
 
     def _serve(self) -> None:
         """Work until the worker is closed, or this thread is replaced."""
-        me = threading.current_thread()
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._closed or self._thread is not me or self._turns or self._ready())
-                if self._closed or self._thread is not me:
-                    return
-                task = self._ready()
-                if task:
-                    self._tasks.remove(task)
-                self._batch = [] if task else self._next_batch()
-                self._batch_since = time.monotonic() if self._batch else None
-                parts = self._batch
+        while self._step(threading.current_thread()):
+            pass  # nothing of a call outlives its step: exceptions hold frames, and those the worker
+
+    def _step(self, me: threading.Thread) -> bool:
+        """Wait for work and do one batch or task; return whether to go on."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or self._thread is not me or self._turns or self._ready())
+            if self._closed or self._thread is not me:
+                return False
+            task = self._ready()
             if task:
-                _resolve(task)
-            elif parts:
-                self._forward(parts, me)
+                self._tasks.remove(task)
+            self._batch = [] if task else self._next_batch()
+            self._batch_since = time.monotonic() if self._batch else None
+            parts = self._batch
+        if task:
+            _resolve(task)
+        elif parts:
+            self._forward(parts, me)
+        return True
 
     def _ready(self) -> _Task | None:
         return next((task for task in self._tasks if not task.after), None)
