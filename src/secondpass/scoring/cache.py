@@ -75,7 +75,7 @@ class Cached(BaseScorer):
         spec = self.spec
         keys = [_key(spec.fingerprint, pair) for pair in pairs]
         known = self._memory.read(keys)
-        from_file = self._file.read([key for key in dict.fromkeys(keys) if key not in known]) if self._file else {}
+        from_file = self._from_file([key for key in dict.fromkeys(keys) if key not in known], call)
         self._memory.write(from_file)
         known |= from_file
         unknown = {key: pair for key, pair in zip(keys, pairs, strict=True) if key not in known}
@@ -87,7 +87,7 @@ class Cached(BaseScorer):
         if scored.by.fingerprint != spec.fingerprint:  # another scorer answered: one call, one scale
             return self.scorer.score_pairs(pairs, call=call) if known else scored
         outcomes = dict(zip(unknown, scored.outcomes, strict=True))
-        self._keep({key: outcome for key, outcome in outcomes.items() if isinstance(outcome, Score)})
+        self._keep({key: outcome for key, outcome in outcomes.items() if isinstance(outcome, Score)}, call)
         return Scored(tuple((known | outcomes)[key] for key in keys), spec, (stage, *scored.stages))
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
@@ -105,10 +105,18 @@ class Cached(BaseScorer):
         if self._file:
             self._file.close()
 
-    def _keep(self, scores: Mapping[bytes, Score]) -> None:
+    def _from_file(self, keys: Sequence[bytes], call: Call | None) -> dict[bytes, Score]:
+        return self._file.read(keys) if self._file and not _stopped(call) else {}
+
+    def _keep(self, scores: Mapping[bytes, Score], call: Call | None) -> None:
+        """Keep scores, on disk only while the caller has time: it may be busy with another process."""
         self._memory.write(scores)
-        if self._file:
+        if self._file and not _stopped(call):
             self._file.write(scores)
+
+
+def _stopped(call: Call | None) -> bool:
+    return call is not None and call.stop_reason() is not None
 
 
 class _Memory:
