@@ -90,12 +90,12 @@ def _lost(number: int, candidates: Sequence[str], ranking: Ranking) -> list[str]
 
 
 def damage_now_and_then(path: Path, stop: threading.Event) -> None:
-    """Overwrite a part of the cache's file every second."""
+    """Overwrite the beginning of the cache's file, or of its log, every second."""
     while not stop.wait(1.0):
-        if path.exists():
-            with path.open("r+b") as file:
-                file.seek(random.randrange(max(1, path.stat().st_size)))
-                file.write(os.urandom(512))
+        damaged = random.choice([path, path.with_name(path.name + "-wal")])
+        if damaged.exists():
+            with damaged.open("r+b") as file:
+                file.write(os.urandom(8192))
 
 
 def run(calls: int, threads: int) -> dict[str, Any]:
