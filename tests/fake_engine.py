@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from secondpass import Call
-from secondpass.errors import OutOfMemory
+from secondpass.errors import OutOfMemory, ScoringError
 from secondpass.scores import LOGIT, Pair, Spec, UnscoredReason
 from secondpass.scoring.batching import BatchLimits
 from secondpass.scoring.engines.base import Encoded, EngineFacts
@@ -38,6 +38,7 @@ class FakeEngine:
         self.error = error
         self.call = call
         self.block_after = block_after
+        self.fails_on: int | None = None  # the length of pairs that fail
         self.blocked = threading.Event()
         self.unblock = threading.Event()
         self.batches: list[list[int]] = []
@@ -51,6 +52,8 @@ class FakeEngine:
         self.threads.add(threading.current_thread().name)
         if self.error:
             raise self.error
+        if self.fails_on in [item.length for item in batch]:
+            raise ScoringError(f"a pair of {self.fails_on} tokens")
         if self.memory is not None and len(batch) > self.memory:
             raise OutOfMemory(f"no memory for {len(batch)} pairs")
         if len(self.batches) == self.block_after:
@@ -80,6 +83,10 @@ class ExpiresWhenBlocked(Call):
 
     @property
     def remaining(self) -> float:
+        return 0.0 if self._engine.blocked.is_set() else 3600.0
+
+    @property
+    def wait_seconds(self) -> float:
         self._engine.blocked.wait()
         return 0.0
 

@@ -12,7 +12,8 @@
     │   └── MissingExtra (ImportError)      an optional dependency that is not installed
     ├── InputError (ValueError, TypeError)  an invalid query, candidate, document or node
     └── ScoringError (RuntimeError)         the scorer failed; ``on_error`` decides
-        └── OutOfMemory                     a batch did not fit into the device's memory
+        ├── OutOfMemory                     a batch did not fit into the device's memory
+        └── QueueFull                       too many pairs wait for the device
 
 A message says what must hold, what was given, and what to do.
 """
@@ -81,6 +82,10 @@ class ScoringError(SecondpassError, RuntimeError):
 
 class OutOfMemory(ScoringError):
     """A batch did not fit into the device's memory."""
+
+
+class QueueFull(ScoringError):
+    """Too many pairs wait for the device."""
 
 
 def require(feature: str, extra: str, *packages: str) -> None:

@@ -118,8 +118,8 @@ def test_a_released_model_is_loaded_again(scorer: CrossEncoder) -> None:
 
 
 def test_threads_get_their_own_scores(scorer: CrossEncoder) -> None:
-    """Eight threads that share a scorer each get the scores of their own texts."""
-    expected = values(scorer, TEXTS)
+    """Eight threads that share a scorer each get the scores of their own texts, whatever calls are merged."""
+    expected = pytest.approx(values(scorer, TEXTS), abs=1e-4)
     with ThreadPoolExecutor(8) as threads:
         results = list(threads.map(lambda _: values(scorer, TEXTS), range(64)))
     assert all(result == expected for result in results)

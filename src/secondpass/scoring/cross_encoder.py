@@ -1,10 +1,12 @@
 """The cross-encoder scorer: tokenise, batch by tokens, run the engine, restore the order."""
 
 import math
+import os
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import wait
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn, Self
 
 from secondpass.call import Call
@@ -21,6 +23,15 @@ MAX_QUERY_CHARACTERS = 10_000
 """The same for a query, which is tokenised with every candidate."""
 
 
+@dataclass(slots=True)
+class _Process:
+    """Engine and worker of one process; a forked one has neither until they are needed."""
+
+    engine: Engine | None = None
+    worker: Worker | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
 class CrossEncoder(BaseScorer):
     """Scores pairs with a model that reads query and text together. Safe to share between threads.
 
@@ -28,11 +39,15 @@ class CrossEncoder(BaseScorer):
 
     :param engine: Runs the model.
     :param worker: The thread on which the engine runs; None creates one.
+    :param reopen: Opens the engine again in a forked process, which has no threads; None raises there.
     """
 
-    def __init__(self, engine: Engine, worker: Worker | None = None) -> None:
+    def __init__(
+        self, engine: Engine, worker: Worker | None = None, reopen: Callable[[], Engine] | None = None
+    ) -> None:
         self._engine = engine
-        self._worker = worker or Worker(engine.facts.placement.device)
+        self._reopen = reopen
+        self._processes = {os.getpid(): _Process(engine, worker or Worker(engine.facts.placement.device))}
 
     def __repr__(self) -> str:
         """Return model, engine, device and dtype."""
@@ -55,6 +70,10 @@ class CrossEncoder(BaseScorer):
         raise ConfigurationError("a loaded model can't be pickled: pickle its name, and load it in the other process")
 
     @property
+    def _worker(self) -> Worker:
+        return self._here()[1]
+
+    @property
     def spec(self) -> Spec:
         """The specification of model and engine."""
         return self._engine.facts.spec
@@ -69,11 +88,12 @@ class CrossEncoder(BaseScorer):
         :raises ModelError: If the model's output has the wrong shape.
         """
         call = call or Call()
+        engine, worker = self._here()
         started = time.perf_counter()
         encoded = self._encode_in_time(pairs, call)
         tokenised = time.perf_counter()
-        job = Job(self._engine, encoded, call)
-        stopped = self._run(job) or call.stop_reason() or UnscoredReason.FAILED
+        job = Job(engine, encoded, call)
+        stopped = self._run(job, worker) or call.stop_reason() or UnscoredReason.FAILED
         outcomes = [self._outcome(row, item, stopped) for row, item in zip(job.rows, encoded, strict=True)]
         outcomes += [Unscored(stopped)] * (len(pairs) - len(encoded))
         facts = self._facts(job) | {"tokenise_seconds": round(tokenised - started, 6)}
@@ -89,22 +109,42 @@ class CrossEncoder(BaseScorer):
 
     def release(self) -> None:
         """Free the model's memory after the jobs in the queue; the next call loads it again."""
-        self._worker.run(self._engine.release).result()
+        engine, worker = self._here()
+        worker.run(engine.release)
 
-    def _run(self, job: Job) -> UnscoredReason | None:
+    def _run(self, job: Job, worker: Worker) -> UnscoredReason | None:
         """Run the job and return why it stopped early, if it did."""
-        future = self._worker.submit(job)
+        worker.submit(job)
         try:
-            while not wait([future], timeout=job.call.wait_seconds).done:
+            while not wait([job.done], timeout=job.call.wait_seconds).done:
                 reason = job.call.stop_reason()
                 if reason:  # also while the engine hangs
-                    future.cancel()
+                    worker.withdraw(job)
                     return reason
+                worker.check()
         except BaseException:
             job.call.cancel()  # the caller was interrupted: stop after the batch in progress
             raise
-        future.result()
+        job.done.result()
         return job.stopped
+
+    def _here(self) -> tuple[Engine, Worker]:
+        """Return engine and worker of this process.
+
+        :raises ConfigurationError: In a forked process, where the engine can't be opened again.
+        """
+        process = self._processes.get(os.getpid())
+        if process is None:  # a lock of the parent's may be held for ever here
+            process = self._processes.setdefault(os.getpid(), _Process())
+        with process.lock:
+            if process.engine is None or process.worker is None:
+                if self._reopen is None:
+                    raise ConfigurationError(
+                        "a scorer can't be used in a process that was forked after it was created: create it there"
+                    )
+                process.engine = self._engine = self._reopen()
+                process.worker = Worker(process.engine.facts.placement.device)
+            return process.engine, process.worker
 
     def _encode_in_time(self, pairs: Sequence[Pair], call: Call) -> list[Encoded]:
         """Tokenise the pairs, with a deadline only as many as it allows: long texts can take longer than the model."""
@@ -139,6 +179,7 @@ class CrossEncoder(BaseScorer):
             "batch_invariant": facts.spec.batch_invariant,
             "pairs": len(job.encoded),
             "batches": job.batches,
+            "merged": job.merged,
             "halved": job.halved,
             "tokens": sum(item.length for item in job.encoded),
             "padded_tokens": job.padded,

@@ -2,6 +2,7 @@
 
 import importlib
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -104,7 +105,8 @@ def load_scorer(
         folder.name(str(model)), folder, request, max_length, options.label, options.trust_remote_code
     )
     entry = ENGINES[name]
-    return CrossEncoder(getattr(importlib.import_module(entry.module), entry.factory)(settings))
+    open_engine = partial(getattr(importlib.import_module(entry.module), entry.factory), settings)
+    return CrossEncoder(open_engine(), reopen=open_engine)
 
 
 def _find(model: str | Path, engine: str, device: str, hub: HubAccess) -> tuple[str, ModelFolder]:

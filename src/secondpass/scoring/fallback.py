@@ -1,0 +1,167 @@
+"""Fallback: the next scorer answers where one fails."""
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
+
+from secondpass.call import Call
+from secondpass.errors import ConfigurationError, ScoringError
+from secondpass.scores import Pair, ScaleKind, Score, Scored, Spec, Stage, Unscored, UnscoredReason
+from secondpass.scoring.scorer import BaseScorer, Scorer, release_memory, warm_up
+
+_logger = logging.getLogger("secondpass")
+
+
+@dataclass(slots=True)
+class Circuit:
+    """Whether a scorer is asked: after so many failures in a row it isn't, but for one trial each ``retry_seconds``.
+
+    Nygard, "Release It!", 2007 (circuit breaker). Libraries for it hold a lock during the call, or count errors of a
+    decorated function; here calls run in parallel, and a deadline that passed counts.
+
+    :param max_failures: Failures in a row that open the circuit.
+    :param retry_seconds: How long it stays open before a trial.
+    :param failures: Failures since the last success.
+    :param total: All failures.
+    """
+
+    max_failures: int
+    retry_seconds: float
+    failures: int = 0
+    total: int = 0
+    _open_until: float = 0.0
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def allows(self) -> bool:
+        """Return whether to ask now; the caller that is let through while the circuit is open makes the trial."""
+        with self._lock:
+            if self.failures < self.max_failures:
+                return True
+            now = time.monotonic()
+            if now < self._open_until:
+                return False
+            self._open_until = now + self.retry_seconds
+            return True
+
+    def succeeded(self) -> bool:
+        """Close the circuit, and return whether it was open."""
+        with self._lock:
+            was_open, self.failures = self.failures >= self.max_failures, 0
+            return was_open
+
+    def failed(self) -> bool:
+        """Count a failure, and return whether it opened the circuit."""
+        with self._lock:
+            self.failures, self.total = self.failures + 1, self.total + 1
+            if self.failures >= self.max_failures:
+                self._open_until = time.monotonic() + self.retry_seconds
+            return self.failures == self.max_failures
+
+
+class Fallback(BaseScorer):
+    """Asks the first of several scorers, and the next one where it fails. All scores of a call are one scorer's.
+
+    A scorer that keeps failing isn't asked for a while. Where all fail, ``Reranker`` returns the first stage's order.
+
+    :param scorers: At least two, the preferred one first. Either all of them have probabilities or none.
+    :param max_failures: After so many failures in a row a scorer is left out.
+    :param retry_seconds: For so long; then one call tries it again.
+    :raises ConfigurationError: If there are fewer than two scorers, or a setting is out of its range.
+    """
+
+    def __init__(self, *scorers: Scorer, max_failures: int = 3, retry_seconds: float = 30.0) -> None:
+        if len(scorers) < 2 or not all(isinstance(item, Scorer) and not isinstance(item, type) for item in scorers):
+            raise ConfigurationError(
+                f"a fallback needs two or more scorers, the preferred one first; got {scorers!r:.120}"
+            )
+        if len({scorer.spec.scale.kind is ScaleKind.UNKNOWN for scorer in scorers}) > 1:
+            raise ConfigurationError(
+                "either all scorers of a fallback have a scale with probabilities or none, since thresholds need them"
+            )
+        if max_failures < 1 or not retry_seconds >= 0:
+            raise ConfigurationError(
+                f"max_failures must be 1 or more and retry_seconds 0 or more, got {max_failures!r}, {retry_seconds!r}"
+            )
+        self.scorers = scorers
+        self.circuits = tuple(Circuit(max_failures, retry_seconds) for _ in scorers)
+
+    def __repr__(self) -> str:
+        """Return the scorers."""
+        return f"Fallback({', '.join(map(repr, self.scorers))})"
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Share the scorers, and what is known of their failures."""
+        return self
+
+    @property
+    def spec(self) -> Spec:
+        """The first scorer's specification; that of a result is its own scorer's."""
+        specs = [scorer.spec for scorer in self.scorers]
+        return replace(specs[0], batch_invariant=all(spec.batch_invariant for spec in specs))
+
+    @property
+    def failures(self) -> dict[str, int]:
+        """How often each scorer has failed, by its place and name."""
+        names = (f"{place}: {scorer.spec.name}" for place, scorer in enumerate(self.scorers, start=1))
+        return dict(zip(names, (circuit.total for circuit in self.circuits), strict=True))
+
+    def score_pairs(self, pairs: Sequence[Pair], *, call: Call | None = None) -> Scored:
+        """Return one outcome for each pair, in their order, all of one scorer.
+
+        :raises ScoringError: If all scorers failed.
+        """
+        failed: dict[str, str] = {}
+        cause: Exception | None = None
+        started, in_time = time.perf_counter(), not (call and call.stop_reason())
+        for scorer, circuit in zip(self.scorers, self.circuits, strict=True):
+            name = scorer.spec.name
+            if not circuit.allows():
+                failed[name] = "left out after several failures"
+                continue
+            try:
+                scored = scorer.score_pairs(pairs, call=call)
+            except (ScoringError, OSError) as error:
+                _note_failure(name, circuit, type(error).__name__)
+                failed[name], cause = f"{type(error).__name__}: {error!s:.200}", error
+                continue
+            if in_time and _reached_nothing(scored):
+                _note_failure(name, circuit, "no score")  # as by a scorer that hangs until the deadline
+            elif circuit.succeeded():
+                _logger.warning("the scorer %s answers again", name)
+            facts = {"answered_by": name, "failed": failed}
+            return replace(scored, stages=(*scored.stages, Stage("fallback", time.perf_counter() - started, facts)))
+        raise ScoringError(f"no scorer of {len(self.scorers)} answered: {failed}") from cause
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Return the number of tokens of each text, as the first scorer counts them."""
+        counts: list[int] = getattr(self.scorers[0], "count_tokens")(texts)  # noqa: B009  # not every scorer has it
+        return counts
+
+    def warmup(self) -> None:
+        """Warm up every scorer."""
+        for scorer in self.scorers:
+            warm_up(scorer)
+
+    def release(self) -> None:
+        """Free the memory of every scorer."""
+        for scorer in self.scorers:
+            release_memory(scorer)
+
+
+def _reached_nothing(scored: Scored) -> bool:
+    """Return whether a scorer gave no score although its caller waited until the deadline."""
+    reasons = {outcome.reason for outcome in scored.outcomes if isinstance(outcome, Unscored)}
+    return UnscoredReason.DEADLINE in reasons and not any(isinstance(outcome, Score) for outcome in scored.outcomes)
+
+
+def _note_failure(name: str, circuit: Circuit, what: str) -> None:
+    """Count a failure, and log the first one and that which opens the circuit."""
+    opened = circuit.failed()
+    if opened:
+        seconds = circuit.retry_seconds
+        _logger.warning("the scorer %s failed %d times and is left out for %g s", name, circuit.failures, seconds)
+    elif circuit.failures == 1:
+        _logger.warning("the scorer %s failed (%s): the next one answers", name, what)

@@ -1,0 +1,131 @@
+"""Fallback: which scorer answers, and when one that keeps failing is left out."""
+
+from collections.abc import Sequence
+
+import pytest
+from worlds import Failing, Scripted
+
+from secondpass import Call, OverlapScorer, Reranker
+from secondpass.errors import ConfigurationError, ScoringError
+from secondpass.ranking import Cause
+from secondpass.scores import Pair, Scale, ScaleKind, Score, Scored, Spec, Unscored, UnscoredReason
+from secondpass.scoring.fallback import Circuit, Fallback
+
+PAIRS = [Pair("query", "a"), Pair("query", "b")]
+BROKEN = Failing(ScoringError("broken"))
+
+
+class Sometimes(Scripted):
+    """Fails while ``broken`` is set, and counts how often it is asked."""
+
+    broken = True
+    calls = 0
+
+    def score_pairs(self, pairs: Sequence[Pair], *, call: Call | None = None) -> Scored:
+        self.calls += 1
+        if self.broken:
+            raise ConnectionError("refused")
+        return super().score_pairs(pairs, call=call)
+
+
+def test_the_first_scorer_answers_while_it_can() -> None:
+    """The others aren't asked."""
+    other = Scripted({})
+    scored = Fallback(Scripted({"a": 2.0}), other).score_pairs(PAIRS)
+    assert scored.outcomes == (Score(2.0), Score(0.0))
+    assert other.asked == []
+
+
+def test_the_next_one_answers_for_one_that_fails() -> None:
+    """All scores are the next one's, and the report says who answered and why."""
+    scored = Fallback(BROKEN, OverlapScorer()).score_pairs([Pair("a fox", "a fox")])
+    assert scored.by.name == "overlap"
+    facts = scored.stages[-1].facts
+    assert facts == {"answered_by": "overlap", "failed": {"scripted": "ScoringError: broken"}}
+
+
+def test_where_all_fail_the_first_stages_order_comes_back() -> None:
+    """The error names each scorer, and a reranker returns the candidates as they came, marked."""
+    with pytest.raises(ScoringError, match=r"no scorer of 2 answered: .*broken"):
+        Fallback(BROKEN, BROKEN).score_pairs(PAIRS)
+    ranking = Reranker(Fallback(BROKEN, BROKEN)).rerank("query", ["b", "a"])
+    assert ranking.degraded is not None
+    assert ranking.degraded.cause is Cause.SCORER_FAILED
+    assert [kept.text for kept in ranking] == ["b", "a"]
+
+
+def test_a_scorer_that_keeps_failing_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    """After three failures it isn't asked any more; the first and the last of them are logged, not all of them."""
+    broken = Sometimes({})
+    fallback = Fallback(broken, OverlapScorer(), retry_seconds=3600)
+    for _ in range(10):
+        fallback.score_pairs(PAIRS)
+    assert broken.calls == 3
+    assert fallback.failures == {"1: scripted": 3, "2: overlap": 0}
+    assert len(caplog.records) == 2
+
+
+def test_after_a_while_it_is_tried_again(caplog: pytest.LogCaptureFixture) -> None:
+    """One call tries it; when it answers, it is the first again."""
+    scorer = Sometimes({"a": 5.0})
+    fallback = Fallback(scorer, OverlapScorer(), max_failures=1, retry_seconds=0)
+    fallback.score_pairs(PAIRS)
+    scorer.broken = False
+    assert fallback.score_pairs(PAIRS).by.name == "scripted"
+    assert "answers again" in caplog.text
+
+
+def test_a_trial_that_fails_opens_the_circuit_again() -> None:
+    """While it is open, a single caller is let through."""
+    circuit = Circuit(max_failures=1, retry_seconds=3600)
+    assert circuit.failed()
+    assert not circuit.allows()
+    circuit._open_until = 0.0
+    assert [circuit.allows(), circuit.allows()] == [True, False]
+
+
+def test_a_scorer_that_reaches_nothing_within_the_deadline_has_failed() -> None:
+    """A deadline leaves no time for another scorer, but the next calls go to it."""
+    hanging = Scripted({"a": Unscored(UnscoredReason.DEADLINE), "b": Unscored(UnscoredReason.DEADLINE)})
+    fallback = Fallback(hanging, OverlapScorer(), max_failures=1, retry_seconds=3600)
+    assert fallback.score_pairs(PAIRS).by.name == "scripted"
+    assert fallback.score_pairs(PAIRS).by.name == "overlap"
+
+
+def test_a_deadline_that_has_passed_is_no_failure_of_the_scorer() -> None:
+    """A caller without time says nothing about the scorer."""
+    hanging = Scripted({"a": Unscored(UnscoredReason.DEADLINE), "b": Unscored(UnscoredReason.DEADLINE)})
+    fallback = Fallback(hanging, OverlapScorer(), max_failures=1, retry_seconds=3600)
+    fallback.score_pairs(PAIRS, call=Call(deadline_ms=0))
+    assert fallback.failures == {"1: scripted": 0, "2: overlap": 0}
+
+
+def test_a_bug_is_no_failure() -> None:
+    """Other exceptions than failures of scoring pass through."""
+    with pytest.raises(KeyError):
+        Fallback(Failing(KeyError("a bug")), OverlapScorer()).score_pairs(PAIRS)
+
+
+class Unknown(Scripted):
+    """A scorer on an unknown scale."""
+
+    @property
+    def spec(self) -> Spec:
+        return Spec("unknown", Scale(ScaleKind.UNKNOWN), "unknown")
+
+
+@pytest.mark.parametrize(
+    ("scorers", "settings", "message"),
+    [
+        ([OverlapScorer()], {}, "two or more scorers"),
+        ([OverlapScorer(), "small"], {}, "two or more scorers"),
+        ([OverlapScorer(), Unknown({})], {}, "a scale with probabilities or none"),
+        ([OverlapScorer(), BROKEN], {"max_failures": 0}, "max_failures must be 1 or more"),
+        ([OverlapScorer(), BROKEN], {"retry_seconds": -1}, "retry_seconds 0 or more"),
+    ],
+    ids=str,
+)
+def test_wrong_settings_are_refused(scorers: list[OverlapScorer], settings: dict[str, int], message: str) -> None:
+    """Each is a configuration error with what must hold."""
+    with pytest.raises(ConfigurationError, match=message):
+        Fallback(*scorers, **settings)
