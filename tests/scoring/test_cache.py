@@ -13,12 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from worlds import Failing, Scripted
 
-from secondpass import Call
+from secondpass import Call, OverlapScorer
 from secondpass.errors import ConfigurationError, ScoringError
 from secondpass.scores import Pair, Score, Scored, Spec, Unscored, UnscoredReason
 from secondpass.scoring.cache import Cached, _key
 from secondpass.scoring.fallback import Fallback
 from secondpass.scoring.score_file import ScoreFile
+from secondpass.scoring.windows import Windowed, Windows
 
 PAIRS = [Pair("query", "a"), Pair("query", "b"), Pair("query", "a")]
 SCRIPT = {"a": Score(1.25, truncated=3), "b": -0.1}
@@ -241,3 +242,14 @@ def test_a_failing_scorer_raises_through_the_cache() -> None:
     """What isn't known can't be answered."""
     with pytest.raises(ScoringError):
         Cached(Failing(ScoringError("broken"))).score_pairs(PAIRS)
+
+
+def test_windows_of_a_long_text_are_kept(tmp_path: Path) -> None:
+    """A cache around ``Windowed`` returns each window with its span and value, also from disk."""
+    text = "A flea lives long. " * 30
+    windowed = Windowed(OverlapScorer(), Windows(max_tokens=40))
+    first = Cached(windowed, tmp_path / "scores.db").score("how long does a flea live", [text])
+    again = Cached(windowed, tmp_path / "scores.db").score("how long does a flea live", [text])
+    assert first == again
+    assert isinstance(again[0], Score)
+    assert len(again[0].windows) > 1

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from secondpass.errors import ConfigurationError
-from secondpass.scores import Score
+from secondpass.scores import Score, Window
 
 T = TypeVar("T")
 
@@ -151,7 +151,8 @@ def _is_sound(path: Path) -> bool:
 
 
 def _packed(key: bytes, score: Score) -> bytes:
-    value = json.dumps([score.value, score.truncated]).encode()
+    windows = [(window.start, window.end, window.value, window.probability) for window in score.windows]
+    value = json.dumps([score.value, score.truncated, windows]).encode()
     return _check(key, value) + value
 
 
@@ -159,8 +160,8 @@ def _unpacked(key: bytes, stored: object) -> Score | None:
     """Return a stored score, or None where the checksum doesn't match."""
     if not isinstance(stored, bytes) or stored[:_CHECK_BYTES] != _check(key, stored[_CHECK_BYTES:]):
         return None
-    value, truncated = json.loads(stored[_CHECK_BYTES:])
-    return Score(value, truncated)
+    value, truncated, windows = json.loads(stored[_CHECK_BYTES:])
+    return Score(value, truncated, tuple(Window(*window) for window in windows))
 
 
 def _check(key: bytes, value: bytes) -> bytes:
