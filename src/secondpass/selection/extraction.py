@@ -15,7 +15,7 @@ as a whole is therefore kept (Khuller, Moss and Naor, "The budgeted maximum cove
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from heapq import heapify, heappop, heapreplace
 
@@ -24,36 +24,17 @@ from secondpass.selection.budget import ContextBudget
 from secondpass.selection.drafts import LONGEST_TOKEN, Draft, Packed, best_draft, keep, over_top_k
 from secondpass.selection.excerpts import (
     GAP,
+    Piece,
     Span,
     excerpt,
-    is_unlikely,
     merge_spans,
-    relevance_of,
+    read_pieces,
     shingles_of,
-    windows_of,
 )
 from secondpass.selection.filters import drop
 from secondpass.selection.order import Order, in_reading_order
 
 _MAX_REVISIONS = 16  # how often a gain is computed anew, so that the work is linear
-
-
-@dataclass(frozen=True, slots=True)
-class _Piece:
-    """A window that can be extracted, or a candidate as a whole.
-
-    :param row: The candidate's position, best first.
-    :param span: Where it stands in the text that the LLM reads.
-    :param relevance: Its probability; on a scale without probabilities its value, scaled to 0 to 1 over the pool.
-    :param tokens: Its tokens; infinite where it is too long to be counted.
-    :param scored: Whether it has a score; those without one follow all others.
-    """
-
-    row: int
-    span: Span
-    relevance: float
-    tokens: float
-    scored: bool = True
 
 
 @dataclass(slots=True)
@@ -115,9 +96,9 @@ class _Extractor:
         self._separator, self._gap = (max(0, self._counted(text) - self._overhead) for text in (budget.separator, GAP))
         self._heads: dict[str, int] = {}
         self._counts: dict[tuple[int, str], int] = {}
-        self._shingles: dict[_Piece, frozenset[object]] = {}
-        self._pieces = list(self._read(min_probability))
-        self._by_row: list[list[_Piece]] = [[] for _ in ranked]
+        self._shingles: dict[Piece, frozenset[object]] = {}
+        self._pieces = list(read_pieces(ranked, min_probability, self._size))
+        self._by_row: list[list[Piece]] = [[] for _ in ranked]
         for piece in self._pieces:
             self._by_row[piece.row].append(piece)
         pool = sum(piece.tokens for piece in self._pieces)
@@ -171,22 +152,6 @@ class _Extractor:
         whole = tokens if kept.text == reading else self._rendered(kept, reading)
         return replace(kept, tokens=tokens, cut=max(0, whole - tokens))
 
-    def _read(self, min_probability: float | None) -> Iterable[_Piece]:
-        """Return the pieces of all candidates."""
-        values = [window.value for item in self._ranked for window in windows_of(item)]
-        low, high = min(values, default=0.0), max(values, default=0.0)
-        for row, item in enumerate(self._ranked):
-            windows = windows_of(item)
-            spans = item.candidate.reading_spans([(window.start, window.end) for window in windows])
-            if len(windows) < 2 or not any(spans):
-                windows = sorted(windows, key=lambda window: -window.value)[:1]
-                spans = [(0, len(item.candidate.reading))]
-            if not windows:
-                yield _Piece(row, spans[0] or (0, 0), 0.0, self._size(item, spans[0] or (0, 0)), scored=False)
-            for window, span in zip(windows, spans, strict=False):
-                if span and not is_unlikely(window, item, min_probability):
-                    yield _Piece(row, span, relevance_of(window, low, high), self._size(item, span))
-
     def _size(self, item: Ranked, span: Span) -> float:
         """Return the tokens of a piece without template and header; infinite if it is far too long to be counted."""
         start, end = span
@@ -197,7 +162,7 @@ class _Extractor:
         tokens = self._rendered(item, reading) - self._head(item) if whole else self._counted(reading[start:end])
         return max(0, tokens - self._overhead)
 
-    def _gain(self, choice: _Choice, piece: _Piece) -> float:
+    def _gain(self, choice: _Choice, piece: Piece) -> float:
         if not (self._weight and choice.spans):
             return piece.relevance
         shingles = self._shingled(piece)
@@ -206,7 +171,7 @@ class _Extractor:
         similarity = max(0.0, repeated - inside) / (1.0 - inside) if inside < 1.0 else 0.0
         return piece.relevance * (1.0 - self._weight * similarity)
 
-    def _inside(self, choice: _Choice, piece: _Piece) -> float:
+    def _inside(self, choice: _Choice, piece: Piece) -> float:
         """Return the share of a piece that stands in the chosen spans of its own candidate."""
         if piece.row not in choice.spans:
             return 0.0
@@ -214,7 +179,7 @@ class _Extractor:
         covered = sum(max(0, min(end, b) - max(start, a)) for a, b in choice.spans[piece.row])
         return covered / max(1, end - start)
 
-    def _cost(self, choice: _Choice, piece: _Piece) -> float:
+    def _cost(self, choice: _Choice, piece: Piece) -> float:
         """Return what a piece adds to the sum of tokens."""
         spans = choice.spans.get(piece.row)
         if spans is None:
@@ -226,7 +191,7 @@ class _Extractor:
         merged = len(merge_spans([*spans, piece.span], self._ranked[piece.row].candidate.reading))
         return math.ceil(piece.tokens * (1.0 - self._inside(choice, piece))) + self._gap * (merged - len(spans))
 
-    def _refusal(self, choice: _Choice, piece: _Piece) -> Dropped | None:
+    def _refusal(self, choice: _Choice, piece: Piece) -> Dropped | None:
         """Return why a piece can't be added, as the record of its candidate; None where it can."""
         item = self._ranked[piece.row]
         if piece.row not in choice.spans and len(choice.spans) == self._top_k:
@@ -237,7 +202,7 @@ class _Extractor:
         size = f"{cost} tokens" if cost < math.inf else f"{piece.span[1] - piece.span[0]} characters"
         return drop(item, Reason.OVER_BUDGET, f"its best window: {size}, {choice.left} left")
 
-    def _add(self, choice: _Choice, piece: _Piece, gain: float) -> None:
+    def _add(self, choice: _Choice, piece: Piece, gain: float) -> None:
         choice.value += max(0.0, gain) if piece.scored else 0.0
         choice.strongest = max(choice.strongest, piece.relevance)
         choice.total += int(min(self._cost(choice, piece), 2.0**53))
@@ -246,7 +211,7 @@ class _Extractor:
         if self._weight:
             choice.shingles |= self._shingled(piece)
 
-    def _shingled(self, piece: _Piece) -> frozenset[object]:
+    def _shingled(self, piece: Piece) -> frozenset[object]:
         if piece not in self._shingles:
             self._shingles[piece] = shingles_of(self._ranked[piece.row].candidate.reading[slice(*piece.span)])
         return self._shingles[piece]
