@@ -31,6 +31,7 @@ fix: .venv/.all
 evaluate: .venv/.all build/float32
 	$(BIN)/python benchmarks/evaluation.py --assets "$(ASSETS)" --float32 build/float32
 	$(BIN)/python benchmarks/evaluation_page.py
+	$(BIN)/python benchmarks/answer_in_context.py --assets "$(ASSETS)"
 
 bundle: .venv/.all
 	$(BIN)/python -m recipes.bundle --assets "$(ASSETS)"

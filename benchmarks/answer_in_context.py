@@ -1,7 +1,7 @@
 """Answer in context: the share of questions whose answer stands in the context, beside other libraries' rerankers.
 
 usage: python benchmarks/answer_in_context.py --assets FOLDER [--model NAME] [--questions N] [--split judge|train]
-           [--only FORM ...] [--out FOLDER] [--fresh]
+           [--only FORM ...] [--shares SHARE ...] [--out FOLDER] [--scores FILE] [--fresh]
 
 Every system uses the same cross-encoder, and its context is cut to the same tokens of cl100k. The questions are those
 of XQuAD's judging articles; candidates are BM25's best of the articles as a whole (``articles``), or of their
@@ -119,6 +119,7 @@ def main() -> None:
     parser.add_argument("--questions", type=int, help="only so many, drawn with a fixed seed")
     parser.add_argument("--split", choices=["judge", "train"], default="judge", help="train: to choose settings")
     parser.add_argument("--only", nargs="*", choices=[*DEPTHS], default=[*DEPTHS])
+    parser.add_argument("--shares", nargs="*", type=float, choices=SHARES, default=SHARES, help="of near-duplicates")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "benchmarks" / "answer_in_context")
     parser.add_argument("--scores", type=Path, default=ROOT / "build" / "answer_in_context.sqlite")
     parser.add_argument("--fresh", action="store_true", help="compute everything anew, but for the scores")
@@ -126,7 +127,7 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     scorer = Stored(load_scorer(options.model, device="cpu"), options.scores)
     for form in options.only:
-        for share in SHARES:
+        for share in options.shares:
             part = f"{form}-{share:.0%}".rstrip("%")
             limited = f"-{options.questions}" if options.questions else ""
             file = options.out / f"{part}-{Path(options.model).name}-{options.split}{limited}.json"

@@ -93,7 +93,8 @@ class Kept(Ranked):
     """A candidate that goes into the context.
 
     :param text: Its text in the context.
-    :param spans: The character ranges of the candidate's prompt text that ``text`` consists of.
+    :param spans: The character ranges of the candidate's prompt text that ``text`` consists of, in rising order. Of
+        several, the first is the candidate's header where it has one; between others stands `` [...] ``.
     :param rank: Its rank by relevance among the kept, counted from 1.
     :param tokens: Its tokens, template included, as the budget's counter counts them; None without a budget.
     :param cut: How many of its tokens were left out to fit the budget; 0 where it is whole.

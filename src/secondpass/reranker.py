@@ -139,7 +139,7 @@ class Reranker:
         candidates = as_candidates(candidates)
         selection, earlier = _checked_selection(selection or self.selection), as_earlier(exclude, previous)
         _check_threshold(selection, self.scorer.spec)
-        scoring = self._score(query, candidates, _scorer_for(selection, self.scorer), call or Call(self.deadline_ms))
+        scoring = self._score(query, candidates, scorer_for(selection, self.scorer), call or Call(self.deadline_ms))
         ranked, fuse_stage = self._rank(candidates, scoring)
         started = time.perf_counter()
         selected = select(ranked, selection, earlier)
@@ -288,9 +288,9 @@ def _check_threshold(selection: Selection, spec: Spec) -> None:
             )
 
 
-def _scorer_for(selection: Selection, scorer: Scorer) -> Scorer:
-    """Return the scorer of a call: with the policy ``"extract"`` one that scores small windows."""
-    if selection.policy != "extract" or selection.budget is None:
+def scorer_for(selection: Selection, scorer: Scorer) -> Scorer:
+    """Return the scorer that a selection needs: with the policy ``"extract"`` one that scores small windows."""
+    if selection.policy != "extract":
         return scorer
     return (scorer if isinstance(scorer, Windowed) else Windowed(scorer)).for_extraction()
 

@@ -12,6 +12,7 @@ from secondpass import Reranker, Selection
 from secondpass.evaluation import Collection
 from secondpass.evaluation.context import Contexts, holds_any, normalise
 from secondpass.evaluation.systems import name_systems, rerank_collection
+from secondpass.scores import Score
 
 WORDS = replace(QUICK, counter=count_words, separator=" ")
 WORSE = {"q1": ["dog", "moon", "fox"], "q2": ["dog", "bee", "whale"], "q3": ["dog", "moon"]}
@@ -140,3 +141,11 @@ def test_threshold_and_top_k_of_a_reranker_hold_in_the_context() -> None:
     (system,) = name_systems(Reranker(KNOWING, selection=Selection(top_k=1)))
     results = rerank_collection(system, collection, no_progress)
     assert contexts(collection).second_pass(100, system, results).tokens == (5, 8, 6)
+
+
+def test_a_reranker_that_extracts_is_evaluated_on_its_windows() -> None:
+    """Windows are scored although the whole order is measured, and the context has extracts."""
+    collection = animals(run=WORSE)
+    (system,) = name_systems(Reranker(KNOWING, selection=Selection(policy="extract")))
+    result, *_ = rerank_collection(system, collection, no_progress)
+    assert all(item.outcome.windows for item in result.candidates if isinstance(item.outcome, Score))

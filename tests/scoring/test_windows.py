@@ -13,7 +13,7 @@ from secondpass import Call, OverlapScorer, Pair, Reranker, Score, Scored, Unsco
 from secondpass.errors import ConfigurationError, ScoringError
 from secondpass.scores import LOGIT, Scale, ScaleKind, Spec
 from secondpass.scoring.scorer import BaseScorer
-from secondpass.scoring.windows import cut_windows
+from secondpass.scoring.window_cutting import cut_windows
 
 STORY = "The fox ran. The owl sat. The hen hid. The cat ate. The dog dug. The elk hid. "  # six sentences of 3 words
 

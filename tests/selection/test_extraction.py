@@ -12,8 +12,9 @@ from worlds import count_words, judge
 from secondpass import Candidate, ContextBudget, Reason, Selection
 from secondpass.ranking import Ranked
 from secondpass.scores import LOGIT, Score, Unscored, UnscoredReason, Window
-from secondpass.scoring.windows import cut_windows
-from secondpass.selection.extraction import GAP, extract
+from secondpass.scoring.window_cutting import cut_windows
+from secondpass.selection.excerpts import GAP
+from secondpass.selection.extraction import extract
 from secondpass.selection.order import ORDERS, Order
 from secondpass.selection.packing import Packed, pack
 from secondpass.selection.select import select

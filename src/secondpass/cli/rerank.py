@@ -46,7 +46,7 @@ def rerank(
     order: Annotated[str, typer.Option(help="The order of the kept: relevance, original or ends.")] = "relevance",
     max_tokens: Annotated[int | None, typer.Option(help="The context budget, in tokens.")] = None,
     policy: Annotated[
-        str | None, typer.Option(help="What happens to a candidate over the budget: fill, prefix or truncate.")
+        str | None, typer.Option(help="How the budget is filled: fill, prefix, truncate or extract.")
     ] = None,
     counter: Annotated[
         str | None, typer.Option(help="What counts the budget's tokens: estimate, or the path of a tokenizer.json.")

@@ -4,13 +4,14 @@ import statistics
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 
 from secondpass.errors import ConfigurationError
 from secondpass.evaluation.collection import Collection
 from secondpass.evaluation.settings import Progress
 from secondpass.ranking import Kept, Ranked, Ranking
-from secondpass.reranker import Reranker
+from secondpass.reranker import Reranker, scorer_for
 from secondpass.scores import Stage, Unscored
 from secondpass.scoring.scorer import Scorer, warm_up
 from secondpass.selection.select import Selection, select
@@ -109,7 +110,7 @@ def name_systems(given: SecondPass | Sequence[SecondPass] | Mapping[str, SecondP
             f"give at least one reranker or scorer, under a name that isn't {FIRST_STAGE!r}; got {given!r:.80}"
         )
     return tuple(
-        System(name, item, item.selection, replace(item.selection, budget=None))
+        System(name, _with_its_scorer(item), item.selection, replace(item.selection, budget=None))
         if isinstance(item, Reranker)
         else System(name, Reranker(item), EVERYTHING, Selection())
         for name, item in named.items()
@@ -170,6 +171,13 @@ def completeness_of(results: Sequence[QueryResult]) -> Completeness:
     unscored = Counter(str(item.outcome.reason) for item in candidates if isinstance(item.outcome, Unscored))
     truncated = sum(item.truncated > 0 for item in candidates)
     return Completeness(len(results), dict(degraded), dict(unscored), truncated)
+
+
+def _with_its_scorer(item: Reranker) -> Reranker:
+    """Return a reranker that scores what its own selection needs, although it is called with another one."""
+    item = copy(item)
+    item.scorer = scorer_for(item.selection, item.scorer)
+    return item
 
 
 def _model_name(item: SecondPass) -> str:

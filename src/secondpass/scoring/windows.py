@@ -1,7 +1,7 @@
 """Windowed scoring: a long text is scored in overlapping windows that end with sentences."""
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -9,7 +9,7 @@ from secondpass.call import Call
 from secondpass.errors import ConfigurationError
 from secondpass.scores import Pair, Score, Scored, Spec, Stage, Unscored, UnscoredReason, Window
 from secondpass.scoring.scorer import BaseScorer, Scorer, warm_up
-from secondpass.text import sentence_ends
+from secondpass.scoring.window_cutting import Span, cut_windows
 
 Pooling = Literal["max", "first", "mean"]
 
@@ -18,16 +18,14 @@ EXTRACT_TOKENS = 96
 more answers in 512 tokens than 64 and 48 did (0.98, 0.95 and 0.94), and an overlap of a quarter gave no more."""
 _SPECIAL_TOKENS = 4  # a pair of RoBERTa's has so many, others fewer
 
-Span = tuple[int, int]
-_Count = Callable[[Sequence[str]], list[int]]
-
 
 @dataclass(frozen=True, slots=True)
 class Windows:
     """How texts are cut into windows, and how the values of a text's windows become its score.
 
     :param max_tokens: The most tokens of a window, counted by the scorer; None takes what the model reads beside the
-        query, and with the policy ``"extract"`` 96 without an overlap.
+        query, and with the policy ``"extract"`` 96 without an overlap. A scorer that states no limit, such as
+        LangChain's ``BaseCrossEncoder``, is then given whole texts: set a number for it.
     :param overlap: The share of a window that the next one repeats, in whole sentences.
     :param max_windows: The most windows of a text that are scored: the first, the last, and others evenly spread
         between them, or the best by ``prune_with``. It bounds the cost of a text.
@@ -223,79 +221,6 @@ class Windowed(BaseScorer):
         unread = sum(tokens for at, tokens in enumerate(text.tokens) if at not in scores)
         truncated = sum(item.truncated for item in scores.values())
         return Score(self.windows.pool([window.value for window in windows]), truncated + unread, tuple(windows))
-
-
-def cut_windows(text: str, limit: int | None, overlap: float, count: _Count) -> tuple[list[Span], list[int]]:
-    """Return overlapping windows of about equal size that together cover a text, and the tokens of each.
-
-    A window ends with a sentence. A sentence of more than ``limit`` tokens is halved, at a blank where there is one,
-    until its parts fit.
-
-    :param text: The text.
-    :param limit: The most tokens of a window; None for no limit.
-    :param overlap: The share of a window that the next one repeats, in whole sentences.
-    :param count: Counts the tokens of texts.
-    """
-    (whole,) = count([text])
-    if limit is None or whole <= limit:
-        return [(0, len(text))], [whole]
-    units, tokens = _units(text, limit, count)
-    shared = int(overlap * limit)
-    left = sum(tokens)  # in no window yet
-    windows = -(-(left - shared) // (limit - shared))
-    spans: list[Span] = []
-    sizes: list[int] = []
-    first = last = 0
-    while last < len(units):
-        size, before = sum(tokens[first:last]), last  # what is repeated, and where new text begins
-        target = size + left / max(1, windows - len(spans))
-        while last < len(units) and (
-            last == before or (size + tokens[last] <= limit and size + tokens[last] / 2 <= target)
-        ):
-            size += tokens[last]
-            left -= tokens[last]
-            last += 1
-        spans.append((units[first][0], units[last - 1][1]))
-        sizes.append(size)
-        first = _step_back(tokens, first + 1, last, shared, limit)
-    return spans, sizes
-
-
-def _step_back(tokens: Sequence[int], first: int, last: int, shared: int, limit: int) -> int:
-    """Return where the next window begins: before ``last``, by ``shared`` tokens at most, but not before ``first``."""
-    following, repeated = last, 0
-    room = min(shared, limit - tokens[last]) if last < len(tokens) else 0
-    while room > 0 and following > first and repeated + tokens[following - 1] <= room:
-        following -= 1
-        repeated += tokens[following]
-    return following
-
-
-def _units(text: str, limit: int, count: _Count) -> tuple[list[Span], list[int]]:
-    """Return sentences, the long ones in parts, and the tokens of each."""
-    ends = sentence_ends(text)
-    spans = list(zip([0, *ends], ends, strict=False))
-    units = [(span, tokens) for span, tokens in zip(spans, count([text[a:b] for a, b in spans]), strict=True)]
-    while any(tokens > limit and end - start > 1 for (start, end), tokens in units):
-        halves = [
-            half
-            for span, tokens in units
-            for half in (_halves(text, span) if tokens > limit and span[1] - span[0] > 1 else [span])
-        ]
-        known = dict(units)
-        missing = [span for span in halves if span not in known]
-        known |= dict(zip(missing, count([text[a:b] for a, b in missing]), strict=True))
-        units = [(span, known[span]) for span in halves]
-    return [span for span, _ in units], [tokens for _, tokens in units]
-
-
-def _halves(text: str, span: Span) -> list[Span]:
-    """Cut a span behind the blank nearest to its middle within its middle half, else in the middle."""
-    start, end = span
-    middle, quarter = (start + end) // 2, (end - start) // 4
-    blanks = [at + 1 for at in range(middle - quarter, middle + quarter) if text[at].isspace()]
-    cut = min(blanks, key=lambda at: abs(at - middle), default=middle)
-    return [(start, cut), (cut, end)]
 
 
 def _spread(windows: int, most: int) -> list[int]:

@@ -1,11 +1,12 @@
 """Extraction: the best windows of all candidates fill the budget, instead of whole candidates.
 
-Windows are taken greedily by their gain, probability - weight * similarity, until no further one fits:
+Windows are taken greedily by their gain, p - weight * p * similarity for a probability p, until none fits any more:
 
 - similarity: the share of a window's shingles (3 words, or 3 characters in scripts without blanks) that the context
   already has. It is at least the largest similarity to any one window in it, and takes time linear in the window.
-- weight: p * (1 - budget / pool), at least 0, where p is the pool's highest probability and both sizes are in tokens. A
-  copy of what is already there is worth nothing where the budget is scarce, and costs nothing where everything fits.
+- weight: 1 - budget / pool, at least 0, both in tokens. A copy of what is already there is worth nothing where the
+  budget is scarce, and loses nothing where everything fits. The term is in proportion to p, since most windows have
+  probabilities near 0: else a common phrase would outweigh all differences between them.
 
 The best window is taken first, so that no bundle of weaker ones replaces it. A gain never grows while the context does:
 the maximal one is found lazily (Minoux, "Accelerated greedy algorithms for maximizing submodular set functions", 1978).
@@ -14,42 +15,26 @@ as a whole is therefore kept (Khuller, Moss and Naor, "The budgeted maximum cove
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from heapq import heapify, heappop, heapreplace
 
 from secondpass.ranking import Dropped, Kept, Ranked, Reason
-from secondpass.scores import Score, Window
 from secondpass.selection.budget import ContextBudget
 from secondpass.selection.drafts import LONGEST_TOKEN, Draft, Packed, best_draft, keep, over_top_k
+from secondpass.selection.excerpts import (
+    GAP,
+    Piece,
+    Span,
+    excerpt,
+    merge_spans,
+    read_pieces,
+    shingles_of,
+)
 from secondpass.selection.filters import drop
 from secondpass.selection.order import Order, in_reading_order
 
-GAP = " [...] "
-"""What stands for the text between two extracts of a candidate."""
-_SHINGLE = 3  # words
-_LONGEST_WORD = 15  # characters; where words are longer on average, the script has no blanks between them
 _MAX_REVISIONS = 16  # how often a gain is computed anew, so that the work is linear
-
-Span = tuple[int, int]
-
-
-@dataclass(frozen=True, slots=True)
-class _Piece:
-    """A window that can be extracted, or a candidate as a whole.
-
-    :param row: The candidate's position, best first.
-    :param span: Where it stands in the text that the LLM reads.
-    :param relevance: Its probability; on a scale without probabilities its value, scaled to 0 to 1 over the pool.
-    :param tokens: Its tokens; infinite where it is too long to be counted.
-    :param scored: Whether it has a score; those without one follow all others.
-    """
-
-    row: int
-    span: Span
-    relevance: float
-    tokens: float
-    scored: bool = True
 
 
 @dataclass(slots=True)
@@ -111,14 +96,13 @@ class _Extractor:
         self._separator, self._gap = (max(0, self._counted(text) - self._overhead) for text in (budget.separator, GAP))
         self._heads: dict[str, int] = {}
         self._counts: dict[tuple[int, str], int] = {}
-        self._shingles: dict[_Piece, frozenset[object]] = {}
-        self._pieces = list(self._read(min_probability))
-        self._by_row: list[list[_Piece]] = [[] for _ in ranked]
+        self._shingles: dict[Piece, frozenset[object]] = {}
+        self._pieces = list(read_pieces(ranked, min_probability, self._size))
+        self._by_row: list[list[Piece]] = [[] for _ in ranked]
         for piece in self._pieces:
             self._by_row[piece.row].append(piece)
         pool = sum(piece.tokens for piece in self._pieces)
-        highest = max((piece.relevance for piece in self._pieces), default=0.0)
-        self._weight = highest * max(0.0, 1.0 - budget.max_tokens / max(1.0, pool))
+        self._weight = max(0.0, 1.0 - budget.max_tokens / max(1.0, pool))
 
     def draft(self, target: int) -> _Choice:
         """Choose pieces, the highest gain first, whose tokens add up to the target at most."""
@@ -168,22 +152,6 @@ class _Extractor:
         whole = tokens if kept.text == reading else self._rendered(kept, reading)
         return replace(kept, tokens=tokens, cut=max(0, whole - tokens))
 
-    def _read(self, min_probability: float | None) -> Iterable[_Piece]:
-        """Return the pieces of all candidates."""
-        values = [window.value for item in self._ranked for window in _windows(item)]
-        low, high = min(values, default=0.0), max(values, default=0.0)
-        for row, item in enumerate(self._ranked):
-            windows = _windows(item)
-            spans = item.candidate.reading_spans([(window.start, window.end) for window in windows])
-            if len(windows) < 2 or not any(spans):
-                windows = sorted(windows, key=lambda window: -window.value)[:1]
-                spans = [(0, len(item.candidate.reading))]
-            if not windows:
-                yield _Piece(row, spans[0] or (0, 0), 0.0, self._size(item, spans[0] or (0, 0)), scored=False)
-            for window, span in zip(windows, spans, strict=False):
-                if span and not _unlikely(window, item, min_probability):
-                    yield _Piece(row, span, _relevance(window, low, high), self._size(item, span))
-
     def _size(self, item: Ranked, span: Span) -> float:
         """Return the tokens of a piece without template and header; infinite if it is far too long to be counted."""
         start, end = span
@@ -194,16 +162,16 @@ class _Extractor:
         tokens = self._rendered(item, reading) - self._head(item) if whole else self._counted(reading[start:end])
         return max(0, tokens - self._overhead)
 
-    def _gain(self, choice: _Choice, piece: _Piece) -> float:
+    def _gain(self, choice: _Choice, piece: Piece) -> float:
         if not (self._weight and choice.spans):
             return piece.relevance
         shingles = self._shingled(piece)
         repeated = len(shingles & choice.shingles) / max(1, len(shingles))
         inside = self._inside(choice, piece)
         similarity = max(0.0, repeated - inside) / (1.0 - inside) if inside < 1.0 else 0.0
-        return piece.relevance - self._weight * similarity
+        return piece.relevance * (1.0 - self._weight * similarity)
 
-    def _inside(self, choice: _Choice, piece: _Piece) -> float:
+    def _inside(self, choice: _Choice, piece: Piece) -> float:
         """Return the share of a piece that stands in the chosen spans of its own candidate."""
         if piece.row not in choice.spans:
             return 0.0
@@ -211,7 +179,7 @@ class _Extractor:
         covered = sum(max(0, min(end, b) - max(start, a)) for a, b in choice.spans[piece.row])
         return covered / max(1, end - start)
 
-    def _cost(self, choice: _Choice, piece: _Piece) -> float:
+    def _cost(self, choice: _Choice, piece: Piece) -> float:
         """Return what a piece adds to the sum of tokens."""
         spans = choice.spans.get(piece.row)
         if spans is None:
@@ -220,10 +188,10 @@ class _Extractor:
                 + self._head(self._ranked[piece.row])
                 + (self._separator if choice.spans else self._overhead)
             )
-        merged = len(_merged([*spans, piece.span], self._ranked[piece.row].candidate.reading))
+        merged = len(merge_spans([*spans, piece.span], self._ranked[piece.row].candidate.reading))
         return math.ceil(piece.tokens * (1.0 - self._inside(choice, piece))) + self._gap * (merged - len(spans))
 
-    def _refusal(self, choice: _Choice, piece: _Piece) -> Dropped | None:
+    def _refusal(self, choice: _Choice, piece: Piece) -> Dropped | None:
         """Return why a piece can't be added, as the record of its candidate; None where it can."""
         item = self._ranked[piece.row]
         if piece.row not in choice.spans and len(choice.spans) == self._top_k:
@@ -234,25 +202,25 @@ class _Extractor:
         size = f"{cost} tokens" if cost < math.inf else f"{piece.span[1] - piece.span[0]} characters"
         return drop(item, Reason.OVER_BUDGET, f"its best window: {size}, {choice.left} left")
 
-    def _add(self, choice: _Choice, piece: _Piece, gain: float) -> None:
+    def _add(self, choice: _Choice, piece: Piece, gain: float) -> None:
         choice.value += max(0.0, gain) if piece.scored else 0.0
         choice.strongest = max(choice.strongest, piece.relevance)
         choice.total += int(min(self._cost(choice, piece), 2.0**53))
         reading = self._ranked[piece.row].candidate.reading
-        choice.spans[piece.row] = _merged([*choice.spans.get(piece.row, ()), piece.span], reading)
+        choice.spans[piece.row] = merge_spans([*choice.spans.get(piece.row, ()), piece.span], reading)
         if self._weight:
             choice.shingles |= self._shingled(piece)
 
-    def _shingled(self, piece: _Piece) -> frozenset[object]:
+    def _shingled(self, piece: Piece) -> frozenset[object]:
         if piece not in self._shingles:
-            self._shingles[piece] = _shingles(self._ranked[piece.row].candidate.reading[slice(*piece.span)])
+            self._shingles[piece] = shingles_of(self._ranked[piece.row].candidate.reading[slice(*piece.span)])
         return self._shingles[piece]
 
     def _joined(self, choice: _Choice, refused: dict[int, Dropped]) -> _Choice:
         """Write down a choice's kept and dropped candidates, and count its joined text."""
         for row, item in enumerate(self._ranked):
             if row in choice.spans:
-                text, spans = _excerpt(item, choice.spans[row])
+                text, spans = excerpt(item, choice.spans[row])
                 choice.kept.append(keep(item, text, len(choice.kept) + 1, None, spans=spans))
             else:
                 whole = drop(item, Reason.OVER_BUDGET, "a better candidate, kept whole, filled the budget")
@@ -275,55 +243,3 @@ class _Extractor:
         if written not in self._heads:
             self._heads[written] = max(0, self._counted(written) - self._overhead)
         return self._heads[written]
-
-
-def _windows(item: Ranked) -> Sequence[Window]:
-    """Return the windows of a candidate; one that was scored as a whole is one window."""
-    outcome = item.outcome
-    if not isinstance(outcome, Score):
-        return ()
-    return outcome.windows or (Window(0, len(item.candidate.text), outcome.value, item.probability),)
-
-
-def _relevance(window: Window, low: float, high: float) -> float:
-    if window.probability is not None:
-        return window.probability
-    return (window.value - low) / (high - low) if high > low else 1.0
-
-
-def _unlikely(window: Window, item: Ranked, min_probability: float | None) -> bool:
-    """Return whether a window is below the threshold, and isn't the best of its candidate."""
-    if min_probability is None or window.probability is None:
-        return False
-    return window.probability < min_probability and window.value < max(other.value for other in _windows(item))
-
-
-def _shingles(text: str) -> frozenset[object]:
-    words = text.casefold().split()
-    units: Sequence[str] = words if len(text) <= _LONGEST_WORD * len(words) else "".join(words)
-    return frozenset(zip(*(units[start:] for start in range(min(_SHINGLE, len(units)))), strict=False))
-
-
-def _merged(spans: Iterable[Span], text: str) -> list[Span]:
-    """Return spans in rising order, those merged between which there is at most blank space."""
-    merged: list[Span] = []
-    for start, end in sorted(spans):
-        if merged and not text[merged[-1][1] : start].strip():
-            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
-        else:
-            merged.append((start, end))
-    return merged
-
-
-def _excerpt(item: Ranked, spans: Sequence[Span]) -> tuple[str, Sequence[Span]]:
-    """Return the text of extracts and all of its spans: a header comes first, and is part of it."""
-    reading, header = item.candidate.reading, item.candidate.header_length
-    first, last = spans[0][0], spans[-1][1]
-    if len(spans) == 1 and not (reading[header:first].strip() or reading[last:].strip()):
-        return reading, ((0, len(reading)),)
-    text = reading[:header] + GAP.join(reading[start:end] for start, end in spans)
-    if not header:
-        return text, tuple(spans)
-    if first == header:
-        return text, ((0, spans[0][1]), *spans[1:])
-    return text, ((0, header), *spans)
