@@ -16,6 +16,7 @@ class Reason(StrEnum):
     DUPLICATE = "duplicate"
     OVER_TOP_K = "over top-k"
     OVER_BUDGET = "over budget"
+    PRUNED = "pruned"
     INVALID = "invalid"
 
 
@@ -26,6 +27,7 @@ class Cause(StrEnum):
     CANCELLED = "cancelled"
     SCORER_FAILED = "scorer failed"
     EMPTY_QUERY = "empty query"
+    COLD = "model still loading"
 
 
 @dataclass(frozen=True, slots=True)

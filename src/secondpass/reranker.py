@@ -5,52 +5,28 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from secondpass.call import Call, check_deadline
-from secondpass.candidates import Candidate, as_candidates, first_stage_ranks
-from secondpass.errors import ConfigurationError, InputError, ScoringError
+from secondpass.candidates import Candidate, as_candidates
+from secondpass.errors import ConfigurationError
 from secondpass.fusion import Fusion, FusionInput
 from secondpass.models import DEFAULT_MODEL
-from secondpass.ranking import Cause, Degraded, Ranked, Ranking
-from secondpass.scores import Pair, ScaleKind, Score, Scored, Spec, Stage, Unscored, UnscoredReason
+from secondpass.ranking import Ranked, Ranking
+from secondpass.scores import ScaleKind, Score, Spec, Stage, Unscored
 from secondpass.scoring.load import load_scorer
+from secondpass.scoring.requests import OnError, Request, Scoring, score_requests
 from secondpass.scoring.scorer import Scorer
 from secondpass.selection.select import Selection, select
 
 Observer = Callable[[Ranking], None]
-OnError = Literal["degrade", "raise"]
 
 logger = logging.getLogger("secondpass")
-
-_EMPTY = Unscored(UnscoredReason.INVALID, "the text is empty")
-_CAUSES = {
-    UnscoredReason.DEADLINE: Cause.DEADLINE,
-    UnscoredReason.CANCELLED: Cause.CANCELLED,
-    UnscoredReason.FAILED: Cause.SCORER_FAILED,
-}
-
-
-@dataclass(frozen=True, slots=True)
-class _Scoring:
-    """One outcome for each candidate, the scorer's result, and why it is incomplete.
-
-    :param outcomes: One for each candidate, in their order.
-    :param scored: The scorer's result; None without one.
-    :param stages: The stage ``score``.
-    :param degraded: Why candidates have no score; None if all valid ones have.
-    """
-
-    outcomes: Sequence[Score | Unscored]
-    scored: Scored | None = None
-    stages: tuple[Stage, ...] = ()
-    degraded: Degraded | None = None
 
 
 class Reranker:
@@ -120,28 +96,45 @@ class Reranker:
         :raises ScoringError: If scoring failed and ``on_error`` is ``"raise"``.
         :raises ConfigurationError: If the selection has a minimum probability and the scorer's scale has none.
         """
-        if not isinstance(query, str):
-            raise InputError(f"the query must be a string, got {type(query).__name__}: {query!r:.80}")
-        candidates = as_candidates(candidates)
-        selection = selection or self.selection
-        _check_threshold(selection, self.scorer.spec)
-        scoring = self._score(query, candidates, call or Call(self.deadline_ms))
-        ranked, fuse_stage = self._rank(candidates, scoring)
-        started = time.perf_counter()
-        selected = select(ranked, selection)
-        stages = (*scoring.stages, *fuse_stage, Stage("select", time.perf_counter() - started, selected.facts))
-        ranking = Ranking(
-            query,
-            selected.kept,
-            selected.dropped,
-            selected.context,
-            selected.tokens,
-            stages,
-            by=scoring.scored.by if scoring.scored else None,
-            degraded=scoring.degraded,
-        )
-        self._notify(ranking)
-        return ranking
+        request = Request.of(query, as_candidates(candidates))
+        (scoring,) = score_requests(self.scorer, [request], call or Call(self.deadline_ms), self.on_error)
+        return self._ranking(request, scoring, selection)
+
+    def rerank_many(
+        self,
+        requests: Iterable[tuple[str, Iterable[str | Candidate]]],
+        *,
+        selection: Selection | None = None,
+        call: Call | None = None,
+        pairs_at_once: int = 1024,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Iterator[Ranking]:
+        """Yield a ranking for each query with its candidates, in their order.
+
+        Batches are filled across queries. Memory is bounded: of the requests, any iterable, only those are held that
+        are scored together. ``deadline_ms`` doesn't apply. A model whose scores depend on the batch scores each query
+        by itself.
+
+        :param requests: Queries with candidates, as ``rerank`` takes them.
+        :param selection: Replaces the reranker's selection.
+        :param call: Cancellation, and a deadline for all of it.
+        :param pairs_at_once: Queries are taken until they have at least so many candidates, which are scored together.
+        :param progress: Called with the queries and the candidates that are done.
+        :raises ConfigurationError: If ``pairs_at_once`` is below 1, or as ``rerank``.
+        :raises InputError: As ``rerank``.
+        :raises ScoringError: As ``rerank``.
+        """
+        if pairs_at_once < 1:
+            raise ConfigurationError(f"pairs_at_once must be 1 or more, got {pairs_at_once}")
+        most = pairs_at_once if self.scorer.spec.batch_invariant else 1
+        queries = pairs = 0
+        for together in _grouped((Request.of(query, as_candidates(items)) for query, items in requests), most):
+            scorings = score_requests(self.scorer, together, call or Call(), self.on_error)
+            for request, scoring in zip(together, scorings, strict=True):
+                yield self._ranking(request, scoring, selection)
+                queries, pairs = queries + 1, pairs + len(request.candidates)
+            if progress:
+                progress(queries, pairs)
 
     async def arerank(
         self,
@@ -165,44 +158,32 @@ class Reranker:
             call.cancel()
             raise
 
-    def _score(self, query: str, candidates: Sequence[Candidate], call: Call) -> _Scoring:
-        """Score the candidates that have a text; after a failure all of them are unscored."""
-        valid = [position for position, candidate in enumerate(candidates) if candidate.text.strip()]
-        outcomes: list[Score | Unscored] = [_EMPTY] * len(candidates)
-        for position in valid:
-            outcomes[position] = Unscored(UnscoredReason.FAILED)
-        if not valid:
-            return _Scoring(outcomes)
-        if not query.strip():
-            return self._without_query(outcomes)
+    def _ranking(self, request: Request, scoring: Scoring, selection: Selection | None) -> Ranking:
+        """Order the candidates, select, and tell the observers."""
+        selection = selection or self.selection
+        _check_threshold(selection, self.scorer.spec)
+        ranked, fuse_stage = self._rank(request, scoring)
         started = time.perf_counter()
-        try:
-            scored = _without_nan(self.scorer.score_pairs([Pair(query, candidates[p].text) for p in valid], call=call))
-            _check_complete(scored, len(valid))
-        except ScoringError as error:
-            if self.on_error == "raise":
-                raise
-            _log_degraded(Cause.SCORER_FAILED, f"{type(error).__name__} from {type(error.__cause__).__name__}")
-            stage = Stage("score", time.perf_counter() - started, {"error": str(error)})
-            return _Scoring(outcomes, None, (stage,), Degraded(Cause.SCORER_FAILED, str(error)))
-        for position, outcome in zip(valid, scored.outcomes, strict=True):
-            outcomes[position] = outcome
-        stages = scored.stages or (Stage("score", time.perf_counter() - started, {"pairs": len(valid)}),)
-        return _Scoring(outcomes, scored, stages, _incomplete(scored.outcomes))
+        selected = select(ranked, selection)
+        stages = (*scoring.stages, *fuse_stage, Stage("select", time.perf_counter() - started, selected.facts))
+        ranking = Ranking(
+            request.query,
+            selected.kept,
+            selected.dropped,
+            selected.context,
+            selected.tokens,
+            stages,
+            by=scoring.by,
+            degraded=scoring.degraded,
+        )
+        self._notify(ranking)
+        return ranking
 
-    def _without_query(self, outcomes: Sequence[Score | Unscored]) -> _Scoring:
-        detail = "the query must not be empty"
-        if self.on_error == "raise":
-            raise InputError(detail)
-        _log_degraded(Cause.EMPTY_QUERY, detail)
-        return _Scoring(outcomes, degraded=Degraded(Cause.EMPTY_QUERY, detail))
-
-    def _rank(self, candidates: Sequence[Candidate], scoring: _Scoring) -> tuple[list[Ranked], tuple[Stage, ...]]:
+    def _rank(self, request: Request, scoring: Scoring) -> tuple[list[Ranked], tuple[Stage, ...]]:
         """Order candidates by fused or raw value, ties by first-stage rank; the unscored follow the scored."""
-        ranks = first_stage_ranks(candidates)
         started = time.perf_counter()
-        fused = self._fuse(candidates, scoring.outcomes, ranks)
-        scale = scoring.scored.by.scale if scoring.scored else None
+        fused = self._fuse(request, scoring.outcomes)
+        scale = scoring.by.scale if scoring.by else None
         ranked = [
             Ranked(
                 candidate,
@@ -210,23 +191,21 @@ class Reranker:
                 outcome,
                 scale.probability(outcome.value) if scale and isinstance(outcome, Score) else None,
                 fused.get(index),
-                ranks[index],
+                request.ranks[index],
             )
-            for index, (candidate, outcome) in enumerate(zip(candidates, scoring.outcomes, strict=True))
+            for index, (candidate, outcome) in enumerate(zip(request.candidates, scoring.outcomes, strict=True))
         ]
         ranked.sort(key=_sort_key)
         if self.fusion is None:
             return ranked, ()
         return ranked, (Stage("fuse", time.perf_counter() - started, {"rule": repr(self.fusion)}),)
 
-    def _fuse(
-        self, candidates: Sequence[Candidate], outcomes: Sequence[Score | Unscored], ranks: Sequence[int]
-    ) -> dict[int, float]:
+    def _fuse(self, request: Request, outcomes: Sequence[Score | Unscored]) -> dict[int, float]:
         scores = {position: outcome for position, outcome in enumerate(outcomes) if isinstance(outcome, Score)}
         if self.fusion is None or not scores:
             return {}
-        signals = {signal for candidate in candidates for signal in candidate.signals}
-        inputs = [FusionInput(candidates[p], outcome.value, ranks[p]) for p, outcome in scores.items()]
+        signals = {signal for candidate in request.candidates for signal in candidate.signals}
+        inputs = [FusionInput(request.candidates[p], outcome.value, request.ranks[p]) for p, outcome in scores.items()]
         return dict(zip(scores, self.fusion.fuse(inputs, signals), strict=True))
 
     def _notify(self, ranking: Ranking) -> None:
@@ -253,48 +232,21 @@ def _check_threshold(selection: Selection, spec: Spec) -> None:
         )
 
 
-def _sort_key(item: Ranked) -> tuple[bool, float, int]:
+def _sort_key(item: Ranked) -> tuple[bool, float, float, int]:
     value = item.fused if item.fused is not None else item.score
-    return value is None, -(value or 0.0), item.rank_before
+    place = item.outcome.place if isinstance(item.outcome, Unscored) else None
+    return value is None, -(value or 0.0), math.inf if place is None else place, item.rank_before
 
 
-def _without_nan(scored: Scored) -> Scored:
-    """Replace scores that are NaN or infinite by ``Unscored``, and numbers of other libraries by Python's."""
-    return replace(scored, outcomes=tuple(map(_finite, scored.outcomes)))
-
-
-def _finite(outcome: Score | Unscored) -> Score | Unscored:
-    if isinstance(outcome, Unscored):
-        return outcome
-    value = float(outcome.value)
-    if math.isfinite(value):
-        return replace(outcome, value=value)
-    return Unscored(UnscoredReason.INVALID, f"the scorer gave {value}")
-
-
-def _check_complete(scored: Scored, pairs: int) -> None:
-    """Check that there is an outcome for each pair, and a finite score among them.
-
-    :raises ScoringError: Otherwise.
-    """
-    if len(scored.outcomes) != pairs:
-        raise ScoringError(f"{scored.by.name} was given {pairs} pairs and returned {len(scored.outcomes)} outcomes")
-    reasons = {item.reason for item in scored.outcomes if isinstance(item, Unscored)}
-    if UnscoredReason.INVALID in reasons and all(isinstance(item, Unscored) for item in scored.outcomes):
-        raise ScoringError(f"{scored.by.name} gave no finite score for any of {pairs} candidates")
-
-
-def _incomplete(outcomes: Sequence[Score | Unscored]) -> Degraded | None:
-    """Return the mark of a ranking in which candidates have no score because of a deadline or a failure."""
-    for reason, cause in _CAUSES.items():
-        missing = sum(isinstance(outcome, Unscored) and outcome.reason is reason for outcome in outcomes)
-        if missing:
-            detail = f"{missing} of {len(outcomes)} candidates without a score, in first-stage order"
-            _log_degraded(cause, detail)
-            return Degraded(cause, detail)
-    return None
-
-
-def _log_degraded(cause: Cause, detail: str) -> None:
-    """Log a degraded pass; the detail never holds texts."""
-    logger.warning("reranking is degraded: %s (%s)", cause, detail)
+def _grouped(requests: Iterable[Request], pairs: int) -> Iterator[list[Request]]:
+    """Yield consecutive requests that have at least so many candidates together; the last ones may have fewer."""
+    together: list[Request] = []
+    count = 0
+    for request in requests:
+        together.append(request)
+        count += len(request.candidates)
+        if count >= pairs:
+            yield together
+            together, count = [], 0
+    if together:
+        yield together

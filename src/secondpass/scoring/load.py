@@ -2,11 +2,13 @@
 
 import importlib
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from secondpass.errors import ConfigurationError, MissingExtra, ModelError, is_installed
-from secondpass.models import DEFAULT_MODEL, bundled_models
+from secondpass.models import CASCADES, DEFAULT_MODEL, bundled_names
+from secondpass.scoring.cascade import Cascade
 from secondpass.scoring.cross_encoder import CrossEncoder
 from secondpass.scoring.engines.base import EngineSettings
 from secondpass.scoring.hardware import Request
@@ -80,11 +82,11 @@ def load_scorer(
     max_length: int | None = None,
     revision: str | None = None,
     options: LoadOptions = DEFAULT_OPTIONS,
-) -> CrossEncoder:
+) -> CrossEncoder | Cascade:
     """Load a cross-encoder. Load it once and share it: it is safe across threads, chains and query engines.
 
-    :param model: A bundled model (``"small"``, ``"nano"``: no download, no extra), a folder, or a hub id such as
-        ``"cross-encoder/ms-marco-MiniLM-L6-v2"``.
+    :param model: A bundled model (``"small"``, ``"nano"``: no download, no extra), ``"fast"`` (the cascade of the two),
+        a folder, or a hub id such as ``"cross-encoder/ms-marco-MiniLM-L6-v2"``.
     :param engine: ``"onnx"`` (base install), ``"torch"`` (extra ``torch``), or ``"auto"``: the form that the folder
         has; with both forms torch on an accelerator, else ONNX Runtime; for a hub id torch if it is installed.
     :param device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``.
@@ -97,6 +99,12 @@ def load_scorer(
     :raises DeviceError: If the device or dtype is not available.
     :raises MissingExtra: If the engine is not installed.
     """
+    if isinstance(model, str) and model in CASCADES:
+        *names, keep = CASCADES[model]
+        load = partial(
+            load_scorer, engine=engine, device=device, dtype=dtype, max_length=max_length, options=options
+        )
+        return Cascade(*map(load, names), keep=keep, name=model)
     hub = HubAccess(revision, options.local_files_only, options.cache_folder, options.file)
     name, folder = _find(model, engine, device, hub)
     request = Request(device, dtype, options.batch_tokens, options.batch_size, options.threads)
@@ -111,7 +119,7 @@ def _find(model: str | Path, engine: str, device: str, hub: HubAccess) -> tuple[
     """Return the engine's name and the model's folder."""
     if not isinstance(model, str | Path) or not str(model).strip():
         raise ConfigurationError(
-            f"model must be a bundled model ({', '.join(bundled_models())}), a folder or a hub id, got {model!r}"
+            f"model must be a bundled model ({', '.join(bundled_names())}), a folder or a hub id, got {model!r}"
         )
     if engine != "auto":
         if engine not in ENGINES:

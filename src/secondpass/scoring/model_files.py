@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from secondpass.errors import ModelError, ModelNotFound
-from secondpass.models import bundled_models
+from secondpass.models import bundled_models, bundled_names
 
 GRAPHS = ("model.onnx", "onnx/model.onnx")
 _HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
@@ -104,7 +104,7 @@ def find_model(model: str | Path, engine: str, hub: HubAccess) -> ModelFolder:
         return ModelFolder(path, file=hub.file)
     if isinstance(model, Path) or path.exists() or not _HUB_ID.fullmatch(model):
         raise ModelNotFound(
-            f"model must be a bundled model ({', '.join(bundled)}), a folder, or a hub id such as owner/name; "
+            f"model must be a bundled model ({', '.join(bundled_names())}), a folder, or a hub id such as owner/name; "
             f"{str(model)!r} is none of these"
         )
     return _from_hub(model, _patterns(engine, hub.file), hub)

@@ -59,3 +59,10 @@ def warm_up(scorer: Scorer) -> None:
     warmup = getattr(scorer, "warmup", None)
     if warmup is not None:
         warmup()
+
+
+def release_memory(scorer: Scorer) -> None:
+    """Free the memory of the scorer's model, if the scorer has a ``release`` method."""
+    release = getattr(scorer, "release", None)
+    if release is not None:
+        release()
