@@ -97,6 +97,7 @@ class Reranker:
         :raises ConfigurationError: If the selection has a minimum probability and the scorer's scale has none.
         """
         request = Request.of(query, as_candidates(candidates))
+        selection = self._checked(selection)
         (scoring,) = score_requests(self.scorer, [request], call or Call(self.deadline_ms), self.on_error)
         return self._ranking(request, scoring, selection)
 
@@ -126,6 +127,7 @@ class Reranker:
         """
         if pairs_at_once < 1:
             raise ConfigurationError(f"pairs_at_once must be 1 or more, got {pairs_at_once}")
+        selection = self._checked(selection)
         most = pairs_at_once if self.scorer.spec.batch_invariant else 1
         queries = pairs = 0
         for together in _grouped((Request.of(query, as_candidates(items)) for query, items in requests), most):
@@ -158,10 +160,17 @@ class Reranker:
             call.cancel()
             raise
 
-    def _ranking(self, request: Request, scoring: Scoring, selection: Selection | None) -> Ranking:
-        """Order the candidates, select, and tell the observers."""
+    def _checked(self, selection: Selection | None) -> Selection:
+        """Return the selection of a call.
+
+        :raises ConfigurationError: If it has a minimum probability and the scorer's scale has none.
+        """
         selection = selection or self.selection
         _check_threshold(selection, self.scorer.spec)
+        return selection
+
+    def _ranking(self, request: Request, scoring: Scoring, selection: Selection) -> Ranking:
+        """Order the candidates, select, and call the observers."""
         ranked, fuse_stage = self._rank(request, scoring)
         started = time.perf_counter()
         selected = select(ranked, selection)

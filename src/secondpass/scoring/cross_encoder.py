@@ -70,13 +70,21 @@ class CrossEncoder(BaseScorer):
         """
         call = call or Call()
         started = time.perf_counter()
-        encoded = self._encode_in_time(pairs, call)
+        once = list(dict.fromkeys(pairs))  # identical pairs are scored once
+        encoded = self._encode_in_time(once, call)
         tokenised = time.perf_counter()
         job = Job(self._engine, encoded, call)
         stopped = self._run(job) or call.stop_reason() or UnscoredReason.FAILED
         outcomes = [self._outcome(row, item, stopped) for row, item in zip(job.rows, encoded, strict=True)]
-        outcomes += [Unscored(stopped)] * (len(pairs) - len(encoded))
-        facts = self._facts(job) | {"tokenise_seconds": round(tokenised - started, 6)}
+        outcomes += [Unscored(stopped)] * (len(once) - len(encoded))
+        facts = self._facts(job) | {
+            "pairs": len(pairs),
+            "repeated_pairs": len(pairs) - len(once),
+            "tokenise_seconds": round(tokenised - started, 6),
+        }
+        if len(once) < len(pairs):
+            of_pair = dict(zip(once, outcomes, strict=True))
+            outcomes = [of_pair[pair] for pair in pairs]
         return Scored(tuple(outcomes), self.spec, (Stage("score", time.perf_counter() - started, facts),))
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
@@ -137,7 +145,6 @@ class CrossEncoder(BaseScorer):
             "dtype": facts.placement.dtype,
             "placement": facts.placement.reason,
             "batch_invariant": facts.spec.batch_invariant,
-            "pairs": len(job.encoded),
             "batches": job.batches,
             "halved": job.halved,
             "tokens": sum(item.length for item in job.encoded),
