@@ -4,6 +4,7 @@ import asyncio
 import logging
 import math
 import os
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,9 +20,10 @@ from secondpass.fusion import Fusion, FusionInput
 from secondpass.models import DEFAULT_MODEL
 from secondpass.ranking import Ranked, Ranking
 from secondpass.scores import ScaleKind, Score, Spec, Stage, Unscored
+from secondpass.scoring.early_stop import Gate
 from secondpass.scoring.load import load_scorer
-from secondpass.scoring.requests import OnError, Request, Scoring, score_requests
-from secondpass.scoring.scorer import Scorer
+from secondpass.scoring.requests import OnError, Request, Scoring, score_requests, skipped_scoring
+from secondpass.scoring.scorer import Scorer, warm_up
 from secondpass.selection.select import Selection, select
 
 Observer = Callable[[Ranking], None]
@@ -42,6 +44,7 @@ class Reranker:
     :param deadline_ms: Milliseconds until a call returns, with the scores that it has by then; None for no limit. The
         loading of a model is not counted.
     :param observers: Called with each ranking; an exception in one is logged and changes nothing.
+    :param gate: When to skip the pass and keep the first stage's order; None never does. See ``evaluation.fit_gate``.
     :raises ConfigurationError: If a setting is invalid, or a named model can't be loaded.
     """
 
@@ -54,6 +57,7 @@ class Reranker:
         on_error: OnError = "degrade",
         deadline_ms: float | None = None,
         observers: Sequence[Observer] = (),
+        gate: Gate | None = None,
     ) -> None:
         if on_error not in ("degrade", "raise"):
             raise ConfigurationError(f"on_error must be 'degrade' or 'raise', got {on_error!r}")
@@ -64,6 +68,8 @@ class Reranker:
         self.on_error = on_error
         self.deadline_ms = deadline_ms
         self.observers = tuple(observers)
+        self.gate = gate
+        self._warm = threading.Event()
         self._executor: ThreadPoolExecutor | None = None
         self._process = os.getpid()
 
@@ -76,7 +82,24 @@ class Reranker:
             on_error=self.on_error,
             deadline_ms=self.deadline_ms,
             observers=self.observers,
+            gate=self.gate,
         )
+
+    @property
+    def ready(self) -> bool:
+        """Whether a warm-up has finished."""
+        return self._warm.is_set()
+
+    def warmup(self, *, background: bool = False) -> None:
+        """Run the model once, so that the first query doesn't pay for its initialisation.
+
+        :param background: Return at once, and do it on a thread; ``ready`` says when it is done.
+        """
+        if background:
+            threading.Thread(target=self.warmup, name="secondpass-warmup", daemon=True).start()
+            return
+        warm_up(self.scorer)
+        self._warm.set()
 
     def rerank(
         self,
@@ -98,7 +121,7 @@ class Reranker:
         """
         request = Request.of(query, as_candidates(candidates))
         selection = self._checked(selection)
-        (scoring,) = score_requests(self.scorer, [request], call or Call(self.deadline_ms), self.on_error)
+        (scoring,) = self._score([request], call or Call(self.deadline_ms))
         return self._ranking(request, scoring, selection)
 
     def rerank_many(
@@ -131,7 +154,7 @@ class Reranker:
         most = pairs_at_once if self.scorer.spec.batch_invariant else 1
         queries = pairs = 0
         for together in _grouped((Request.of(query, as_candidates(items)) for query, items in requests), most):
-            scorings = score_requests(self.scorer, together, call or Call(), self.on_error)
+            scorings = self._score(together, call or Call())
             for request, scoring in zip(together, scorings, strict=True):
                 yield self._ranking(request, scoring, selection)
                 queries, pairs = queries + 1, pairs + len(request.candidates)
@@ -159,6 +182,16 @@ class Reranker:
         except asyncio.CancelledError:
             call.cancel()
             raise
+
+    def _score(self, requests: Sequence[Request], call: Call) -> list[Scoring]:
+        """Score the requests, without those at which the gate skips the pass."""
+        skipped = [self.gate is not None and self.gate.skips([c.score for c in r.candidates]) for r in requests]
+        todo = [request for request, skips in zip(requests, skipped, strict=True) if not skips]
+        scored = iter(score_requests(self.scorer, todo, call, self.on_error) if todo else ())
+        return [
+            skipped_scoring(request) if skips else next(scored)
+            for request, skips in zip(requests, skipped, strict=True)
+        ]
 
     def _checked(self, selection: Selection | None) -> Selection:
         """Return the selection of a call.

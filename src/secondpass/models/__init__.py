@@ -6,8 +6,9 @@ from types import MappingProxyType
 
 DEFAULT_MODEL = "small"
 """What the integrations, the command line and the demo rerank with unless another model is named."""
-CASCADES: Mapping[str, tuple[str, str, int]] = MappingProxyType({"fast": ("nano", "small", 30)})
-"""The cascades of bundled models by name: the scorer that prunes, the one that decides, how many candidates go on."""
+CASCADES: Mapping[str, tuple[str, str, int, float]] = MappingProxyType({"fast": ("nano", "small", 30, 0.25)})
+"""The cascades of bundled models by name: the scorer that prunes, the one that decides, how many candidates go on, and
+the first stage's vote in that."""
 
 _FOLDER = Path(__file__).parent
 

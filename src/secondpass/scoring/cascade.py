@@ -8,7 +8,7 @@ from typing import Any, Self
 from secondpass.call import Call
 from secondpass.errors import ConfigurationError
 from secondpass.scores import Pair, Score, Scored, Spec, Stage, Unscored, UnscoredReason
-from secondpass.scoring.scorer import BaseScorer, Scorer, release_memory, warm_up
+from secondpass.scoring.scorer import BaseScorer, Scorer, by_query, release_memory, warm_up
 
 Keep = int | float
 """How many candidates go on to the next scorer: a number from 1, or a share between 0 and 1."""
@@ -39,7 +39,7 @@ class Cascade(BaseScorer):
     ) -> None:
         if len(scorers) < 2 or not all(isinstance(item, Scorer) and not isinstance(item, type) for item in scorers):
             raise ConfigurationError(f"a cascade needs at least two scorers, cheapest first; got {scorers!r:.120}")
-        keeps = (keep,) if isinstance(keep, int | float) else tuple(keep)
+        keeps = tuple(keep) if isinstance(keep, Sequence) else (keep,)
         if len(keeps) != len(scorers) - 1:
             raise ConfigurationError(
                 f"keep must have one entry for each scorer but the last, {len(scorers) - 1} here; got {keep!r}"
@@ -75,9 +75,7 @@ class Cascade(BaseScorer):
 
         :raises ScoringError: If a scorer failed.
         """
-        call = call or Call()
-        groups = _by_query(pairs)
-        first_ranks = {position: rank for group in groups for rank, position in enumerate(group, start=1)}
+        groups = by_query(pairs)
         outcomes: dict[int, Score | Unscored] = {}
         stages: list[Stage] = []
         for scorer, keep in zip(self.scorers, (*self.keep, None), strict=True):
@@ -90,7 +88,7 @@ class Cascade(BaseScorer):
                 outcomes |= {position: _final(results[position], outcomes.get(position)) for position in positions}
                 stages += scored.stages
             else:
-                ordered = [self._order(group, results, first_ranks) for group in groups]
+                ordered = [self._order(sorted(group), results) for group in groups]
                 for group in ordered:
                     outcomes |= _pruned(group, results, keep, scorer.spec.name)
                 groups = [_going_on(group, results, keep) for group in ordered]
@@ -112,16 +110,25 @@ class Cascade(BaseScorer):
         for scorer in self.scorers:
             release_memory(scorer)
 
-    def _order(
-        self, group: Sequence[int], results: Mapping[int, Score | Unscored], first_ranks: Mapping[int, int]
-    ) -> list[int]:
-        """Return a query's pairs by cheap score, with the first stage's vote; those without a score come last."""
-        values = {position: outcome.value for position in group if isinstance(outcome := results[position], Score)}
-        cheap = sorted(values, key=lambda position: (-values[position], first_ranks[position]))
-        if self.vote:
-            fused = {p: 1 / (_K + rank) + self.vote / (_K + first_ranks[p]) for rank, p in enumerate(cheap, start=1)}
-            cheap.sort(key=lambda position: -fused[position])
-        return cheap + [position for position in group if position not in values]
+    def _order(self, group: Sequence[int], results: Mapping[int, Score | Unscored]) -> list[int]:
+        """Return a query's pairs, given in first-stage order, best first."""
+        outcomes = [results[position] for position in group]
+        scores = [outcome.value if isinstance(outcome, Score) else None for outcome in outcomes]
+        return [group[place] for place in pruning_order(scores, self.vote)]
+
+
+def pruning_order(scores: Sequence[float | None], vote: float = 0.0) -> list[int]:
+    """Return the positions of a query's pairs by cheap score, best first; those without a score come last.
+
+    :param scores: The cheap scores in first-stage order, which breaks ties.
+    :param vote: The weight of the first-stage order; see ``Cascade``.
+    """
+    known = {position: score for position, score in enumerate(scores) if score is not None}
+    order = sorted(known, key=lambda position: -known[position])
+    if vote:
+        fused = {p: 1 / (_K + rank) + vote / (_K + p + 1) for rank, p in enumerate(order, start=1)}
+        order.sort(key=lambda position: -fused[position])
+    return order + [position for position in range(len(scores)) if position not in known]
 
 
 def _check_keep(keep: object) -> None:
@@ -134,13 +141,6 @@ def _check_keep(keep: object) -> None:
 
 def _most(keep: Keep, candidates: int) -> int:
     return keep if isinstance(keep, int) else math.ceil(keep * candidates)
-
-
-def _by_query(pairs: Sequence[Pair]) -> list[list[int]]:
-    groups: dict[str, list[int]] = {}
-    for position, pair in enumerate(pairs):
-        groups.setdefault(pair.query, []).append(position)
-    return list(groups.values())
 
 
 def _going_on(ordered: Sequence[int], results: Mapping[int, Score | Unscored], keep: Keep) -> list[int]:

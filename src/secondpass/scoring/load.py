@@ -1,6 +1,7 @@
 """Loading a scorer: finds the model's files, chooses engine and device, and opens the model."""
 
 import importlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ from secondpass.scoring.cross_encoder import CrossEncoder
 from secondpass.scoring.engines.base import EngineSettings
 from secondpass.scoring.hardware import Request
 from secondpass.scoring.model_files import HubAccess, ModelFolder, describe_contents, find_model
+from secondpass.scoring.scorer import Scorer
 
 EngineName = Literal["auto", "onnx", "torch"]
 
@@ -100,11 +102,8 @@ def load_scorer(
     :raises MissingExtra: If the engine is not installed.
     """
     if isinstance(model, str) and model in CASCADES:
-        *names, keep = CASCADES[model]
-        load = partial(
-            load_scorer, engine=engine, device=device, dtype=dtype, max_length=max_length, options=options
-        )
-        return Cascade(*map(load, names), keep=keep, name=model)
+        load = partial(load_scorer, engine=engine, device=device, dtype=dtype, max_length=max_length, options=options)
+        return cascade_of(model, load)
     hub = HubAccess(revision, options.local_files_only, options.cache_folder, options.file)
     name, folder = _find(model, engine, device, hub)
     request = Request(device, dtype, options.batch_tokens, options.batch_size, options.threads)
@@ -113,6 +112,12 @@ def load_scorer(
     )
     entry = ENGINES[name]
     return CrossEncoder(getattr(importlib.import_module(entry.module), entry.factory)(settings))
+
+
+def cascade_of(name: str, load: Callable[[str], Scorer]) -> Cascade:
+    """Return a bundled cascade, its models loaded by a function of their names."""
+    cheap, precise, keep, vote = CASCADES[name]
+    return Cascade(load(cheap), load(precise), keep=keep, vote=vote, name=name)
 
 
 def _find(model: str | Path, engine: str, device: str, hub: HubAccess) -> tuple[str, ModelFolder]:

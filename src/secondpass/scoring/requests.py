@@ -20,6 +20,7 @@ logger = logging.getLogger("secondpass")
 
 _EMPTY = Unscored(UnscoredReason.INVALID, "the text is empty")
 _FAILED = Unscored(UnscoredReason.FAILED)
+_SKIPPED = Unscored(UnscoredReason.SKIPPED, "the first stage's order is sure enough")
 _CAUSES = {
     UnscoredReason.DEADLINE: Cause.DEADLINE,
     UnscoredReason.CANCELLED: Cause.CANCELLED,
@@ -95,8 +96,8 @@ def score_requests(scorer: Scorer, requests: Sequence[Request], call: Call, on_e
             raise
         log_degraded(Cause.SCORER_FAILED, f"{type(error).__name__} from {type(error.__cause__).__name__}")
         failed = Degraded(Cause.SCORER_FAILED, str(error))
-        stages = (Stage("score", time.perf_counter() - started, {"error": str(error)}),)
-        return [_unscored(request, on_error, stages, failed) for request in requests]
+        stage = Stage("score", time.perf_counter() - started, {"error": str(error)})
+        return [_unscored(request, on_error, (stage,), failed) for request in requests]
     stages = scored.stages or (Stage("score", time.perf_counter() - started, {"pairs": len(pairs)}),)
     scorings: list[Scoring] = []
     start = 0
@@ -112,6 +113,15 @@ def score_requests(scorer: Scorer, requests: Sequence[Request], call: Call, on_e
         own = stages if len(requests) == 1 else tuple(_share(s, len(valid), len(pairs), len(requests)) for s in stages)
         scorings.append(Scoring(in_order, scored.by, own, _incomplete(outcomes)))
     return scorings
+
+
+def skipped_scoring(request: Request) -> Scoring:
+    """Return the outcomes of a request that isn't scored because the first stage's order is sure enough."""
+    valid = request.positions()
+    outcomes: list[Score | Unscored] = [_EMPTY] * len(request.candidates)
+    for position in valid:
+        outcomes[position] = _SKIPPED
+    return Scoring(outcomes, stages=(Stage("score", 0.0, {"skipped": True, "saved_pairs": len(valid)}),))
 
 
 def log_degraded(cause: Cause, detail: str) -> None:

@@ -18,7 +18,12 @@ from secondpass.scoring.engines.base import Encoded
 
 CACHE_BYTES = 16 * 2**20
 """Of texts and their tokens: some 15,000 passages."""
-_PROBES = (Pair("a question?", "a text"), Pair("Où est-ce?", "数据 [SEP] <s> text \n 12.5"), Pair("", "b"), Pair("b", ""))
+_PROBES = (
+    Pair("a question?", "a text"),
+    Pair("Où est-ce?", "数据 [SEP] <s> text \n 12.5"),
+    Pair("", "b"),
+    Pair("b", ""),
+)
 
 
 class TokenCache:
@@ -39,10 +44,9 @@ class TokenCache:
         """Return the token ids of each text as an array; a text that is repeated, or kept, isn't tokenised again."""
         found: dict[str, Any] = dict.fromkeys(texts)
         with self._lock:
-            for text in found:
-                found[text] = self._kept.get(text)
-                if found[text] is not None:
-                    self._kept.move_to_end(text)
+            for text in found.keys() & self._kept.keys():
+                found[text] = self._kept[text]
+                self._kept.move_to_end(text)
         missing = [text for text, ids in found.items() if ids is None]
         encodings = self._tokenizer.encode_batch_fast(missing, add_special_tokens=False) if missing else []
         for text, encoding in zip(missing, encodings, strict=True):
