@@ -148,6 +148,8 @@ class PairTokenizer:
         if not {0, 1} <= set(belongs):
             return None
         ends = [0, *(edge for part in (0, 1) for edge in _edges(belongs, part)), count]
+        if ends != sorted(ends):
+            return None
         spans = [range(start, end) for start, end in pairwise(ends)]  # special, query, special, text, special
         special = [np.array([whole.ids[i] for i in span], dtype=np.int32) for span in spans[::2]]
         types = np.array([whole.type_ids[span[0]] if span else 0 for span in spans])
