@@ -88,7 +88,8 @@ def load_scorer(
     """Load a cross-encoder. Load it once and share it: it is safe across threads, chains and query engines.
 
     :param model: A bundled model (``"small"``, ``"nano"``: no download, no extra), ``"fast"`` (the cascade of the two),
-        a folder, or a hub id such as ``"cross-encoder/ms-marco-MiniLM-L6-v2"``.
+        a folder, or a hub id such as ``"cross-encoder/ms-marco-MiniLM-L6-v2"``. Of a folder with several forms, as
+        ``secondpass.optimize`` writes it, int8 on a CPU and float32 on an accelerator.
     :param engine: ``"onnx"`` (base install), ``"torch"`` (extra ``torch``), or ``"auto"``: the form that the folder
         has; with both forms torch on an accelerator, else ONNX Runtime; for a hub id torch if it is installed.
     :param device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``.
@@ -130,13 +131,23 @@ def _find(model: str | Path, engine: str, device: str, hub: HubAccess) -> tuple[
         if engine not in ENGINES:
             raise ConfigurationError(f"engine must be auto, {' or '.join(ENGINES)}; got {engine!r}")
         _require(engine)
-        return engine, find_model(model, engine, hub)
+        return engine, _fastest_form(find_model(model, engine, hub), device)
     folder = find_model(model, "torch" if ENGINES["torch"].installed and not hub.file else "onnx", hub)
     if folder.revision and not folder.has_checkpoint and folder.graph is None:
         folder = find_model(model, "onnx", hub)  # the hub has no safetensors of it, but perhaps a graph
+    folder = _fastest_form(folder, device)
     chosen = _choose(folder, device)
     _require(chosen)
     return chosen, folder
+
+
+def _fastest_form(folder: ModelFolder, device: str) -> ModelFolder:
+    """Return the folder of the form that is fastest on a device; a folder with one form is that form's."""
+    forms = folder.forms
+    if len(forms) < 2:
+        return folder
+    accelerated = device not in ("auto", "cpu") or importlib.import_module(ENGINES["onnx"].module).hardware(device).gpus
+    return ModelFolder(forms["float32" if accelerated else "int8"])
 
 
 def _choose(folder: ModelFolder, device: str) -> str:

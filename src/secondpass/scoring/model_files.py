@@ -11,6 +11,8 @@ from typing import Any
 from secondpass.errors import ModelError, ModelNotFound
 from secondpass.models import bundled_models, bundled_names
 
+FORMS_FILE = "forms.json"
+"""Written by ``secondpass.optimize`` beside the folders of several verified forms: their figures by name."""
 GRAPHS = ("model.onnx", "onnx/model.onnx")
 _HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 _COMMON = ["*.json", "*.txt", "*.model", "*.jinja"]
@@ -49,6 +51,11 @@ class ModelFolder:
                 "with LoadOptions(file=...)"
             )
         return self.path / names[0] if names else None
+
+    @property
+    def forms(self) -> dict[str, Path]:
+        """The folders of a model's verified forms by name, where the folder holds several."""
+        return {name: self.path / name for name in self.json(FORMS_FILE) if (self.path / name).is_dir()}
 
     @property
     def has_checkpoint(self) -> bool:
