@@ -5,7 +5,7 @@ import math
 import multiprocessing
 import statistics
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -88,7 +88,7 @@ class Workload:
     clock: Callable[[], float]
 
 
-def run(opened: dict[Side, Rerank], work: Workload) -> tuple[dict[Side, Cell], list[dict[int, int]]]:
+def run(opened: Mapping[Side, Rerank], work: Workload) -> tuple[dict[Side, Cell], list[dict[int, int]]]:
     """Time every side on the same tasks; the first task is a warm-up.
 
     :returns: The cells, and each repetition's grades by position.

@@ -39,14 +39,14 @@ def as_markdown(result: Mapping[str, Any]) -> str:
         f"{result['source']}."
     )
     method = (
-        f"One run, the order rotated, a fresh question in every repetition; {result['clock']} time. Ratios are medians against "
-        f"{result['reference']}, with which orders are compared too. The share of the peak counts the operations of a "
-        "full pass of the model, also where some are left out."
+        f"One run, the order rotated, another question in every repetition; {result['clock']} time. Ratios are medians "
+        "against each table's reference, with which orders are compared. The share of the peak counts a full pass of the "
+        "model, also where operations are left out."
     )
     lines = ["# Rerankers on this machine", "", about, "", method]
     for work in result["workloads"]:
         lines += ["", f"## {work['count']} {work['kind']}", "", f"{work['tokens']:,.0f} tokens in a call, "]
-        lines[-1] += f"{work['repetitions']} repetitions."
+        lines[-1] += f"{work['repetitions']} repetitions; the reference is {work['reference']}."
         lines += ["", "| | " + " | ".join(_COLUMNS) + " |", "|---" * (len(_COLUMNS) + 1) + "|"]
         for name, figures in work["sides"].items():
             cells = [_cell(figures[key], form) for key, form in _COLUMNS.values()]
