@@ -40,8 +40,8 @@ def as_markdown(result: Mapping[str, Any]) -> str:
     )
     method = (
         f"One run, the order rotated, another question in every repetition; {result['clock']} time. Ratios are medians "
-        "against each table's reference, with which orders are compared. The share of the peak counts a full pass of the "
-        "model, also where operations are left out."
+        "against each table's reference, with which orders are compared. The share of the peak counts a full pass of "
+        "the model, also where operations are left out."
     )
     lines = ["# Rerankers on this machine", "", about, "", method]
     for work in result["workloads"]:
