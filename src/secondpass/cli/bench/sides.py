@@ -116,7 +116,7 @@ def _sentence_transformers(side: Side) -> Rerank:
 
 
 def _llama_index(side: Side) -> Rerank:
-    folder = _checkpoint(side, "sentence-transformers", "llama-index-core")
+    folder = _checkpoint(side, "sentence-transformers", "llama_index")
     from llama_index.core.postprocessor import SentenceTransformerRerank
     from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 
