@@ -8,7 +8,7 @@ import secondpass
 NAMES = {
     "reranking": {"Reranker", "Candidate", "Selection", "ContextBudget", "Call", "ReciprocalRank", "WeightedSum"},
     "the result": {"Ranking", "Kept", "Dropped", "Reason"},
-    "loading a scorer": {"load_scorer", "LoadOptions", "OverlapScorer"},
+    "loading a scorer": {"load_scorer", "LoadOptions", "OverlapScorer", "Cascade"},
     "writing a scorer": {
         "Scorer",
         "Pair",

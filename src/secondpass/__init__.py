@@ -6,6 +6,7 @@ from secondpass.fusion import ReciprocalRank, WeightedSum
 from secondpass.ranking import Dropped, Kept, Ranking, Reason
 from secondpass.reranker import Reranker
 from secondpass.scores import Pair, Scale, ScaleKind, Score, Scored, Spec, Unscored, UnscoredReason
+from secondpass.scoring.cascade import Cascade
 from secondpass.scoring.load import LoadOptions, load_scorer
 from secondpass.scoring.overlap import OverlapScorer
 from secondpass.scoring.scorer import Scorer
@@ -15,6 +16,7 @@ from secondpass.selection.select import Selection
 __all__ = [
     "Call",
     "Candidate",
+    "Cascade",
     "ContextBudget",
     "Dropped",
     "Kept",

@@ -42,7 +42,7 @@ def test_the_best_by_the_cheap_scorer_get_the_precise_scores() -> None:
 def test_a_pruned_pair_has_its_cheap_score_and_the_reason() -> None:
     """A pruned pair says by whom and at which place it was pruned, with the cheap score apart from the scale."""
     scored = Cascade(CHEAP, PRECISE, keep=2).score_pairs(pairs("a", "b", "c", "d"))
-    detail = "place 3 of 4 by scripted, and the best 2 went on"
+    detail = "place 3 of 4 by scripted (2.00), and the best 2 went on"
     assert scored.outcomes[2] == Unscored(UnscoredReason.PRUNED, detail, cheap_score=2.0, place=2)
 
 

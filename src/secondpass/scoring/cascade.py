@@ -162,7 +162,9 @@ def _pruned(
         if isinstance(result, Unscored):
             outcomes[position] = replace(result, place=place)
         else:
-            detail = f"place {place + 1} of {len(ordered)} by {by}, and the best {going_on} went on"
+            detail = (
+                f"place {place + 1} of {len(ordered)} by {by} ({result.value:.2f}), and the best {going_on} went on"
+            )
             outcomes[position] = Unscored(UnscoredReason.PRUNED, detail, result.value, place)
     return outcomes
 
