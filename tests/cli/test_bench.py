@@ -1,6 +1,7 @@
 """``secondpass bench``: measures by hand, workloads, and the whole command on a few candidates."""
 
 import json
+from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 
@@ -130,6 +131,8 @@ def test_the_command_writes_figures_tables_and_advice(tmp_path: Path, monkeypatc
     for part in ("## 3 passages", "| secondpass nano |", "## Skipped", "- secondpass nano on passages: about"):
         assert part in page
     assert len(advice(figures)) == 2
+    drawn = (tmp_path / "out" / "bench.png").is_file()
+    assert drawn is (find_spec("matplotlib") is not None)
 
 
 @pytest.mark.parametrize(
