@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from secondpass.cli.bench.sides import NotAvailable, Rerank, Side
-from secondpass.cli.bench.workloads import Task, Topic, tasks
+from secondpass.cli.bench.workloads import Topic, tasks
 from secondpass.models import CASCADES, bundled_models
 
 Counter = Callable[[Sequence[str]], list[int]]
@@ -93,7 +93,7 @@ def run(opened: Mapping[Side, Rerank], work: Workload) -> tuple[dict[Side, Cell]
 
     :returns: The cells, and each repetition's grades by position.
     """
-    drawn: list[Task] = list(islice(tasks(work.topics, work.kind, work.count), work.repetitions + 1))
+    drawn: list[Topic] = list(islice(tasks(work.topics, work.kind, work.count), work.repetitions + 1))
     cells = {side: Cell() for side in opened}
     for turn, task in enumerate(drawn):
         lengths = [3 + sum(work.counter([task.query])) + own for own in work.counter(task.texts)]
@@ -197,7 +197,7 @@ def _matmul_of_onnx(dtype: str, threads: int) -> Callable[[], object]:
     return lambda: session.run(None, feeds)
 
 
-def peak_memory(side: Side, task: Task) -> float | None:
+def peak_memory(side: Side, task: Topic) -> float | None:
     """Return the most megabytes that a process of its own holds while a side does one task; None where it fails."""
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
@@ -212,7 +212,7 @@ def peak_memory(side: Side, task: Task) -> float | None:
     return megabytes
 
 
-def _report_memory(side: Side, task: Task, sender: Any) -> None:
+def _report_memory(side: Side, task: Topic, sender: Any) -> None:
     import resource
 
     side.open()(task.query, task.texts)

@@ -16,21 +16,12 @@ _TOKENS_A_WORD = 1.35  # of English with BERT's word pieces
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """A question with its texts.
+    """A question with its texts: of a source, or the candidates of one repetition.
 
     :param query: The question.
     :param texts: Its texts.
     :param grades: Their grades, by position, where there are judgements.
     """
-
-    query: str
-    texts: tuple[str, ...]
-    grades: Mapping[int, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """What one repetition scores."""
 
     query: str
     texts: tuple[str, ...]
@@ -59,7 +50,7 @@ def topics_of(texts: Path | None, assets: Path | None) -> tuple[str, list[Topic]
     return "Python's documentation", _reference()
 
 
-def tasks(topics: Sequence[Topic], kind: str, count: int, seed: int = 0) -> Iterator[Task]:
+def tasks(topics: Sequence[Topic], kind: str, count: int, seed: int = 0) -> Iterator[Topic]:
     """Yield tasks of so many candidates, a fresh question each until all are used.
 
     ``"passages"`` are the texts as they are, filled up with those of other questions. ``"chunks"`` are joined texts
@@ -74,9 +65,9 @@ def tasks(topics: Sequence[Topic], kind: str, count: int, seed: int = 0) -> Iter
                 own = topic.texts[:count]
                 others = chance.choices(pool, k=count - len(own))
                 grades = {position: grade for position, grade in topic.grades.items() if position < count}
-                yield Task(topic.query, (*own, *others), grades)
+                yield Topic(topic.query, (*own, *others), grades)
             else:
-                yield Task(topic.query, tuple(_chunk(words, chance) for _ in range(count)))
+                yield Topic(topic.query, tuple(_chunk(words, chance) for _ in range(count)))
 
 
 def _chunk(words: Sequence[str], chance: random.Random) -> str:
