@@ -100,7 +100,7 @@ def test_its_files_are_those_of_the_manifest(name: str) -> None:
 
 def test_an_unknown_name_lists_the_bundled_models(name: str) -> None:
     """A name that is neither bundled nor a folder nor a hub id is an error that lists the bundled models."""
-    with pytest.raises(ModelNotFound, match=rf"a bundled model \(nano, small\).*'{name}er' is none of these"):
+    with pytest.raises(ModelNotFound, match=rf"a bundled model \(fast, nano, small\).*'{name}er' is none of these"):
         load_scorer(f"{name}er")
 
 

@@ -11,7 +11,7 @@ NAMES = {
     "the result": {"Ranking", "Kept", "Dropped", "Reason"},
     "errors": {"SecondpassError", "ConfigurationError", "InputError", "ScoringError"},
     "loading a scorer": {"load_scorer", "LoadOptions", "OverlapScorer"},
-    "long texts": {"Windowed", "Windows", "Window"},
+    "scorers around scorers": {"Windowed", "Windows", "Window", "Cached", "Cascade", "Fallback"},
     "writing a scorer": {
         "Scorer",
         "Pair",

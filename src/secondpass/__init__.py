@@ -7,6 +7,9 @@ from secondpass.fusion import ReciprocalRank, WeightedSum
 from secondpass.ranking import Dropped, Kept, Ranking, Reason
 from secondpass.reranker import Reranker
 from secondpass.scores import Pair, Scale, ScaleKind, Score, Scored, Spec, Unscored, UnscoredReason, Window
+from secondpass.scoring.cache import Cached
+from secondpass.scoring.cascade import Cascade
+from secondpass.scoring.fallback import Fallback
 from secondpass.scoring.load import LoadOptions, load_scorer
 from secondpass.scoring.overlap import OverlapScorer
 from secondpass.scoring.scorer import Scorer
@@ -16,12 +19,15 @@ from secondpass.selection.budget import ContextBudget
 from secondpass.selection.select import Selection
 
 __all__ = [
+    "Cached",
     "Call",
     "Candidate",
+    "Cascade",
     "ConfigurationError",
     "ContextBudget",
     "CoveredMass",
     "Dropped",
+    "Fallback",
     "InputError",
     "Kept",
     "LargestGap",

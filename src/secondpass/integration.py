@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -25,10 +25,11 @@ from secondpass.errors import ConfigurationError, InputError, SecondpassError
 from secondpass.fusion import Fusion
 from secondpass.models import DEFAULT_MODEL
 from secondpass.ranking import Kept, Ranking, Reason
-from secondpass.reranker import Observer, OnError, Reranker
+from secondpass.reranker import Observer, Reranker
 from secondpass.scoring.load import EngineName, LoadOptions
+from secondpass.scoring.requests import OnError
 from secondpass.scoring.scorer import Scorer, warm_up
-from secondpass.scoring.shared import SHARED_MODELS, LoadKey
+from secondpass.scoring.shared import SHARED_MODELS, LoadKey, StillLoading
 from secondpass.scoring.windows import Windowed, Windows
 from secondpass.selection.adaptive import Adaptive
 from secondpass.selection.budget import ContextBudget, as_budget
@@ -103,8 +104,9 @@ class _Loaded:
 class IntegrationSettings(CheckedModel):
     """Settings of an integration: a ``model`` with its loading options, or a ``reranker``.
 
-    :param model: A bundled model's name, a hub id, a folder, or a ``Scorer``; None takes ``small``. It is loaded on the
-        first call or by ``warmup()``, once a process for equal settings.
+    :param model: A bundled model's name (``small``, ``nano``, or their cascade ``fast``), a hub id, a folder, or a
+        ``Scorer``; None takes ``small``. It is loaded on the first call or by ``warmup()``, once a process for equal
+        settings.
     :param reranker: A ``Reranker``, to share one model and its settings.
     :param top_n: The most documents to keep. Where neither it, ``budget`` nor ``min_probability`` is set, 5; None sets
         no limit.
@@ -139,6 +141,8 @@ class IntegrationSettings(CheckedModel):
     :param on_error: What happens when scoring fails: ``degrade`` returns the first stage's order, ``raise`` raises.
     :param deadline_ms: Milliseconds until scoring ends; None for no limit. Loading the model isn't counted.
     :param observers: Called with each ``Ranking``.
+    :param when_cold: What a call does while a named model is still loading: ``wait``, or ``degrade``, which has it
+        loaded in the background, and returns the first stage's order, marked.
     :raises ConfigurationError: If a setting is invalid.
     """
 
@@ -174,6 +178,7 @@ class IntegrationSettings(CheckedModel):
     on_error: OnError = "degrade"
     deadline_ms: float | None = None
     observers: Sequence[Observer] = ()
+    when_cold: Literal["wait", "degrade"] = "wait"
 
     given_settings: frozenset[str] | None = Field(default=None, exclude=True, repr=False)
     """The names of the settings that were given; for frameworks that create a copy from all values."""
@@ -240,9 +245,32 @@ class IntegrationSettings(CheckedModel):
             return budget
         return {name: getattr(budget, name) for name in _BUDGET_FIELDS}
 
-    def warmup(self) -> None:
-        """Load the model and run it once, so that the first query doesn't wait for it."""
-        warm_up(self.shared_reranker().scorer)
+    def warmup(self, *, background: bool = False) -> None:
+        """Load the model and run it once, so that the first query doesn't wait for it.
+
+        :param background: Return at once, and do it on a thread; ``ready`` says when it is done.
+        """
+        if not background:
+            warm_up(self.shared_reranker().scorer)
+        elif self._loads_by_name():
+            SHARED_MODELS.warm_up_in_background(self._load_key())
+        else:
+            self.shared_reranker().warmup(background=True)
+
+    @property
+    def ready(self) -> bool:
+        """Whether a call finds its model loaded."""
+        return not self._loads_by_name() or SHARED_MODELS.ready(self._load_key())
+
+    def _loads_by_name(self) -> bool:
+        return self.reranker is None and self._scorer_of(self.model) is None and self._loaded_reranker() is None
+
+    def _reranker_of_call(self) -> Reranker:
+        """Return the reranker, or while its model is loading and the call isn't to wait, one that scores nothing."""
+        if self.when_cold == "degrade" and not self.ready:
+            self.warmup(background=True)
+            return Reranker(StillLoading(self.model_name), **{name: getattr(self, name) for name in _RERANKING})
+        return self.shared_reranker()
 
     def shared_reranker(self) -> Reranker:
         """Return the reranker of this integration, loading its model if necessary.
@@ -329,7 +357,7 @@ class IntegrationSettings(CheckedModel):
         self, query: str, candidates: Sequence[Candidate], earlier: Earlier, top_n: int | None = None
     ) -> Ranking:
         _check_query(query)
-        reranker = self.shared_reranker()
+        reranker = self._reranker_of_call()
         selection = self._selection(query, reranker.selection, top_n)
         return reranker.rerank(query, candidates, selection=selection, **earlier.results())
 
@@ -340,7 +368,7 @@ class IntegrationSettings(CheckedModel):
         _check_query(query)
         reranker = self._loaded_reranker()
         if reranker is None:
-            reranker = await asyncio.to_thread(self.shared_reranker)
+            reranker = await asyncio.to_thread(self._reranker_of_call)
         if callable(self.budget) or has_call_budget():
             selection = await asyncio.to_thread(self._selection, query, reranker.selection, top_n)
         else:

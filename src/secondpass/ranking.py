@@ -18,6 +18,7 @@ class Reason(StrEnum):
     DIVERSITY = "diversity"
     OVER_TOP_K = "over top-k"
     OVER_BUDGET = "over budget"
+    PRUNED = "pruned"
     INVALID = "invalid"
 
 
@@ -28,6 +29,7 @@ class Cause(StrEnum):
     CANCELLED = "cancelled"
     SCORER_FAILED = "scorer failed"
     EMPTY_QUERY = "empty query"
+    COLD = "model still loading"
 
 
 @dataclass(frozen=True, slots=True)

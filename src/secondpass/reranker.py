@@ -5,56 +5,34 @@ import inspect
 import logging
 import math
 import os
+import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from secondpass.call import Call, check_deadline
-from secondpass.candidates import Candidate, as_candidates, first_stage_ranks
-from secondpass.errors import ConfigurationError, InputError, ScoringError
+from secondpass.candidates import Candidate, as_candidates
+from secondpass.errors import ConfigurationError
 from secondpass.fusion import Fusion, FusionInput
 from secondpass.models import DEFAULT_MODEL
-from secondpass.ranking import Cause, Degraded, Ranked, Ranking
-from secondpass.scores import Pair, ScaleKind, Score, Scored, Spec, Stage, Unscored, UnscoredReason
+from secondpass.ranking import Ranked, Ranking
+from secondpass.scores import ScaleKind, Score, Spec, Stage, Unscored
+from secondpass.scoring.early_stop import Gate
 from secondpass.scoring.load import load_scorer
-from secondpass.scoring.scorer import Scorer
+from secondpass.scoring.requests import OnError, Request, Scoring, score_requests, skipped_scoring
+from secondpass.scoring.scorer import Scorer, warm_up
 from secondpass.scoring.windows import Windowed
 from secondpass.selection.adaptive import CoveredMass
-from secondpass.selection.earlier import Results, as_earlier
+from secondpass.selection.earlier import Earlier, Results, as_earlier
 from secondpass.selection.select import Selection, select
 
 Observer = Callable[[Ranking], None]
-OnError = Literal["degrade", "raise"]
 
 logger = logging.getLogger("secondpass")
-
-_EMPTY = Unscored(UnscoredReason.INVALID, "the text is empty")
-_CAUSES = {
-    UnscoredReason.DEADLINE: Cause.DEADLINE,
-    UnscoredReason.CANCELLED: Cause.CANCELLED,
-    UnscoredReason.FAILED: Cause.SCORER_FAILED,
-}
-
-
-@dataclass(frozen=True, slots=True)
-class _Scoring:
-    """One outcome for each candidate, the scorer's result, and why it is incomplete.
-
-    :param outcomes: One for each candidate, in their order.
-    :param scored: The scorer's result; None without one.
-    :param stages: The stage ``score``.
-    :param degraded: Why candidates have no score; None if all valid ones have.
-    """
-
-    outcomes: Sequence[Score | Unscored]
-    scored: Scored | None = None
-    stages: tuple[Stage, ...] = ()
-    degraded: Degraded | None = None
 
 
 class Reranker:
@@ -70,6 +48,7 @@ class Reranker:
     :param deadline_ms: Milliseconds until scoring ends, with the scores that there are by then; None for no limit. The
         loading of a model before it and the selection after it are not counted.
     :param observers: Called with each ranking; an exception in one is logged and changes nothing.
+    :param gate: When to skip the pass and keep the first stage's order; None never does. See ``evaluation.fit_gate``.
     :raises ConfigurationError: If a setting is invalid, or a named model can't be loaded.
     """
 
@@ -82,6 +61,7 @@ class Reranker:
         on_error: OnError = "degrade",
         deadline_ms: float | None = None,
         observers: Sequence[Observer] = (),
+        gate: Gate | None = None,
     ) -> None:
         if on_error not in ("degrade", "raise"):
             raise ConfigurationError(f"on_error must be 'degrade' or 'raise', got {on_error!r}")
@@ -98,6 +78,8 @@ class Reranker:
         self.on_error = on_error
         self.deadline_ms = deadline_ms
         self.observers = tuple(observers)
+        self.gate = gate
+        self._warm = threading.Event()
         self._executor: ThreadPoolExecutor | None = None
         self._process = os.getpid()
 
@@ -110,7 +92,24 @@ class Reranker:
             on_error=self.on_error,
             deadline_ms=self.deadline_ms,
             observers=self.observers,
+            gate=self.gate,
         )
+
+    @property
+    def ready(self) -> bool:
+        """Whether a warm-up has finished."""
+        return self._warm.is_set()
+
+    def warmup(self, *, background: bool = False) -> None:
+        """Run the model once, so that the first query doesn't pay for its initialisation.
+
+        :param background: Return at once, and do it on a thread; ``ready`` says when it is done.
+        """
+        if background:
+            threading.Thread(target=self.warmup, name="secondpass-warmup", daemon=True).start()
+            return
+        warm_up(self.scorer)
+        self._warm.set()
 
     def rerank(
         self,
@@ -134,28 +133,47 @@ class Reranker:
         :raises ScoringError: If scoring failed and ``on_error`` is ``"raise"``.
         :raises ConfigurationError: If the selection has a minimum probability and the scorer's scale has none.
         """
-        if not isinstance(query, str):
-            raise InputError(f"the query must be a string, got {type(query).__name__}: {query!r:.80}")
-        candidates = as_candidates(candidates)
-        selection, earlier = _checked_selection(selection or self.selection), as_earlier(exclude, previous)
-        _check_threshold(selection, self.scorer.spec)
-        scoring = self._score(query, candidates, scorer_for(selection, self.scorer), call or Call(self.deadline_ms))
-        ranked, fuse_stage = self._rank(candidates, scoring)
-        started = time.perf_counter()
-        selected = select(ranked, selection, earlier)
-        stages = (*scoring.stages, *fuse_stage, Stage("select", time.perf_counter() - started, selected.facts))
-        ranking = Ranking(
-            query,
-            selected.kept,
-            selected.dropped,
-            selected.context,
-            selected.tokens,
-            stages,
-            by=scoring.scored.by if scoring.scored else None,
-            degraded=scoring.degraded,
-        )
-        self._notify(ranking)
-        return ranking
+        request = Request.of(query, as_candidates(candidates))
+        selection, earlier = self._checked(selection), as_earlier(exclude, previous)
+        (scoring,) = self._score([request], scorer_for(selection, self.scorer), call or Call(self.deadline_ms))
+        return self._ranking(request, scoring, selection, earlier)
+
+    def rerank_many(
+        self,
+        requests: Iterable[tuple[str, Iterable[str | Candidate]]],
+        *,
+        selection: Selection | None = None,
+        call: Call | None = None,
+        pairs_at_once: int = 1024,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Iterator[Ranking]:
+        """Yield a ranking for each query with its candidates, in their order.
+
+        Batches are filled across queries. Memory is bounded: of the requests, any iterable, only those are held that
+        are scored together. ``deadline_ms`` doesn't apply. A model whose scores depend on the batch scores each query
+        by itself.
+
+        :param requests: Queries with candidates, as ``rerank`` takes them.
+        :param selection: Replaces the reranker's selection.
+        :param call: Cancellation, and a deadline for all of it.
+        :param pairs_at_once: Queries are taken until they have at least so many candidates, which are scored together.
+        :param progress: Called with the queries and the candidates that are done.
+        :raises ConfigurationError: If ``pairs_at_once`` is below 1, or as ``rerank``.
+        :raises InputError: As ``rerank``.
+        :raises ScoringError: As ``rerank``.
+        """
+        if pairs_at_once < 1:
+            raise ConfigurationError(f"pairs_at_once must be 1 or more, got {pairs_at_once}")
+        selection = self._checked(selection)
+        most = pairs_at_once if self.scorer.spec.batch_invariant else 1
+        queries = pairs = 0
+        for together in _grouped((Request.of(query, as_candidates(items)) for query, items in requests), most):
+            scorings = self._score(together, scorer_for(selection, self.scorer), call or Call())
+            for request, scoring in zip(together, scorings, strict=True):
+                yield self._ranking(request, scoring, selection)
+                queries, pairs = queries + 1, pairs + len(request.candidates)
+            if progress:
+                progress(queries, pairs)
 
     async def arerank(
         self,
@@ -183,46 +201,51 @@ class Reranker:
             call.cancel()
             raise
 
-    def _score(self, query: str, candidates: Sequence[Candidate], scorer: Scorer, call: Call) -> _Scoring:
-        """Score the candidates that have a text; after a failure all of them are unscored."""
-        valid = [position for position, candidate in enumerate(candidates) if candidate.text.strip()]
-        outcomes: list[Score | Unscored] = [_EMPTY] * len(candidates)
-        for position in valid:
-            outcomes[position] = Unscored(UnscoredReason.FAILED)
-        if not valid:
-            return _Scoring(outcomes)
-        if not query.strip():
-            return self._without_query(outcomes)
+    def _score(self, requests: Sequence[Request], scorer: Scorer, call: Call) -> list[Scoring]:
+        """Score the requests, without those at which the gate skips the pass."""
+        skipped = [self.gate is not None and self.gate.skips([c.score for c in r.candidates]) for r in requests]
+        todo = [request for request, skips in zip(requests, skipped, strict=True) if not skips]
+        scored = iter(score_requests(scorer, todo, call, self.on_error) if todo else ())
+        return [
+            skipped_scoring(request) if skips else next(scored)
+            for request, skips in zip(requests, skipped, strict=True)
+        ]
+
+    def _checked(self, selection: Selection | None) -> Selection:
+        """Return the selection of a call.
+
+        :raises ConfigurationError: If it has a minimum probability and the scorer's scale has none.
+        """
+        selection = _checked_selection(selection or self.selection)
+        _check_threshold(selection, self.scorer.spec)
+        return selection
+
+    def _ranking(
+        self, request: Request, scoring: Scoring, selection: Selection, earlier: Earlier | None = None
+    ) -> Ranking:
+        """Order the candidates, select, and call the observers."""
+        ranked, fuse_stage = self._rank(request, scoring)
         started = time.perf_counter()
-        try:
-            scored = _without_nan(scorer.score_pairs([Pair(query, candidates[p].text) for p in valid], call=call))
-            _check_complete(scored, len(valid))
-        except (ScoringError, OSError) as error:  # OSError: the network's and the disk's, of a scorer of one's own
-            if self.on_error == "raise":
-                raise
-            stage = Stage("score", time.perf_counter() - started, {"error": str(error)})
-            return _Scoring(outcomes, None, (stage,), _failed(error, self.scorer.spec.name))
-        for position, outcome in zip(valid, scored.outcomes, strict=True):
-            outcomes[position] = outcome
-        stages = scored.stages or (Stage("score", time.perf_counter() - started, {"pairs": len(valid)}),)
-        degraded = _incomplete(scored.outcomes)
-        if self.on_error == "raise" and degraded and degraded.cause is Cause.SCORER_FAILED:
-            raise ScoringError(f"{scored.by.name} failed: {degraded.detail}")
-        return _Scoring(outcomes, scored, _with_overrun(stages, call), degraded)
+        selected = select(ranked, selection, earlier)
+        stages = (*scoring.stages, *fuse_stage, Stage("select", time.perf_counter() - started, selected.facts))
+        ranking = Ranking(
+            request.query,
+            selected.kept,
+            selected.dropped,
+            selected.context,
+            selected.tokens,
+            stages,
+            by=scoring.by,
+            degraded=scoring.degraded,
+        )
+        self._notify(ranking)
+        return ranking
 
-    def _without_query(self, outcomes: Sequence[Score | Unscored]) -> _Scoring:
-        detail = "the query must not be empty"
-        if self.on_error == "raise":
-            raise InputError(detail)
-        _log_degraded(Cause.EMPTY_QUERY, detail)
-        return _Scoring(outcomes, degraded=Degraded(Cause.EMPTY_QUERY, detail))
-
-    def _rank(self, candidates: Sequence[Candidate], scoring: _Scoring) -> tuple[list[Ranked], tuple[Stage, ...]]:
+    def _rank(self, request: Request, scoring: Scoring) -> tuple[list[Ranked], tuple[Stage, ...]]:
         """Order candidates by fused or raw value, ties by first-stage rank; the unscored follow the scored."""
-        ranks = first_stage_ranks(candidates)
         started = time.perf_counter()
-        fused = self._fuse(candidates, scoring.outcomes, ranks)
-        scale = scoring.scored.by.scale if scoring.scored else None
+        fused = self._fuse(request, scoring.outcomes)
+        scale = scoring.by.scale if scoring.by else None
         ranked = [
             Ranked(
                 candidate,
@@ -230,23 +253,21 @@ class Reranker:
                 outcome,
                 scale.probability(outcome.value) if scale and isinstance(outcome, Score) else None,
                 fused.get(index),
-                ranks[index],
+                request.ranks[index],
             )
-            for index, (candidate, outcome) in enumerate(zip(candidates, scoring.outcomes, strict=True))
+            for index, (candidate, outcome) in enumerate(zip(request.candidates, scoring.outcomes, strict=True))
         ]
         ranked.sort(key=_sort_key)
         if self.fusion is None:
             return ranked, ()
         return ranked, (Stage("fuse", time.perf_counter() - started, {"rule": repr(self.fusion)}),)
 
-    def _fuse(
-        self, candidates: Sequence[Candidate], outcomes: Sequence[Score | Unscored], ranks: Sequence[int]
-    ) -> dict[int, float]:
+    def _fuse(self, request: Request, outcomes: Sequence[Score | Unscored]) -> dict[int, float]:
         scores = {position: outcome for position, outcome in enumerate(outcomes) if isinstance(outcome, Score)}
         if self.fusion is None or not scores:
             return {}
-        signals = {signal for candidate in candidates for signal in candidate.signals}
-        inputs = [FusionInput(candidates[p], outcome.value, ranks[p]) for p, outcome in scores.items()]
+        signals = {signal for candidate in request.candidates for signal in candidate.signals}
+        inputs = [FusionInput(request.candidates[p], outcome.value, request.ranks[p]) for p, outcome in scores.items()]
         return dict(zip(scores, self.fusion.fuse(inputs, signals), strict=True))
 
     def _notify(self, ranking: Ranking) -> None:
@@ -295,70 +316,21 @@ def scorer_for(selection: Selection, scorer: Scorer) -> Scorer:
     return (scorer if isinstance(scorer, Windowed) else Windowed(scorer)).for_extraction()
 
 
-def _sort_key(item: Ranked) -> tuple[bool, float, int]:
+def _sort_key(item: Ranked) -> tuple[bool, float, float, int]:
     value = item.fused if item.fused is not None else item.score
-    return value is None, -(value or 0.0), item.rank_before
+    place = item.outcome.place if isinstance(item.outcome, Unscored) else None
+    return value is None, -(value or 0.0), math.inf if place is None else place, item.rank_before
 
 
-def _without_nan(scored: Scored) -> Scored:
-    """Replace scores that are NaN or infinite by ``Unscored``, and numbers of other libraries by Python's.
-
-    :raises ConfigurationError: If the scorer didn't return a ``Scored``.
-    """
-    if not isinstance(scored, Scored) or not all(isinstance(item, Score | Unscored) for item in scored.outcomes):
-        raise ConfigurationError(
-            f"score_pairs must return Scored(outcomes, spec) with a Score or Unscored for each pair, got {scored!r:.80}"
-        )
-    return replace(scored, outcomes=tuple(map(_finite, scored.outcomes)))
-
-
-def _finite(outcome: Score | Unscored) -> Score | Unscored:
-    if isinstance(outcome, Unscored):
-        return outcome
-    value = float(outcome.value)
-    if math.isfinite(value):
-        return replace(outcome, value=value)
-    return Unscored(UnscoredReason.INVALID, f"the scorer gave {value}")
-
-
-def _check_complete(scored: Scored, pairs: int) -> None:
-    """Check that there is an outcome for each pair, and a finite score among them.
-
-    :raises ScoringError: Otherwise.
-    """
-    if len(scored.outcomes) != pairs:
-        raise ScoringError(f"{scored.by.name} was given {pairs} pairs and returned {len(scored.outcomes)} outcomes")
-    reasons = {item.reason for item in scored.outcomes if isinstance(item, Unscored)}
-    if UnscoredReason.INVALID in reasons and all(isinstance(item, Unscored) for item in scored.outcomes):
-        raise ScoringError(f"{scored.by.name} gave no finite score for any of {pairs} candidates")
-
-
-def _incomplete(outcomes: Sequence[Score | Unscored]) -> Degraded | None:
-    """Return the mark of a ranking in which candidates have no score because of a deadline or a failure."""
-    for reason, cause in _CAUSES.items():
-        missing = sum(isinstance(outcome, Unscored) and outcome.reason is reason for outcome in outcomes)
-        if missing:
-            detail = f"{missing} of {len(outcomes)} candidates without a score, in first-stage order"
-            _log_degraded(cause, detail)
-            return Degraded(cause, detail)
-    return None
-
-
-def _failed(error: Exception, scorer: str) -> Degraded:
-    cause = f" from {type(error.__cause__).__name__}" if error.__cause__ else ""
-    _log_degraded(Cause.SCORER_FAILED, f"{type(error).__name__}{cause} in {scorer}")
-    return Degraded(Cause.SCORER_FAILED, str(error))
-
-
-def _with_overrun(stages: tuple[Stage, ...], call: Call) -> tuple[Stage, ...]:
-    """Note in the last stage by how much a deadline was missed, as by a scorer that doesn't look at the call."""
-    late = 0.0 if call.deadline is None else 1000 * (time.monotonic() - call.deadline)
-    if late <= 0:
-        return stages
-    facts = {**stages[-1].facts, "deadline_overrun_ms": round(late, 1)}
-    return (*stages[:-1], replace(stages[-1], facts=facts))
-
-
-def _log_degraded(cause: Cause, detail: str) -> None:
-    """Log a degraded pass; the detail never holds texts."""
-    logger.warning("reranking is degraded: %s (%s)", cause, detail)
+def _grouped(requests: Iterable[Request], pairs: int) -> Iterator[list[Request]]:
+    """Yield consecutive requests that have at least so many candidates together; the last ones may have fewer."""
+    together: list[Request] = []
+    count = 0
+    for request in requests:
+        together.append(request)
+        count += len(request.candidates)
+        if count >= pairs:
+            yield together
+            together, count = [], 0
+    if together:
+        yield together

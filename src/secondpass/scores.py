@@ -58,6 +58,9 @@ class UnscoredReason(StrEnum):
     CANCELLED = "cancelled"  # the call was cancelled first
     INVALID = "invalid"  # the model gave NaN or infinity, or the text is empty
     FAILED = "failed"  # the scorer failed
+    COLD = "cold"  # the model was still loading, and the call was not to wait for it
+    SKIPPED = "skipped"  # a fitted rule found the first stage's order sure enough
+    PRUNED = "pruned"  # left out on purpose: a cheaper scorer or a fitted rule ruled it out
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +69,15 @@ class Unscored:
 
     :param reason: Why there is none.
     :param detail: The reason in words.
+    :param cheap_score: The raw value that a cascade's earlier stage gave, on that stage's scale; None without one.
+    :param place: The pair's position, from 0, in the order in which the unscored follow the scored; None leaves it to
+        the first stage, after those that have one.
     """
 
     reason: UnscoredReason
     detail: str = ""
+    cheap_score: float | None = None
+    place: int | None = None
 
 
 class ScaleKind(StrEnum):

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -82,10 +83,12 @@ def test_driver_without_an_engine_that_sees_it_is_a_problem(monkeypatch: pytest.
 
 
 def test_bundled_models_are_named_and_open() -> None:
-    """Each bundled model is opened, and its finding says so."""
+    """Each bundled model and their cascade is loaded and run once; the finding has the seconds and the form."""
     findings = {finding.name: finding for finding in doctor._bundled_models()}
-    assert set(findings) == set(bundled_models()) == {"small", "nano"}
-    assert {(finding.status, finding.value) for finding in findings.values()} == {(Status.OK, "bundled, opens")}
+    assert set(findings) == {*bundled_models(), "fast"} == {"small", "nano", "fast"}
+    assert {finding.status for finding in findings.values()} == {Status.OK}
+    value = r"bundled, loads in \d+\.\d\d s, first pass \d+\.\d\d s: CrossEncoder\('nano', onnx, cpu, int8\)"
+    assert re.fullmatch(value, findings["nano"].value)
 
 
 def test_bundled_model_that_does_not_open_breaks_the_base_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from strategies import finite
 from worlds import Failing, Scripted
 
-from secondpass import ReciprocalRank, Reranker, Selection, errors, load_scorer
+from secondpass import Cascade, ReciprocalRank, Reranker, Selection, errors, load_scorer
 from secondpass.call import Call
 from secondpass.errors import ConfigurationError, MissingExtra, ScoringError
 from secondpass.evaluation import Measures, Sampling, Settings, evaluate, read_trec_json
@@ -301,3 +301,11 @@ def test_real_questions_are_won_by_a_real_model(assets: Path, reranker_folder: P
     timing = result.systems[0].depths[2].timing
     assert timing is not None
     assert (timing.median_ms or 0) > 0
+
+
+def test_what_a_cascade_prunes_is_no_problem() -> None:
+    """Pruned candidates are counted, and aren't reported as missing scores."""
+    result = evaluate(Cascade(BAD, GOOD, keep=2), animals(), settings=QUICK)
+    (system,) = result.systems
+    assert set(system.completeness.unscored) == {"pruned"}
+    assert system.completeness.problems() == ""

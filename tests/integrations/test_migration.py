@@ -40,7 +40,7 @@ def test_flashrank_rerank_needs_another_threshold() -> None:
 
 def test_cohere_rerank_needs_another_model() -> None:
     """A hosted model's name is an error that lists the bundled ones, before any question is answered."""
-    with pytest.raises(ConfigurationError, match=r"bundled model \(nano, small\)"):
+    with pytest.raises(ConfigurationError, match=r"bundled model \(fast, nano, small\)"):
         LangChainRerank(model="rerank-v3.5", top_n=3).warmup()
 
 

@@ -306,3 +306,23 @@ async def test_retrievers_run_is_the_parent_of_the_compressors() -> None:
     outer, inner = recorder.named("TwoStageRetriever"), recorder.named("SecondPassRerank")
     assert [run.parent for run in inner] == [run.run_id for run in outer]
     assert len(inner) == 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "warns"),
+    [
+        ({"fetch_k": 5}, True),
+        ({"fetch_k": 6}, False),
+        ({"fetch_k": 9, "k": 10}, True),
+        ({"fetch_k": 3, "compressor": SecondPassRerank(model=OverlapScorer(), top_n=3)}, True),
+        ({"fetch_k": 3, "compressor": SecondPassRerank(model=OverlapScorer(), budget=100)}, False),
+        ({"fetch_k": 3, "compressor": SecondPassRerank(model=OverlapScorer(), top_n=None)}, False),
+    ],
+    ids=["the default of 5", "one more", "below k", "the compressor's", "a budget decides", "no limit"],
+)
+def test_too_few_candidates_are_warned_of(
+    settings: dict[str, Any], warns: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where no more candidates are fetched than are kept, a warning says that the second pass can only reorder."""
+    TwoStageRetriever(**({"vectorstore": ListStore(), **settings}))
+    assert ("the second pass can only reorder" in caplog.text) is warns

@@ -12,12 +12,13 @@ import pytest
 pytest.importorskip("onnxscript", reason="the extra optimize isn't installed")
 
 import torch
-from optimize_worlds import some_pairs
+from optimize_worlds import LOOSE, some_pairs
 
 import secondpass.errors
 import secondpass.optimize
 from secondpass.errors import ConfigurationError, LossTooHigh, MissingExtra, ModelError, ModelNotFound
 from secondpass.optimize import Bounds, FormReport, OptimizeSettings, optimize
+from secondpass.scores import Pair
 
 PAIRS = some_pairs(20)
 STRICT = OptimizeSettings(int8=Bounds(mean_difference=0.0, agreement=1.0, batch_effect=0.02))
@@ -133,3 +134,17 @@ def test_a_missing_package_names_the_extra(package: str, monkeypatch: pytest.Mon
     monkeypatch.setattr(secondpass.errors, "find_spec", lambda wanted: None if wanted == name else find(wanted))
     with pytest.raises(MissingExtra, match=rf'needs {package}, .*"secondpass\[optimize\]"'):
         importlib.reload(secondpass.optimize)
+
+
+def test_calibration_pairs_of_one_length_are_refused(tiny_torch_folder: Path, tmp_path: Path) -> None:
+    """Scales that are fitted to one length may not hold for others."""
+    alike = [Pair(pair.query, "red fox") for pair in PAIRS]
+    with pytest.raises(ConfigurationError, match=r"must have different lengths, .* all have \d+ tokens"):
+        optimize(tiny_torch_folder, tmp_path / "out", calibration=alike, held_out=PAIRS)
+
+
+def test_what_an_interrupted_run_left_does_not_matter(tiny_torch_folder: Path, tmp_path: Path) -> None:
+    """A run that was killed leaves a hidden folder beside ``out`` at most, and the next one starts anew."""
+    (tmp_path / ".out-abc" / "staging").mkdir(parents=True)
+    optimize(tiny_torch_folder, tmp_path / "out", calibration=PAIRS, settings=LOOSE)
+    assert (tmp_path / "out" / "model.onnx").is_file()

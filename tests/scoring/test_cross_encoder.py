@@ -18,8 +18,8 @@ from secondpass.scoring.worker import DEADLINE_BLOCK
 
 
 def words(*counts: int) -> list[Pair]:
-    """Return pairs with texts of so many words."""
-    return [Pair("query", "word " * count) for count in counts]
+    """Return pairs with different texts of so many words."""
+    return [Pair("query", f"word{number} " * count) for number, count in enumerate(counts)]
 
 
 def values(outcomes: tuple[Score | Unscored, ...]) -> list[float | str]:
@@ -33,6 +33,21 @@ def test_the_order_of_the_pairs_is_restored() -> None:
     scored = CrossEncoder(engine).score_pairs(words(1, 5, 3, 4))
     assert engine.batches == [[5, 4], [3, 1]]
     assert values(scored.outcomes) == [1.0, 5.0, 3.0, 4.0]
+
+
+def test_identical_pairs_are_scored_once() -> None:
+    """A pair that comes twice goes through the engine once, and both places have its score."""
+    engine = FakeEngine()
+    pairs = [Pair("query", text) for text in ("a b", "c", "a b")]
+    scored = CrossEncoder(engine).score_pairs(pairs)
+    assert (engine.batches, values(scored.outcomes)) == ([[2, 1]], [2.0, 1.0, 2.0])
+    assert (scored.stages[0].facts["pairs"], scored.stages[0].facts["repeated_pairs"]) == (3, 1)
+
+
+def test_identical_pairs_stay_unscored_together() -> None:
+    """A pair that comes twice and isn't reached by the deadline is unscored in both places."""
+    scored = CrossEncoder(FakeEngine()).score_pairs([Pair("q", "a"), Pair("q", "a")], call=Call(deadline_ms=0))
+    assert values(scored.outcomes) == ["deadline", "deadline"]
 
 
 # Deadlines and cancellation

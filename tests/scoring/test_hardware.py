@@ -139,14 +139,38 @@ def test_a_placement_has_its_reasons() -> None:
 )
 def test_a_containers_quota_counts(tmp_path: Path, quota: str, cpus: int | None) -> None:
     """A container's quota is rounded down to whole processors, at least one; without a quota, all count."""
-    cgroup = tmp_path / "cpu.max"
-    cgroup.write_text(quota)
-    assert _quota(cgroup) == (cpus or os.cpu_count())
+    (tmp_path / "cpu.max").write_text(quota)
+    assert _quota(tmp_path, tmp_path / "missing") == (cpus or os.cpu_count())
 
 
-def test_without_a_quota_file_every_processor_counts(tmp_path: Path) -> None:
-    """Where there is no quota file, the machine's processors count."""
-    assert _quota(tmp_path / "missing") == os.cpu_count()
+@pytest.mark.parametrize(
+    ("membership", "files"),
+    [
+        ("0::/a.slice/b.scope", {"a.slice/b.scope/cpu.max": "max 100000", "a.slice/cpu.max": "100000 100000"}),
+        (
+            "3:cpu,cpuacct:/docker/x",
+            {"cpu/docker/x/cpu.cfs_quota_us": "100000", "cpu/docker/x/cpu.cfs_period_us": "100000"},
+        ),
+        ("1:cpu:/", {"cpu/cpu.cfs_quota_us": "150000", "cpu/cpu.cfs_period_us": "100000"}),
+    ],
+    ids=["a parent's, version 2", "version 1", "version 1, in a container"],
+)
+def test_the_quota_of_the_own_group_counts(tmp_path: Path, membership: str, files: dict[str, str]) -> None:
+    """The quota of the process's control group and of its parents counts, in both versions of control groups."""
+    (tmp_path / "own").write_text(f"5:memory:/elsewhere\n{membership}\n")
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(content)
+    assert _quota(tmp_path, tmp_path / "own") == 1
+
+
+def test_without_a_quota_every_processor_counts(tmp_path: Path) -> None:
+    """Where there is no quota file, or version 1 says -1, the machine's processors count."""
+    assert _quota(tmp_path, tmp_path / "missing") == os.cpu_count()
+    (tmp_path / "cpu").mkdir()
+    (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text("-1")
+    (tmp_path / "cpu" / "cpu.cfs_period_us").write_text("100000")
+    assert _quota(tmp_path, tmp_path / "missing") == os.cpu_count()
 
 
 def test_processors_of_this_process() -> None:

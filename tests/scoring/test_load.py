@@ -54,7 +54,7 @@ def test_a_path_that_does_not_exist_is_an_error(name: str) -> None:
 def test_invalid_names_are_refused(name: object) -> None:
     """An empty name, or an object that is no name, is a configuration error with the value."""
     with pytest.raises(
-        ConfigurationError, match=r"model must be a bundled model \(nano, small\), a folder or a hub id, got"
+        ConfigurationError, match=r"model must be a bundled model \(fast, nano, small\), a folder or a hub id, got"
     ):
         load_scorer(name)  # type: ignore[arg-type]
 

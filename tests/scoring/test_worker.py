@@ -161,8 +161,9 @@ def test_a_full_queue_degrades_or_raises_as_any_failure() -> None:
     """A reranker returns the first stage's order, or lets the caller know, by its ``on_error``."""
     with blocked_engine() as engine:
         scorer = CrossEncoder(engine, Worker("test", WorkerSettings(max_pairs=1)))
-        waiting = [submit(scorer._worker, engine, 1), submit(scorer._worker, engine, 1, 1)]
+        waiting = [submit(scorer._worker, engine, 1)]
         engine.blocked.wait()
+        waiting.append(submit(scorer._worker, engine, 1, 1))
         ranking = Reranker(scorer).rerank("query", ["b", "a"])
         assert "may wait" in str(ranking.degraded and ranking.degraded.detail)
         with pytest.raises(QueueFull):

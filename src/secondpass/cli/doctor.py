@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import shutil
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from enum import StrEnum
@@ -20,8 +21,8 @@ from rich.text import Text
 from secondpass.cli.app import app, console, installed_version
 from secondpass.cli.demo.fetch import cache_folder, is_fetched
 from secondpass.errors import MissingExtra, SecondpassError
-from secondpass.models import bundled_models
-from secondpass.scoring.hardware import Hardware, cpu_count
+from secondpass.models import CASCADES, bundled_models
+from secondpass.scoring.hardware import Hardware, cpu_count, cpu_threads
 from secondpass.scoring.load import ENGINES, load_scorer
 
 _NAME = "secondpass"
@@ -97,6 +98,7 @@ def _machine() -> Iterator[Finding]:
     yield Finding("machine", "python", platform.python_version())
     usable, installed = cpu_count(), os.cpu_count() or 1
     yield Finding("machine", "processors", f"{usable} usable of {installed}" if usable < installed else str(installed))
+    yield Finding("machine", "threads", f"{cpu_threads(None)} for a forward pass")
 
 
 def _base() -> Iterator[Finding]:
@@ -157,15 +159,19 @@ def _engines() -> Iterator[Finding]:
 
 
 def _bundled_models() -> Iterator[Finding]:
-    """Open each bundled model."""
-    for name in bundled_models():
+    """Open each bundled model and run it once: how long a first call waits, and in which form it runs."""
+    for name in (*bundled_models(), *CASCADES):
+        started = time.perf_counter()
         try:
-            load_scorer(name, device="cpu")
+            scorer = load_scorer(name, device="cpu")
+            loaded = time.perf_counter()
+            scorer.warmup()
         except (SecondpassError, ImportError, OSError) as error:
             advice = f"pip install --force-reinstall {_NAME}"
             yield Finding("models", name, f"bundled, can't be opened: {error!s:.200}", Status.BROKEN, advice)
         else:
-            yield Finding("models", name, "bundled, opens")
+            took = f"loads in {loaded - started:.2f} s, first pass {time.perf_counter() - loaded:.2f} s"
+            yield Finding("models", name, f"bundled, {took}: {scorer!r}")
 
 
 def _demo_model() -> Iterator[Finding]:

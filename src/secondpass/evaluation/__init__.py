@@ -18,11 +18,13 @@ from secondpass.evaluation.measures import DEFAULT_MEASURES, Measures
 from secondpass.evaluation.readers import read_beir, read_squad, read_trec, read_trec_json
 from secondpass.evaluation.results import Evaluation
 from secondpass.evaluation.settings import Progress, Sampling, Settings
+from secondpass.evaluation.shortcuts import KeepFit, fit_gate, fit_keep, fit_stop
 
 __all__ = [
     "DEFAULT_MEASURES",
     "Collection",
     "Evaluation",
+    "KeepFit",
     "Measures",
     "Progress",
     "Question",
@@ -31,6 +33,9 @@ __all__ = [
     "ask",
     "bm25_run",
     "evaluate",
+    "fit_gate",
+    "fit_keep",
+    "fit_stop",
     "read_beir",
     "read_squad",
     "read_trec",

@@ -12,7 +12,7 @@ from secondpass.evaluation.collection import Collection
 from secondpass.evaluation.settings import Progress
 from secondpass.ranking import Kept, Ranked, Ranking
 from secondpass.reranker import Reranker, scorer_for
-from secondpass.scores import Stage, Unscored
+from secondpass.scores import Stage, Unscored, UnscoredReason
 from secondpass.scoring.scorer import Scorer, warm_up
 from secondpass.selection.select import Selection, select
 
@@ -22,6 +22,8 @@ EVERYTHING = Selection(duplicates="keep")
 """Keeps everything that was ranked, in the order of relevance."""
 SecondPass = Reranker | Scorer
 """A reranker with its own selection, or a scorer, whose whole order is measured."""
+
+_ON_PURPOSE = {UnscoredReason.PRUNED, UnscoredReason.SKIPPED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +85,16 @@ class Completeness:
     truncated: int
 
     def problems(self) -> str:
-        """Describe degraded queries and unscored candidates in one line; empty where there are none."""
+        """Describe degraded queries and unscored candidates in one line; empty where there are none.
+
+        What was left out on purpose, by a cascade or a fitted rule, is no problem.
+        """
+        missing = {reason: count for reason, count in self.unscored.items() if reason not in _ON_PURPOSE}
         degraded = f"{sum(self.degraded.values())} of {self.queries} passes degraded"
-        unscored = f"{sum(self.unscored.values())} candidates without a score"
+        unscored = f"{sum(missing.values())} candidates without a score"
         return ", ".join(
             f"{text} ({', '.join(f'{name}: {count}' for name, count in counts.items())})"
-            for text, counts in ((degraded, self.degraded), (unscored, self.unscored))
+            for text, counts in ((degraded, self.degraded), (unscored, missing))
             if counts
         )
 

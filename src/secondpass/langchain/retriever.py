@@ -1,5 +1,6 @@
 """The LangChain two-stage retriever: candidates of a vector store with their scores, reranked."""
 
+import logging
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -13,6 +14,8 @@ from secondpass.errors import ConfigurationError
 from secondpass.integration import CheckedModel
 from secondpass.langchain.rerank import SecondPassRerank
 
+logger = logging.getLogger("secondpass")
+
 ScoresAre = Literal["auto", "similarity", "distance"]
 
 
@@ -24,7 +27,7 @@ class TwoStageRetriever(CheckedModel, BaseRetriever):
     :param vectorstore: Any LangChain vector store.
     :param compressor: The second pass; by default the bundled model and the best 5.
     :param k: The most documents to return; None leaves it to the compressor.
-    :param fetch_k: How many candidates to retrieve.
+    :param fetch_k: How many candidates to retrieve. A warning is logged where it isn't above what is kept.
     :param search_kwargs: Further arguments of the store's search, such as ``{"filter": {...}}``.
     :param scores_are: Whether the store's numbers are similarities or distances. ``"auto"`` asks the store: Chroma's
         metric, or its relevance function. Where that tells nothing, the scores count as unknown, and ranks are used.
@@ -44,6 +47,14 @@ class TwoStageRetriever(CheckedModel, BaseRetriever):
     def _check(self) -> "TwoStageRetriever":
         if "k" in self.search_kwargs:
             raise ConfigurationError("search_kwargs must not have k: fetch_k is how many candidates to retrieve")
+        most = self.k or self.compressor.most_kept
+        if most is not None and self.fetch_k <= most:
+            logger.warning(
+                "fetch_k (%d) should be several times the %d documents that are kept: the second pass can only reorder "
+                "what it is given",
+                self.fetch_k,
+                most,
+            )
         return self
 
     def _get_relevant_documents(

@@ -5,6 +5,6 @@ from secondpass.errors import require
 require("secondpass.optimize", "optimize", "torch", "sentence-transformers", "onnx", "onnxscript")
 
 from secondpass.optimize.pipeline import DEFAULT_SETTINGS, OptimizeReport, OptimizeSettings, optimize
-from secondpass.optimize.verification import Bounds, FormReport
+from secondpass.optimize.verification import Bounds, Form, FormReport
 
-__all__ = ["DEFAULT_SETTINGS", "Bounds", "FormReport", "OptimizeReport", "OptimizeSettings", "optimize"]
+__all__ = ["DEFAULT_SETTINGS", "Bounds", "Form", "FormReport", "OptimizeReport", "OptimizeSettings", "optimize"]

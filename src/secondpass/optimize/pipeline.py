@@ -1,10 +1,12 @@
 """``optimize``: from a checkpoint to verified ONNX forms in a new folder."""
 
+import json
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from secondpass.errors import ConfigurationError, LossTooHigh
 from secondpass.optimize.checkpoint import logits, open_checkpoint, use_first_token_layer
@@ -12,7 +14,7 @@ from secondpass.optimize.export import export_graph, write_model
 from secondpass.optimize.quantization import quantize
 from secondpass.optimize.verification import Bounds, Form, FormReport, spread_over_lengths, verify
 from secondpass.scores import Pair
-from secondpass.scoring.model_files import HubAccess, find_model
+from secondpass.scoring.model_files import FORMS_FILE, HubAccess, find_model
 
 FORMS: tuple[Form, ...] = ("float32", "int8")
 """In the order in which they are exported: int8 is computed from float32."""
@@ -81,7 +83,8 @@ def optimize(
 ) -> OptimizeReport:
     """Export a torch cross-encoder as ONNX, and measure what that changes.
 
-    One form is written to ``out`` itself, several to ``out/int8`` and ``out/float32``; ``load_scorer`` opens each.
+    One form is written to ``out`` itself, several to ``out/int8`` and ``out/float32``; ``load_scorer(out)`` takes the
+    fastest for the machine: int8 on a CPU, float32 on an accelerator. An interrupted run leaves no ``out``.
 
     :param model: A folder, or a hub id, that transformers opens as a sequence classifier, with safetensors weights.
     :param out: A new or an empty folder. It is written once every form has passed.
@@ -115,14 +118,30 @@ def optimize(
         for form in ordered:
             name = Path() if len(ordered) == 1 else Path(form)
             if form == "int8":
-                quantize(graph, checkpoint.equal_length_batches(fit), settings.balance)
+                quantize(graph, _of_several_lengths(checkpoint.equal_length_batches(fit)), settings.balance)
             write_model(staging / name, graph.model, checkpoint)
             report = verify(form, staging / name, check, wanted, settings.label)
             excess = report.excess(settings.int8 if form == "int8" else settings.float32)
             if excess:
                 raise LossTooHigh(f"the {form} form loses too much: {excess}. Measured: {report}", report)
             reports.append(replace(report, folder=out / name))
+        if len(ordered) > 1:
+            (staging / FORMS_FILE).write_text(json.dumps({report.form: str(report) for report in reports}, indent=1))
     return OptimizeReport(folder.name(str(model)), tuple(reports), first_token_only, len(fit), len(check))
+
+
+def _of_several_lengths(batches: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return calibration batches, each of one length.
+
+    :raises ConfigurationError: If all have the same length: scales fitted to it may not hold for others.
+    """
+    listed = list(batches)
+    lengths = {batch["input_ids"].shape[1] for batch in listed}
+    if len(lengths) < 2:
+        raise ConfigurationError(
+            f"calibration pairs must have different lengths, like those to be scored; all have {min(lengths)} tokens"
+        )
+    return listed
 
 
 @contextmanager

@@ -90,13 +90,21 @@ class CrossEncoder(BaseScorer):
         call = call or Call()
         engine, worker = self._here()
         started = time.perf_counter()
-        encoded = self._encode_in_time(pairs, call)
+        once = list(dict.fromkeys(pairs))  # identical pairs are scored once
+        encoded = self._encode_in_time(once, call)
         tokenised = time.perf_counter()
         job = Job(engine, encoded, call)
         stopped = self._run(job, worker) or call.stop_reason() or UnscoredReason.FAILED
         outcomes = [self._outcome(row, item, stopped) for row, item in zip(job.rows, encoded, strict=True)]
-        outcomes += [Unscored(stopped)] * (len(pairs) - len(encoded))
-        facts = self._facts(job) | {"tokenise_seconds": round(tokenised - started, 6)}
+        outcomes += [Unscored(stopped)] * (len(once) - len(encoded))
+        facts = self._facts(job) | {
+            "pairs": len(pairs),
+            "repeated_pairs": len(pairs) - len(once),
+            "tokenise_seconds": round(tokenised - started, 6),
+        }
+        if len(once) < len(pairs):
+            of_pair = dict(zip(once, outcomes, strict=True))
+            outcomes = [of_pair[pair] for pair in pairs]
         return Scored(tuple(outcomes), self.spec, (Stage("score", time.perf_counter() - started, facts),))
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
@@ -177,7 +185,6 @@ class CrossEncoder(BaseScorer):
             "dtype": facts.placement.dtype,
             "placement": facts.placement.reason,
             "batch_invariant": facts.spec.batch_invariant,
-            "pairs": len(job.encoded),
             "batches": job.batches,
             "merged": job.merged,
             "halved": job.halved,

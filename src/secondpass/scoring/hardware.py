@@ -213,10 +213,31 @@ def _is_number(text: str) -> bool:
     return re.fullmatch(r"\d+(\.\d+)?", text) is not None
 
 
-def _quota(cgroup: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
-    """Return the processors of a container's quota, at least one; without a quota, all of the machine."""
+def _quota(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> int:
+    """Return the processors of a container's quota, at least one; without a quota, all of the machine.
+
+    The lowest quota counts among those of the process's control group and its parents, of version 1 and 2.
+    """
     try:
-        quota, period = cgroup.read_text().split()
-    except (OSError, ValueError):
-        return os.cpu_count() or 1
-    return (os.cpu_count() or 1) if quota == "max" else max(1, int(quota) // int(period))
+        memberships = [line.split(":", 2)[1:] for line in own.read_text().splitlines()]
+    except (OSError, IndexError):
+        memberships = []
+    folders = [root, root / "cpu"]  # in a container, its own group is the root
+    for controllers, path in memberships:
+        if not controllers or "cpu" in controllers.split(","):
+            base = root / "cpu" if controllers else root
+            group = base / path.lstrip("/")
+            folders += [folder for folder in (group, *group.parents) if folder.is_relative_to(base)]
+    quotas = [quota for folder in folders if (quota := _group_quota(folder))]
+    return min([os.cpu_count() or 1, *(max(1, int(quota)) for quota in quotas)])
+
+
+def _group_quota(folder: Path) -> float | None:
+    """Return the processors of one control group's quota, or None without one."""
+    for names in (("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us")):
+        try:
+            quota, period = " ".join((folder / name).read_text() for name in names).split()
+            return int(quota) / int(period) if int(quota) > 0 else None
+        except (OSError, ValueError, ZeroDivisionError):  # no such file, or "max"
+            continue
+    return None

@@ -1,17 +1,20 @@
 """Loading a scorer: finds the model's files, chooses engine and device, and opens the model."""
 
 import importlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from secondpass.errors import ConfigurationError, MissingExtra, ModelError, is_installed
-from secondpass.models import DEFAULT_MODEL, bundled_models
+from secondpass.models import CASCADES, DEFAULT_MODEL, bundled_names
+from secondpass.scoring.cascade import Cascade
 from secondpass.scoring.cross_encoder import CrossEncoder
 from secondpass.scoring.engines.base import EngineSettings
 from secondpass.scoring.hardware import Request
 from secondpass.scoring.model_files import HubAccess, ModelFolder, describe_contents, find_model
+from secondpass.scoring.scorer import Scorer
 
 EngineName = Literal["auto", "onnx", "torch"]
 
@@ -81,11 +84,12 @@ def load_scorer(
     max_length: int | None = None,
     revision: str | None = None,
     options: LoadOptions = DEFAULT_OPTIONS,
-) -> CrossEncoder:
+) -> CrossEncoder | Cascade:
     """Load a cross-encoder. Load it once and share it: it is safe across threads, chains and query engines.
 
-    :param model: A bundled model (``"small"``, ``"nano"``: no download, no extra), a folder, or a hub id such as
-        ``"cross-encoder/ms-marco-MiniLM-L6-v2"``.
+    :param model: A bundled model (``"small"``, ``"nano"``: no download, no extra), ``"fast"`` (the cascade of the two),
+        a folder, or a hub id such as ``"cross-encoder/ms-marco-MiniLM-L6-v2"``. Of a folder with several forms, as
+        ``secondpass.optimize`` writes it, int8 on a CPU and float32 on an accelerator.
     :param engine: ``"onnx"`` (base install), ``"torch"`` (extra ``torch``), or ``"auto"``: the form that the folder
         has; with both forms torch on an accelerator, else ONNX Runtime; for a hub id torch if it is installed.
     :param device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``.
@@ -98,6 +102,9 @@ def load_scorer(
     :raises DeviceError: If the device or dtype is not available.
     :raises MissingExtra: If the engine is not installed.
     """
+    if isinstance(model, str) and model in CASCADES:
+        load = partial(load_scorer, engine=engine, device=device, dtype=dtype, max_length=max_length, options=options)
+        return cascade_of(model, load)
     hub = HubAccess(revision, options.local_files_only, options.cache_folder, options.file)
     name, folder = _find(model, engine, device, hub)
     request = Request(device, dtype, options.batch_tokens, options.batch_size, options.threads)
@@ -109,23 +116,39 @@ def load_scorer(
     return CrossEncoder(open_engine(), reopen=open_engine)
 
 
+def cascade_of(name: str, load: Callable[[str], Scorer]) -> Cascade:
+    """Return a bundled cascade, its models loaded by a function of their names."""
+    cheap, precise, keep, vote = CASCADES[name]
+    return Cascade(load(cheap), load(precise), keep=keep, vote=vote, name=name)
+
+
 def _find(model: str | Path, engine: str, device: str, hub: HubAccess) -> tuple[str, ModelFolder]:
     """Return the engine's name and the model's folder."""
     if not isinstance(model, str | Path) or not str(model).strip():
         raise ConfigurationError(
-            f"model must be a bundled model ({', '.join(bundled_models())}), a folder or a hub id, got {model!r}"
+            f"model must be a bundled model ({', '.join(bundled_names())}), a folder or a hub id, got {model!r}"
         )
     if engine != "auto":
         if engine not in ENGINES:
             raise ConfigurationError(f"engine must be auto, {' or '.join(ENGINES)}; got {engine!r}")
         _require(engine)
-        return engine, find_model(model, engine, hub)
+        return engine, _fastest_form(find_model(model, engine, hub), device)
     folder = find_model(model, "torch" if ENGINES["torch"].installed and not hub.file else "onnx", hub)
     if folder.revision and not folder.has_checkpoint and folder.graph is None:
         folder = find_model(model, "onnx", hub)  # the hub has no safetensors of it, but perhaps a graph
+    folder = _fastest_form(folder, device)
     chosen = _choose(folder, device)
     _require(chosen)
     return chosen, folder
+
+
+def _fastest_form(folder: ModelFolder, device: str) -> ModelFolder:
+    """Return the folder of the form that is fastest on a device; a folder with one form is that form's."""
+    forms = folder.forms
+    if len(forms) < 2:
+        return folder
+    accelerated = device not in ("auto", "cpu") or importlib.import_module(ENGINES["onnx"].module).hardware(device).gpus
+    return ModelFolder(forms["float32" if accelerated else "int8"])
 
 
 def _choose(folder: ModelFolder, device: str) -> str:

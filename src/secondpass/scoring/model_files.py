@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from secondpass.errors import ModelError, ModelNotFound
-from secondpass.models import bundled_models
+from secondpass.models import bundled_models, bundled_names
 
+FORMS_FILE = "forms.json"
+"""Written by ``secondpass.optimize`` beside the folders of several verified forms: their figures by name."""
 GRAPHS = ("model.onnx", "onnx/model.onnx")
 _HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 _SMALL = re.compile(r"ms-marco-MiniLM-L-?12-v2")  # the name by which others have the default model
@@ -52,6 +54,11 @@ class ModelFolder:
                 "with LoadOptions(file=...)"
             )
         return self.path / names[0] if names else None
+
+    @property
+    def forms(self) -> dict[str, Path]:
+        """The folders of a model's verified forms by name, where the folder holds several."""
+        return {name: self.path / name for name in self.json(FORMS_FILE) if (self.path / name).is_dir()}
 
     @property
     def has_checkpoint(self) -> bool:
@@ -116,7 +123,7 @@ def check_name(model: str | Path) -> None:
     :raises ModelNotFound: If it is neither.
     """
     bare = isinstance(model, str) and not re.search(r"[/\\]", model)
-    if bare and model not in bundled_models() and not _expanded(model).is_dir():
+    if bare and model not in bundled_names() and not _expanded(model).is_dir():
         raise _unknown(model)
 
 
@@ -127,7 +134,7 @@ def _expanded(model: str | Path) -> Path:
 
 
 def _unknown(model: str | Path) -> ModelNotFound:
-    bundled = bundled_models()
+    bundled = bundled_names()
     similar = ["small"] if _SMALL.fullmatch(str(model)) else get_close_matches(str(model), bundled, 1)
     return ModelNotFound(
         f"model must be a bundled model ({', '.join(bundled)}), a folder, or a hub id such as owner/name; "

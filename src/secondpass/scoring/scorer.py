@@ -66,3 +66,11 @@ def release_memory(scorer: Scorer) -> None:
     release = getattr(scorer, "release", None)
     if release is not None:
         release()
+
+
+def by_query(pairs: Sequence[Pair]) -> list[list[int]]:
+    """Return the positions of each query's pairs, in their order."""
+    groups: dict[str, list[int]] = {}
+    for position, pair in enumerate(pairs):
+        groups.setdefault(pair.query, []).append(position)
+    return list(groups.values())

@@ -1,16 +1,23 @@
-"""Models loaded by name, shared within a process."""
+"""Models loaded by name, shared within a process; loaded in the background on request."""
 
+import logging
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable
-from dataclasses import dataclass, field
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from secondpass.call import Call
+from secondpass.errors import SecondpassError
+from secondpass.models import CASCADES
+from secondpass.scores import LOGIT, Pair, Scored, Spec, Unscored, UnscoredReason
 from secondpass.scoring.hardware import Request
-from secondpass.scoring.load import EngineName, LoadOptions, load_scorer
+from secondpass.scoring.load import EngineName, LoadOptions, cascade_of, load_scorer
 from secondpass.scoring.model_files import check_name
-from secondpass.scoring.scorer import Scorer
+from secondpass.scoring.scorer import BaseScorer, Scorer, warm_up
+
+logger = logging.getLogger("secondpass")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +54,26 @@ class LoadKey:
         )
 
 
+class StillLoading(BaseScorer):
+    """Stands in for a model that is still loading: every pair is unscored.
+
+    :param model: The model's name.
+    """
+
+    def __init__(self, model: str) -> None:
+        self.spec = Spec(model, LOGIT, fingerprint="still loading")
+
+    def score_pairs(self, pairs: Sequence[Pair], *, call: Call | None = None) -> Scored:  # noqa: ARG002  # takes no time
+        """Return every pair as unscored."""
+        return Scored((Unscored(UnscoredReason.COLD, "the model is still loading"),) * len(pairs), self.spec)
+
+
 @dataclass(slots=True)
 class _Slot:
     lock: threading.Lock = field(default_factory=threading.Lock)
     scorer: Scorer | None = None
+    warming: threading.Thread | None = None
+    failed: bool = False
 
 
 class SharedModels:
@@ -72,15 +95,51 @@ class SharedModels:
 
         :raises ConfigurationError: If it can't be loaded.
         """
+        slot = self._slot(key)
+        if slot.scorer is None:
+            with slot.lock:
+                slot.scorer = slot.scorer or self._load(key)
+        return slot.scorer
+
+    def ready(self, key: LoadKey) -> bool:
+        """Return whether ``get`` returns at once, or raises since the model can't be loaded."""
+        slot = self._slot(key)
+        return slot.scorer is not None or slot.failed
+
+    def warm_up_in_background(self, key: LoadKey) -> None:
+        """Load a model and run it once on a thread, unless that is done or under way."""
+        slot = self._slot(key)
+        with self._lock:
+            if slot.scorer is None and not (slot.warming and slot.warming.is_alive()):
+                slot.warming = threading.Thread(
+                    target=self._warm, args=(slot, key), name="secondpass-warmup", daemon=True
+                )
+                slot.warming.start()
+
+    def _slot(self, key: LoadKey) -> _Slot:
         with self._lock:
             slot = self._slots.setdefault((os.getpid(), key), _Slot())
             self._slots.move_to_end((os.getpid(), key))
             while len(self._slots) > self._size:
                 self._slots.popitem(last=False)
-        if slot.scorer is None:
-            with slot.lock:
-                slot.scorer = slot.scorer or key.load()
-        return slot.scorer
+        return slot
+
+    def _load(self, key: LoadKey) -> Scorer:
+        """Load a model; the models of a cascade are shared too."""
+        if key.model in CASCADES:
+            return cascade_of(str(key.model), lambda name: self.get(replace(key, model=name)))
+        return key.load()
+
+    def _warm(self, slot: _Slot, key: LoadKey) -> None:
+        with slot.lock:
+            try:
+                scorer = slot.scorer or self._load(key)
+                warm_up(scorer)
+            except SecondpassError as error:  # the next call loads it again, and raises
+                slot.failed = True
+                logger.warning("%s could not be loaded in the background: %s", key.model, error)
+            else:
+                slot.scorer, slot.failed = scorer, False
 
     def clear(self) -> None:
         """Forget all models."""

@@ -8,7 +8,7 @@ from typing import Literal
 from secondpass.call import Call
 from secondpass.errors import ConfigurationError
 from secondpass.scores import Pair, Score, Scored, Spec, Stage, Unscored, UnscoredReason, Window
-from secondpass.scoring.scorer import BaseScorer, Scorer, warm_up
+from secondpass.scoring.scorer import BaseScorer, Scorer, release_memory, warm_up
 from secondpass.scoring.window_cutting import Span, cut_windows
 
 Pooling = Literal["max", "first", "mean"]
@@ -161,7 +161,7 @@ class Windowed(BaseScorer):
     def release(self) -> None:
         """Free the memory of the inner scorers."""
         for scorer in filter(None, (self.scorer, self.prune_with)):
-            getattr(scorer, "release", lambda: None)()
+            release_memory(scorer)
 
     def for_extraction(self) -> "Windowed":
         """Return this scorer with windows of a size for extraction, if theirs was left open."""

@@ -97,8 +97,8 @@ class Job:
         return (self.started_at or time.perf_counter()) - self.queued_at
 
     def padded_tokens(self, batch: Sequence[int]) -> int:
-        """Return the tokens of a batch of its own, padding included."""
-        return len(batch) * self.limits.padded(max(self.encoded[position].length for position in batch))
+        """Return the tokens of a batch of its own, padding included; at least one a pair."""
+        return len(batch) * max(1, self.limits.padded(max(self.encoded[position].length for position in batch)))
 
 
 @dataclass(slots=True, eq=False)

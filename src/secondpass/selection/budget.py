@@ -61,10 +61,10 @@ class ContextBudget:
             raise BudgetError(f"max_tokens must be 0 or more, got {self.max_tokens}{origin}")
         if not isinstance(self.separator, str):
             raise BudgetError(f"the separator must be a string, got {self.separator!r:.80}")
-        parts = self.shares.values()
+        parts = list(self.shares.values()) if isinstance(self.shares, Mapping) else [None]
         if not all(isinstance(part, int | float) and part > 0 for part in parts) or sum(parts) > 1 + 1e-9:
             raise BudgetError(
-                f"shares must be parts of the budget above 0, together at most 1, got {self.shares!r:.80}"
+                f"shares must be parts of the budget by source, above 0 and together at most 1, got {self.shares!r:.80}"
             )
         object.__setattr__(self, "counter", as_counter(self.counter))
         object.__setattr__(self, "template", _as_template(self.template))

@@ -8,6 +8,8 @@ from secondpass.ranking import Dropped, Ranked, Reason
 from secondpass.scores import Unscored, UnscoredReason
 from secondpass.selection.adaptive import Adaptive
 
+_UNRANKED = {UnscoredReason.INVALID: Reason.INVALID, UnscoredReason.PRUNED: Reason.PRUNED}
+
 
 class FilterResult(NamedTuple):
     """The candidates that pass a filter, and those that it drops; both best first."""
@@ -17,14 +19,15 @@ class FilterResult(NamedTuple):
 
 
 def filter_unranked(ranked: Sequence[Ranked]) -> FilterResult:
-    """Drop candidates whose score is invalid.
+    """Drop candidates whose score is invalid, and those that a cascade pruned.
 
     Candidates that a deadline or a failure of the scorer left without a score pass.
     """
     result = FilterResult([], [])
     for item in ranked:
-        if isinstance(item.outcome, Unscored) and item.outcome.reason is UnscoredReason.INVALID:
-            result.dropped.append(drop(item, Reason.INVALID, item.outcome.detail))
+        reason = _UNRANKED.get(item.outcome.reason) if isinstance(item.outcome, Unscored) else None
+        if reason and isinstance(item.outcome, Unscored):
+            result.dropped.append(drop(item, reason, item.outcome.detail))
         else:
             result.passed.append(item)
     return result

@@ -14,6 +14,7 @@ from secondpass.errors import DeviceError, ModelError, OutOfMemory
 from secondpass.scores import Pair, Spec
 from secondpass.scoring.engines.base import Encoded, EngineFacts, EngineSettings, scoring_errors
 from secondpass.scoring.engines.onnx_graph import GraphFacts, read_graph
+from secondpass.scoring.engines.tokens import PairTokenizer
 from secondpass.scoring.hardware import Hardware, Placement, Request, cpu_count, cpu_threads, nvidia_gpus, place
 from secondpass.scoring.heads import read_head, read_max_length
 from secondpass.scoring.model_files import describe_contents, weights_hash
@@ -70,16 +71,13 @@ class OnnxEngine:
         self._output = _score_output(session)
         config, tokenizer_config = folder.json("config.json"), folder.json("tokenizer_config.json")
         max_length = read_max_length(settings.max_length, config, tokenizer_config)
-        self._max_length = max_length
-        self._tokenizer = _tokenizer(folder.path / "tokenizer.json", None)
-        self._truncating = _tokenizer(folder.path / "tokenizer.json", max_length)
-        self._pad_id = _pad_id(self._tokenizer, config, tokenizer_config)
+        self._tokenizer = PairTokenizer(folder.path / "tokenizer.json", max_length)
+        self._pad_id = _pad_id(self._tokenizer.tokenizer, config, tokenizer_config)
         self.facts = self._read_facts(settings, config, max_length)
 
     def encode(self, pairs: Sequence[Pair]) -> list[Encoded]:
         """Tokenise pairs, truncated to the model's length."""
-        whole = self._tokenizer.encode_batch([tuple(pair) for pair in pairs])
-        return [self._encoded(encoding, pair) for encoding, pair in zip(whole, pairs, strict=True)]
+        return self._tokenizer.encode(pairs)
 
     def forward(self, batch: Sequence[Encoded]) -> list[list[float]]:
         """Return the raw outputs, (pairs, labels).
@@ -88,9 +86,11 @@ class OnnxEngine:
         :raises ModelError: If the output has another shape.
         """
         longest = self.facts.placement.limits.padded(max(item.length for item in batch))
-        padding = {"input_ids": self._pad_id, "attention_mask": 0, "token_type_ids": 0}
+        fill = {"input_ids": self._pad_id, "token_type_ids": 0}
         feeds = {
-            name: _padded([item.features[name] for item in batch], longest, padding[name], dtype)
+            name: _mask(batch, longest, dtype)
+            if name == "attention_mask"
+            else _padded([item.features[name] for item in batch], longest, fill[name], dtype)
             for name, dtype in self._inputs.items()
         }
         with scoring_errors("onnxruntime", _FOREIGN):
@@ -110,7 +110,7 @@ class OnnxEngine:
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Return the number of tokens of each text, without special tokens."""
-        return [len(one.ids) for one in self._tokenizer.encode_batch(list(texts), add_special_tokens=False)]
+        return self._tokenizer.count(texts)
 
     def release(self) -> None:
         """Close the session; the next ``forward`` opens it again."""
@@ -140,11 +140,6 @@ class OnnxEngine:
         placement = place(replace(request, device="cpu"), Hardware(cpu_count()))
         reason = "cpu: ONNX Runtime could not load its CUDA provider; float32 on cpu"
         return replace(placement, reason=reason)
-
-    def _encoded(self, whole: Any, pair: Pair) -> Encoded:
-        read = whole if len(whole.ids) <= self._max_length else self._truncating.encode(*pair)
-        features = {"input_ids": read.ids, "attention_mask": read.attention_mask, "token_type_ids": read.type_ids}
-        return Encoded(len(read.ids), len(whole.ids) - len(read.ids), features)
 
     def _content_hash(self) -> str:
         """Hash the graph, the weights beside it, and the tokenizer."""
@@ -213,19 +208,6 @@ def _label_count(output: Any, config: Mapping[str, Any]) -> int:
     return int(config.get("num_labels") or len(config.get("id2label") or {}) or 1) if len(shape) == 2 else 1
 
 
-def _tokenizer(path: Path, max_length: int | None) -> Tokenizer:
-    """Open the tokenizer; its settings never change afterwards, since other threads use it."""
-    try:
-        tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:
-        raise ModelError(f"{path} can't be opened as a tokenizer: {error!s:.300}") from error
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
-    if max_length is not None:
-        tokenizer.enable_truncation(max_length, strategy="longest_first")
-    return tokenizer
-
-
 def _pad_id(tokenizer: Tokenizer, config: Mapping[str, Any], tokenizer_config: Mapping[str, Any]) -> int:
     declared = tokenizer_config.get("pad_token")
     token = declared.get("content") if isinstance(declared, dict) else declared
@@ -233,8 +215,13 @@ def _pad_id(tokenizer: Tokenizer, config: Mapping[str, Any], tokenizer_config: M
     return int(found if found is not None else config.get("pad_token_id") or 0)
 
 
-def _padded(rows: list[list[int]], width: int, fill: int, dtype: Any) -> Any:
+def _padded(rows: Sequence[Any], width: int, fill: int, dtype: Any) -> Any:
     batch = np.full((len(rows), width), fill, dtype=dtype)
     for position, row in enumerate(rows):
         batch[position, : len(row)] = row
     return batch
+
+
+def _mask(batch: Sequence[Encoded], width: int, dtype: Any) -> Any:
+    lengths = np.array([item.length for item in batch])
+    return (np.arange(width) < lengths[:, None]).astype(dtype)

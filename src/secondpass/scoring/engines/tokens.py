@@ -1,0 +1,189 @@
+"""Tokenised texts, kept from call to call, and pairs put together from them."""
+
+import sys
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from secondpass.errors import ModelError
+from secondpass.scores import Pair
+from secondpass.scoring.engines.base import Encoded
+
+CACHE_BYTES = 16 * 2**20
+"""Of texts and their tokens: some 15,000 passages."""
+_PROBES = (
+    Pair("a question?", "a text"),
+    Pair("Où est-ce?", "数据 [SEP] <s> text \n 12.5"),
+    Pair("", "b"),
+    Pair("b", ""),
+)
+
+
+class TokenCache:
+    """The tokens of texts, without special tokens; the least recently used are forgotten. Safe across threads.
+
+    :param tokenizer: The tokenizer, without padding and truncation.
+    :param limit: The most bytes of texts and tokens that are kept.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, limit: int = CACHE_BYTES) -> None:
+        self._tokenizer = tokenizer
+        self._limit = limit
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[str, Any] = OrderedDict()
+        self.bytes = 0
+
+    def ids(self, texts: Sequence[str]) -> list[Any]:
+        """Return the token ids of each text as an array; a text that is repeated, or kept, isn't tokenised again."""
+        found: dict[str, Any] = dict.fromkeys(texts)
+        with self._lock:
+            for text in found.keys() & self._kept.keys():
+                found[text] = self._kept[text]
+                self._kept.move_to_end(text)
+        missing = [text for text, ids in found.items() if ids is None]
+        encodings = self._tokenizer.encode_batch_fast(missing, add_special_tokens=False) if missing else []
+        for text, encoding in zip(missing, encodings, strict=True):
+            found[text] = np.array(encoding.ids, dtype=np.int32)
+        self._keep({text: found[text] for text in missing})
+        return [found[text] for text in texts]
+
+    def _keep(self, new: dict[str, Any]) -> None:
+        with self._lock:
+            for text, ids in new.items():
+                if text not in self._kept:
+                    self._kept[text] = ids
+                    self.bytes += _size(text, ids)
+            while self.bytes > self._limit and self._kept:
+                self.bytes -= _size(*self._kept.popitem(last=False))
+
+
+@dataclass(frozen=True, slots=True)
+class _Template:
+    """How a tokenizer puts a pair together: special tokens, query, special tokens, text, special tokens.
+
+    :param before: The special tokens before the query.
+    :param between: Those between query and text.
+    :param after: Those after the text.
+    :param types: The token type of each of the five parts.
+    """
+
+    before: Any
+    between: Any
+    after: Any
+    types: Any
+
+    @property
+    def special(self) -> int:
+        """The number of special tokens."""
+        return len(self.before) + len(self.between) + len(self.after)
+
+    def encoded(self, query: Any, text: Any, max_length: int) -> Encoded:
+        """Return a pair, the text truncated at its end."""
+        cut = max(0, self.special + len(query) + len(text) - max_length)
+        parts = (self.before, query, self.between, text[: len(text) - cut], self.after)
+        ids = np.concatenate(parts)
+        return Encoded(len(ids), cut, {"input_ids": ids, "token_type_ids": self.types.repeat(list(map(len, parts)))})
+
+    def truncates_text_alone(self, query: Any, max_length: int) -> bool:
+        """Return whether of a long pair only the text is cut; ``longest_first`` also cuts a query that is longer."""
+        return 2 * len(query) <= max_length - self.special
+
+
+class PairTokenizer:
+    """Tokenises pairs, truncated to a length: each text once, where the tokenizer puts pairs together from their parts.
+
+    That is tried on a few pairs when it is opened. Where it isn't so, every pair is tokenised by itself.
+
+    :param path: ``tokenizer.json``.
+    :param max_length: The longest pair in tokens.
+    :raises ModelError: If the file isn't a tokenizer's.
+    """
+
+    def __init__(self, path: Path, max_length: int) -> None:
+        self.tokenizer = _open(path, None)  # the settings of both never change: other threads use them
+        self._truncating = _open(path, max_length)
+        self._max_length = max_length
+        self._cache = TokenCache(self.tokenizer)
+        self._template = self._read_template()
+
+    def encode(self, pairs: Sequence[Pair]) -> list[Encoded]:
+        """Return the tokens of each pair."""
+        template = self._template
+        if template is None:
+            return self._whole_pairs(pairs)
+        queries = dict.fromkeys(pair.query for pair in pairs)
+        queries = dict(zip(queries, self._cache.ids(list(queries)), strict=True))
+        texts = self._cache.ids([pair.text for pair in pairs])
+        usable = {q: template.truncates_text_alone(ids, self._max_length) for q, ids in queries.items()}
+        return [
+            template.encoded(queries[pair.query], text, self._max_length)
+            if usable[pair.query]
+            else self._whole_pairs([pair])[0]
+            for pair, text in zip(pairs, texts, strict=True)
+        ]
+
+    def count(self, texts: Sequence[str]) -> list[int]:
+        """Return the number of tokens of each text, without special tokens."""
+        return [len(ids) for ids in self._cache.ids(texts)]
+
+    def _whole_pairs(self, pairs: Sequence[Pair]) -> list[Encoded]:
+        encoded = []
+        for whole, pair in zip(self.tokenizer.encode_batch([tuple(pair) for pair in pairs]), pairs, strict=True):
+            read = whole if len(whole.ids) <= self._max_length else self._truncating.encode(*pair)
+            features = {"input_ids": np.array(read.ids), "token_type_ids": np.array(read.type_ids)}
+            encoded.append(Encoded(len(read.ids), len(whole.ids) - len(read.ids), features))
+        return encoded
+
+    def _read_template(self) -> _Template | None:
+        """Return the template of pairs; None where it gives other tokens than the tokenizer for any of the probes."""
+        whole = self.tokenizer.encode(*_PROBES[0])
+        belongs, count = whole.sequence_ids, len(whole.ids)
+        if not {0, 1} <= set(belongs):
+            return None
+        ends = [0, *(edge for part in (0, 1) for edge in _edges(belongs, part)), count]
+        if ends != sorted(ends):
+            return None
+        spans = [range(start, end) for start, end in pairwise(ends)]  # special, query, special, text, special
+        special = [np.array([whole.ids[i] for i in span], dtype=np.int32) for span in spans[::2]]
+        types = np.array([whole.type_ids[span[0]] if span else 0 for span in spans])
+        template = _Template(special[0], special[1], special[2], types)
+        probes = (*_PROBES, Pair("a question", "long " * self._max_length))
+        return template if self._agrees(template, probes) else None
+
+    def _agrees(self, template: _Template, probes: Sequence[Pair]) -> bool:
+        for pair, wanted in zip(probes, self._whole_pairs(probes), strict=True):
+            query, text = self._cache.ids(pair)
+            got = template.encoded(query, text, self._max_length)
+            same = all(np.array_equal(got.features[name], wanted.features[name]) for name in wanted.features)
+            same = same and got.truncated == wanted.truncated
+            if not same and template.truncates_text_alone(query, self._max_length):
+                return False
+        return True
+
+
+def _edges(belongs: Sequence[int | None], part: int) -> tuple[int, int]:
+    """Return where the tokens of query (0) or text (1) begin and end."""
+    return belongs.index(part), len(belongs) - belongs[::-1].index(part)
+
+
+def _size(text: str, ids: Any) -> int:
+    return sys.getsizeof(text) + sys.getsizeof(ids)
+
+
+def _open(path: Path, max_length: int | None) -> Tokenizer:
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:
+        raise ModelError(f"{path} can't be opened as a tokenizer: {error!s:.300}") from error
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    if max_length is not None:
+        tokenizer.enable_truncation(max_length, strategy="longest_first")
+    return tokenizer

@@ -1,0 +1,215 @@
+"""Scoring of queries with their candidates: what can be scored, failures, and incomplete results."""
+
+import logging
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from secondpass.call import Call
+from secondpass.candidates import Candidate, first_stage_ranks
+from secondpass.errors import ConfigurationError, InputError, ScoringError
+from secondpass.ranking import Cause, Degraded
+from secondpass.scores import Pair, Score, Scored, Spec, Stage, Unscored, UnscoredReason
+from secondpass.scoring.scorer import Scorer
+
+OnError = Literal["degrade", "raise"]
+
+logger = logging.getLogger("secondpass")
+
+_EMPTY = Unscored(UnscoredReason.INVALID, "the text is empty")
+_FAILED = Unscored(UnscoredReason.FAILED)
+_SKIPPED = Unscored(UnscoredReason.SKIPPED, "the first stage's order is sure enough")
+_CAUSES = {
+    UnscoredReason.DEADLINE: Cause.DEADLINE,
+    UnscoredReason.CANCELLED: Cause.CANCELLED,
+    UnscoredReason.FAILED: Cause.SCORER_FAILED,
+    UnscoredReason.COLD: Cause.COLD,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A query with its candidates.
+
+    :param query: The query.
+    :param candidates: The candidates.
+    :param ranks: Their first-stage ranks, counted from 1.
+    """
+
+    query: str
+    candidates: tuple[Candidate, ...]
+    ranks: Sequence[int]
+
+    @classmethod
+    def of(cls, query: object, candidates: tuple[Candidate, ...]) -> "Request":
+        """Return the request for a query.
+
+        :raises InputError: If the query isn't a string.
+        """
+        if not isinstance(query, str):
+            raise InputError(f"the query must be a string, got {type(query).__name__}: {query!r:.80}")
+        return cls(query, candidates, first_stage_ranks(candidates))
+
+    def positions(self) -> list[int]:
+        """Return the positions of the candidates that have a text, by first-stage rank."""
+        valid = [position for position, candidate in enumerate(self.candidates) if candidate.text.strip()]
+        return sorted(valid, key=self.ranks.__getitem__)
+
+
+@dataclass(frozen=True, slots=True)
+class Scoring:
+    """One outcome for each candidate of a request, and why the outcomes are incomplete.
+
+    :param outcomes: One for each candidate, in their order.
+    :param by: The specification of the scorer; None where nothing was scored.
+    :param stages: The stages named ``score``.
+    :param degraded: Why candidates have no score; None if all valid ones have, or were left out on purpose.
+    """
+
+    outcomes: Sequence[Score | Unscored]
+    by: Spec | None = None
+    stages: tuple[Stage, ...] = ()
+    degraded: Degraded | None = None
+
+
+def score_requests(scorer: Scorer, requests: Sequence[Request], call: Call, on_error: OnError) -> list[Scoring]:
+    """Score the candidates of several requests in one call of the scorer; after a failure all are unscored.
+
+    The pairs of each request are in first-stage order.
+
+    :raises ScoringError: If scoring failed, and ``on_error`` is ``"raise"``.
+    :raises InputError: If a query is empty, and ``on_error`` is ``"raise"``.
+    """
+    positions = [request.positions() if request.query.strip() else [] for request in requests]
+    pairs = [
+        Pair(request.query, request.candidates[position].text)
+        for request, valid in zip(requests, positions, strict=True)
+        for position in valid
+    ]
+    started = time.perf_counter()
+    try:
+        scored = _score(scorer, pairs, call) if pairs else Scored((), scorer.spec)
+    except (ScoringError, OSError) as error:  # OSError: the network's and the disk's, of a scorer of one's own
+        if on_error == "raise":
+            raise
+        failed = _failed(error, scorer.spec.name)
+        stage = Stage("score", time.perf_counter() - started, {"error": str(error)})
+        return [_unscored(request, on_error, (stage,), failed) for request in requests]
+    stages = scored.stages or (Stage("score", time.perf_counter() - started, {"pairs": len(pairs)}),)
+    stages = _with_overrun(stages, call) if pairs else stages
+    scorings: list[Scoring] = []
+    start = 0
+    for request, valid in zip(requests, positions, strict=True):
+        outcomes = scored.outcomes[start : start + len(valid)]
+        start += len(valid)
+        if not valid:
+            scorings.append(_unscored(request, on_error))
+            continue
+        in_order: list[Score | Unscored] = [_EMPTY] * len(request.candidates)
+        for position, outcome in zip(valid, outcomes, strict=True):
+            in_order[position] = outcome
+        own = stages if len(requests) == 1 else tuple(_share(s, len(valid), len(pairs), len(requests)) for s in stages)
+        degraded = _incomplete(outcomes)
+        if on_error == "raise" and degraded and degraded.cause is Cause.SCORER_FAILED:
+            raise ScoringError(f"{scored.by.name} failed: {degraded.detail}")
+        scorings.append(Scoring(in_order, scored.by, own, degraded))
+    return scorings
+
+
+def skipped_scoring(request: Request) -> Scoring:
+    """Return the outcomes of a request that isn't scored because the first stage's order is sure enough."""
+    valid = request.positions()
+    outcomes: list[Score | Unscored] = [_EMPTY] * len(request.candidates)
+    for position in valid:
+        outcomes[position] = _SKIPPED
+    return Scoring(outcomes, stages=(Stage("score", 0.0, {"skipped": True, "saved_pairs": len(valid)}),))
+
+
+def log_degraded(cause: Cause, detail: str) -> None:
+    """Log a degraded pass; the detail never holds texts."""
+    logger.warning("reranking is degraded: %s (%s)", cause, detail)
+
+
+def _score(scorer: Scorer, pairs: Sequence[Pair], call: Call) -> Scored:
+    """Score pairs, and check the result.
+
+    :raises ScoringError: If there is not one outcome for each pair, or no finite score where one was due.
+    :raises ConfigurationError: If the scorer didn't return a ``Scored``.
+    """
+    scored = scorer.score_pairs(pairs, call=call)
+    if not isinstance(scored, Scored) or not all(isinstance(item, Score | Unscored) for item in scored.outcomes):
+        raise ConfigurationError(
+            f"score_pairs must return Scored(outcomes, spec) with a Score or Unscored for each pair, got {scored!r:.80}"
+        )
+    outcomes = tuple(map(_finite, scored.outcomes))
+    if len(outcomes) != len(pairs):
+        raise ScoringError(f"{scored.by.name} was given {len(pairs)} pairs and returned {len(outcomes)} outcomes")
+    if all(isinstance(item, Unscored) for item in outcomes):
+        reasons = {item.reason for item in outcomes if isinstance(item, Unscored)}
+        if UnscoredReason.INVALID in reasons:
+            raise ScoringError(f"{scored.by.name} gave no finite score for any of {len(pairs)} candidates")
+    return replace(scored, outcomes=outcomes)
+
+
+def _finite(outcome: Score | Unscored) -> Score | Unscored:
+    """Return an outcome whose value is one of Python's floats, or unscored for NaN and infinity."""
+    if isinstance(outcome, Unscored):
+        return outcome
+    value = float(outcome.value)
+    if not math.isfinite(value):
+        return Unscored(UnscoredReason.INVALID, f"the scorer gave {value}")
+    return outcome if type(outcome.value) is float else replace(outcome, value=value)
+
+
+def _unscored(
+    request: Request, on_error: OnError, stages: tuple[Stage, ...] = (), degraded: Degraded | None = None
+) -> Scoring:
+    """Return the outcomes of a request in which nothing is scored.
+
+    :raises InputError: If that is because of an empty query, and ``on_error`` is ``"raise"``.
+    """
+    valid = request.positions()
+    outcomes: list[Score | Unscored] = [_EMPTY] * len(request.candidates)
+    for position in valid:
+        outcomes[position] = _FAILED
+    if not valid or request.query.strip():
+        return Scoring(outcomes, stages=stages if valid else (), degraded=degraded if valid else None)
+    detail = "the query must not be empty"
+    if on_error == "raise":
+        raise InputError(detail)
+    log_degraded(Cause.EMPTY_QUERY, detail)
+    return Scoring(outcomes, degraded=Degraded(Cause.EMPTY_QUERY, detail))
+
+
+def _share(stage: Stage, pairs: int, of: int, queries: int) -> Stage:
+    """Return one request's share of a stage's time; the facts are those of all requests together."""
+    return replace(stage, seconds=stage.seconds * pairs / of, facts={**stage.facts, "queries": queries})
+
+
+def _failed(error: Exception, scorer: str) -> Degraded:
+    cause = f" from {type(error.__cause__).__name__}" if error.__cause__ else ""
+    log_degraded(Cause.SCORER_FAILED, f"{type(error).__name__}{cause} in {scorer}")
+    return Degraded(Cause.SCORER_FAILED, str(error))
+
+
+def _with_overrun(stages: tuple[Stage, ...], call: Call) -> tuple[Stage, ...]:
+    """Note in the last stage by how much a deadline was missed, as by a scorer that doesn't look at the call."""
+    late = 0.0 if call.deadline is None else 1000 * (time.monotonic() - call.deadline)
+    if late <= 0:
+        return stages
+    facts = {**stages[-1].facts, "deadline_overrun_ms": round(late, 1)}
+    return (*stages[:-1], replace(stages[-1], facts=facts))
+
+
+def _incomplete(outcomes: Sequence[Score | Unscored]) -> Degraded | None:
+    """Return the mark of a ranking in which candidates have no score because of a deadline or a failure."""
+    for reason, cause in _CAUSES.items():
+        missing = [item for item in outcomes if isinstance(item, Unscored) and item.reason is reason]
+        if missing:
+            order = "first-stage order" if all(item.place is None for item in missing) else "a cheaper scorer's order"
+            detail = f"{len(missing)} of {len(outcomes)} candidates without a score, in {order}"
+            log_degraded(cause, detail)
+            return Degraded(cause, detail)
+    return None
