@@ -73,7 +73,7 @@ class Reranker:
                 f"observers must be a list of functions of a Ranking, not async, got {observers!r:.80}"
             )
         self.scorer = load_scorer(scorer) if isinstance(scorer, str | Path) else _checked(scorer)
-        self.selection = _checked_selection(selection or Selection())
+        self.selection = _checked_selection(Selection() if selection is None else selection)
         self.fusion = fusion
         self.on_error = on_error
         self.deadline_ms = deadline_ms
@@ -216,7 +216,7 @@ class Reranker:
 
         :raises ConfigurationError: If it has a minimum probability and the scorer's scale has none.
         """
-        selection = _checked_selection(selection or self.selection)
+        selection = _checked_selection(self.selection if selection is None else selection)
         _check_threshold(selection, self.scorer.spec)
         return selection
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from strategies import COUNTERS, any_text, readable_text, sentences
 from worlds import count_words, judge
 
-from secondpass import Candidate, ContextBudget, Reason, Selection
+from secondpass import Candidate, ContextBudget, OverlapScorer, Reason, Reranker, Selection
 from secondpass.ranking import Ranked
 from secondpass.scores import LOGIT, Score, Unscored, UnscoredReason, Window
 from secondpass.scoring.window_cutting import cut_windows
@@ -284,3 +284,12 @@ def test_the_best_window_that_fits_is_in_the_context(pool: Sequence[Ranked], max
     highest = max((value for value, _ in parts), default=None)
     context = extract(plain, words(max_tokens)).context
     assert not parts or any(part in context for value, part in parts if value == highest)
+
+
+def test_a_budget_of_nothing_keeps_nothing() -> None:
+    """Where the history has taken all tokens, every candidate is dropped, and the ranking says that nothing fits."""
+    text = "The adult flea lives for months. Fleas jump far. " * 8
+    selection = Selection(policy="extract", budget=ContextBudget(0))
+    ranking = Reranker(OverlapScorer(), selection=selection).rerank("how long does a flea live", [text])
+    assert (len(ranking), ranking.tokens) == (0, 0)
+    assert "nothing_fits" in ranking.stages[-1].facts

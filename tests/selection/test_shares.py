@@ -96,5 +96,7 @@ def test_the_total_holds_for_any_counter(
 @pytest.mark.parametrize("shares", [{"docs": 0.7, "tickets": 0.4}, {"docs": 0}, {"docs": -0.1}, {"docs": "half"}])
 def test_shares_must_be_parts_of_the_budget(shares: dict[str, float]) -> None:
     """Shares of more than the whole, of nothing, or that are no numbers, are refused."""
-    with pytest.raises(BudgetError, match="shares must be parts of the budget by source, above 0 and together at most 1"):
+    with pytest.raises(
+        BudgetError, match="shares must be parts of the budget by source, above 0 and together at most 1"
+    ):
         ContextBudget(100, shares=shares)

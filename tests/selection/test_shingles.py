@@ -69,3 +69,11 @@ def test_another_number_is_no_near_duplicate() -> None:
     shingles = Shingles(texts)
     assert [position for position, _ in shingles.duplicates(0, 0.7)] == [0, 2]
     assert [position for position, _ in shingles.duplicates(2, 0.7)] == [2]
+
+
+@pytest.mark.parametrize("turned", ["is not approved", "isn't approved", "never is approved"])
+def test_a_negation_is_no_near_duplicate(turned: str) -> None:
+    """Texts that differ by a negation contradict each other, whichever of them is the better one."""
+    text = "the request of the customer for a refund of the full price within fourteen days is approved by the team"
+    shingles = Shingles([text, text.replace("is approved", turned)])
+    assert [[other for other, _ in shingles.duplicates(at, 0.5)] for at in (0, 1)] == [[0], [1]]

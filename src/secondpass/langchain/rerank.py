@@ -240,7 +240,7 @@ class SecondPassRerank(
             keys = sorted(given) if isinstance(given, dict) else type(given).__name__
             raise InputError(f'the input must be {{"query": str, "documents": [Document, ...]}}, got {keys}')
         for key in given.keys() - _INPUT_KEYS:  # a chain may have keys of its own
-            if key == "top_n" or get_close_matches(str(key), _INPUT_KEYS[2:], 1, 0.8):
+            if key == "top_n" or _is_misspelt(key):
                 raise InputError(
                     f"the input's keys are {', '.join(_INPUT_KEYS)}, got {key!r}; top_n is a keyword of invoke"
                 )
@@ -271,11 +271,17 @@ class SecondPassRerank(
         }
 
 
+def _is_misspelt(key: object) -> bool:
+    """Return whether a key is nearly ``budget`` or ``history``, which would be ignored."""
+    name = str(key)
+    return any(abs(len(name) - len(ours)) <= 1 for ours in get_close_matches(name, ("budget", "history"), 1, 0.8))
+
+
 def _budget_of(given: dict[str, Any]) -> AbstractContextManager[None]:
     """Return the context of a call with its own budget; without one, the context stays as it is."""
     if not {"budget", "history"} & given.keys():
         return nullcontext()
-    return call_budget(given.get("budget"), history=given.get("history") or ())
+    return call_budget(given.get("budget"), history=given.get("history"))
 
 
 def _sync_callbacks(callbacks: Callbacks | None) -> Callbacks | None:

@@ -48,7 +48,7 @@ class Windows:
             raise ConfigurationError(
                 f"a window's max_tokens must be a whole number from 8, or None, got {self.max_tokens!r}"
             )
-        if not 0 <= self.overlap <= 0.5:
+        if not (isinstance(self.overlap, int | float) and 0 <= self.overlap <= 0.5):
             raise ConfigurationError(f"the overlap of windows must be within 0 and 0.5, got {self.overlap!r}")
         for name in ("max_windows", "mean_of"):
             value = getattr(self, name)
@@ -182,9 +182,11 @@ class Windowed(BaseScorer):
 
     def _cut(self, pairs: Sequence[Pair], call: Call) -> list[_Text]:
         limits = self._limits(pair.query for pair in pairs)
+        half = None if call.remaining is None else time.monotonic() + call.remaining / 2  # the rest is for scoring
         texts = []
         for pair in pairs:
-            stopped = call.stop_reason()
+            late = half is not None and time.monotonic() > half
+            stopped = call.stop_reason() or (UnscoredReason.DEADLINE if late else None)
             if stopped:
                 texts.append(_Text(pair, stopped=stopped))
                 continue

@@ -11,11 +11,11 @@ from secondpass.selection.budget import BudgetSource, ContextBudget, as_budget
 
 _logger = logging.getLogger("secondpass")
 
-_CALL: ContextVar[tuple[BudgetSource | None, object]] = ContextVar("secondpass_call_budget", default=(None, ()))
+_CALL: ContextVar[tuple[BudgetSource | None, object]] = ContextVar("secondpass_call_budget", default=(None, None))
 
 
 @contextmanager
-def call_budget(budget: BudgetSource | None = None, *, history: object = ()) -> Iterator[None]:
+def call_budget(budget: BudgetSource | None = None, *, history: object = None) -> Iterator[None]:
     """Set the context budget of the calls inside a ``with`` block, for every integration used there.
 
     It is a context variable: other threads and tasks are not affected. Around a ``yield`` in a generator it reaches
@@ -24,12 +24,13 @@ def call_budget(budget: BudgetSource | None = None, *, history: object = ()) -> 
     :param budget: Tokens, which replace the limit of the integration's own budget; a ``ContextBudget``, which replaces
         all of it; a callable of the query that returns either; or None, which keeps that of an enclosing block, else
         the integration's own.
-    :param history: Earlier messages of the chat (strings, messages, a memory), whose tokens the budget is reduced by.
+    :param history: Earlier messages of the chat (strings, messages, a memory), whose tokens the budget is reduced by;
+        None keeps that of an enclosing block.
     """
     if isinstance(history, Iterator):  # it may be counted for several calls
         history = list(history)
     outer, earlier = _CALL.get()
-    token = _CALL.set((outer if budget is None else budget, history or earlier))
+    token = _CALL.set((outer if budget is None else budget, earlier if history is None else history))
     try:
         yield
     finally:
@@ -54,11 +55,14 @@ def budget_of_call(budget: ContextBudget | None, query: str) -> ContextBudget | 
         budget = replace(budget, max_tokens=given, origin="")
     elif given is not None:
         budget = as_budget(given, query)
-    if budget is None and history:
+    if history is None or (isinstance(history, list | tuple | str) and not history):  # an object's length may be slow
+        return budget
+    if budget is None:
         _logger.warning("the history has no effect: there is no context budget that it could reduce")
-    return budget.less(history=history) if budget is not None and history else budget
+        return None
+    return budget.less(history=history)
 
 
 def has_call_budget() -> bool:
     """Return whether a block of ``call_budget`` is active; counting its history can take time."""
-    return _CALL.get() != (None, ())
+    return any(given is not None for given in _CALL.get())

@@ -1,7 +1,7 @@
 """Earlier results that a selection takes into account, and their context variable, which reaches integrations."""
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
@@ -59,17 +59,22 @@ def earlier_results(*, exclude: Results = (), previous: Results = ()) -> Iterato
     :param exclude: Results that are not to be kept again: a ``Ranking``, documents, nodes, candidates, or ids.
     :param previous: The results of the previous prompt, in reading order, for ``order="stable"``.
     """
-    token = _CALL.set((exclude, previous))
+    token = _CALL.set((_reusable(exclude), _reusable(previous)))
     try:
         yield
     finally:
-        _CALL.reset(token)
+        with suppress(ValueError):  # a generator that was resumed in another context, which has a value of its own
+            _CALL.reset(token)
 
 
 def earlier_of_call(exclude: Results, previous: Results, convert: Callable[[Any], Any]) -> Earlier:
     """Return the earlier results of an integration's call: those given to it, else those of ``earlier_results``."""
     given = _CALL.get()
     return as_earlier(exclude or given[0], previous or given[1], convert)
+
+
+def _reusable(results: Results) -> Results:
+    return list(results) if isinstance(results, Iterator) else results  # they may count for several calls
 
 
 def _items(results: Results) -> list[Any]:

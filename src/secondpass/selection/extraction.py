@@ -189,7 +189,10 @@ class _Extractor:
                 + (self._separator if choice.spans else self._overhead)
             )
         merged = len(merge_spans([*spans, piece.span], self._ranked[piece.row].candidate.reading))
-        return math.ceil(piece.tokens * (1.0 - self._inside(choice, piece))) + self._gap * (merged - len(spans))
+        new = piece.tokens * (1.0 - self._inside(choice, piece))
+        if new == math.inf:
+            return new
+        return math.ceil(new) + self._gap * (merged - len(spans))
 
     def _refusal(self, choice: _Choice, piece: Piece) -> Dropped | None:
         """Return why a piece can't be added, as the record of its candidate; None where it can."""

@@ -76,7 +76,7 @@ class Selection:
 
     def __post_init__(self) -> None:
         """Check the settings."""
-        if self.top_k is not None and not (isinstance(self.top_k, Integral) and self.top_k >= 1):
+        if self.top_k is not None and not (isinstance(self.top_k, Integral) and int(self.top_k) >= 1):
             raise ConfigurationError(f"top_k must be a whole number from 1, or None for no limit, got {self.top_k!r}")
         for name in ("min_probability", "near", "diversity"):
             value = getattr(self, name)
@@ -164,8 +164,8 @@ def choose(ranked: Sequence[Ranked], selection: Selection, earlier: Earlier | No
 def _filter(ranked: Sequence[Ranked], selection: Selection, earlier: Earlier) -> FilterResult:
     near = selection.near if selection.duplicates == "near" else None
     passed, unranked = filter_unranked(ranked)
-    passed, unlikely = filter_threshold(passed, selection.min_probability, selection.min_keep)
     passed, excluded = filter_excluded(passed, earlier.exclude, near)
+    passed, unlikely = filter_threshold(passed, selection.min_probability, selection.min_keep)
     passed, surplus = filter_surplus(passed, selection.max_unscored)
     copies: list[Dropped] = []
     if selection.duplicates == "exact":

@@ -22,6 +22,7 @@ _SEPARATE = re.compile(  # Thai, Lao, kana and ideographs, which have no blanks 
     r"([\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff])|[\u00a0\u2000-\u2027\u3000-\u3003\uff01-\uff0f]"
 )
 _NUMBER = re.compile(r"\d+")
+_NEGATION = re.compile(r"\b(?:not|no|never|none|nor|without|cannot|nicht|kein\w*|ohne)\b|n['\u2019]t\b", re.IGNORECASE)
 
 
 class Shingles:
@@ -68,7 +69,8 @@ class Shingles:
     def duplicates(self, position: int, near: float) -> list[tuple[int, float]]:
         """Return the texts that are near-duplicates of one, which is among them, and their similarities.
 
-        A text with a number that the one lacks isn't a near-duplicate of it: it says something else.
+        A text with a number that the one lacks, or with other negations (in English and German), isn't a near-duplicate
+        of it: it says something else.
 
         :param position: The one.
         :param near: The similarity that a near-duplicate has at least.
@@ -77,8 +79,13 @@ class Shingles:
         similar: list[int] = (similarities >= near).nonzero()[0].tolist()
         if similar == [position]:
             return [(position, 1.0)]
-        numbers = self._numbers_of(position)
-        return [(other, float(similarities[other])) for other in similar if self._numbers_of(other) <= numbers]
+        return [(other, float(similarities[other])) for other in similar if self._says_the_same(other, position)]
+
+    def _says_the_same(self, other: int, position: int) -> bool:
+        if not self._numbers_of(other) <= self._numbers_of(position):
+            return False
+        one, two = (sorted(map(str.lower, _NEGATION.findall(self._texts[at]))) for at in (other, position))
+        return one == two
 
     def _numbers_of(self, position: int) -> frozenset[str]:
         if position not in self._numbers:
