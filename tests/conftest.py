@@ -13,11 +13,18 @@ from hypothesis import settings
 from nvidia_smi import NvidiaSmi
 from tiny_models import tiny_onnx, tiny_torch
 
+from secondpass.logs import REPEATED_WARNINGS
 from secondpass.models import bundled_models
 
 # Property tests run whole pipelines: the time of one example depends on the machine.
 settings.register_profile("secondpass", deadline=None, max_examples=60, derandomize=True)
 settings.load_profile("secondpass")
+
+
+@pytest.fixture(autouse=True)
+def _each_warning_anew() -> None:
+    """Forget which warnings other tests have caused."""
+    REPEATED_WARNINGS.clear()
 
 
 @pytest.fixture(scope="session")

@@ -161,7 +161,7 @@ def test_the_warning_names_the_librarys_exception(caplog: pytest.LogCaptureFixtu
     error = ScoringError("torch failed while scoring")
     error.__cause__ = RuntimeError("cuBLAS")
     Reranker(Failing(error)).rerank("query", ["fox"])
-    assert "scorer failed (ScoringError from RuntimeError in scripted)" in caplog.text
+    assert "by scripted is degraded: scorer failed (ScoringError from RuntimeError)" in caplog.text
 
 
 def test_a_complete_ranking_logs_nothing(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,6 +1,5 @@
 """The LangChain document compressor."""
 
-import logging
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from difflib import get_close_matches
@@ -31,12 +30,11 @@ from secondpass.integration import (
     relevance_score,
 )
 from secondpass.langchain.cross_encoder import LangChainScorer
+from secondpass.logs import REPEATED_WARNINGS
 from secondpass.ranking import Kept, Ranking
 from secondpass.scoring.scorer import Scorer
 from secondpass.selection.call_budget import call_budget
 from secondpass.selection.earlier import Earlier, Results, earlier_of_call
-
-_logger = logging.getLogger("secondpass")
 
 _INPUT_KEYS = ("query", "documents", "budget", "history", "exclude", "previous")
 
@@ -214,7 +212,8 @@ class SecondPassRerank(
         if scores is None:
             scores = [document.metadata.get(self.score_key) if self.score_key else None for document in documents]
             if self.score_key and documents and all(score is None for score in scores):
-                _logger.warning("no document has the score_key %r: their order alone counts", self.score_key)
+                message = "no document has the score_key %r: their order alone counts"
+                REPEATED_WARNINGS.warn(("score_key", self.score_key), message, self.score_key)
         scores = list(scores) if isinstance(scores, Iterable) else [scores]
         if len(scores) != len(documents):
             raise InputError(f"scores must have one number for each of {len(documents)} documents, got {len(scores)}")

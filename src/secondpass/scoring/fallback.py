@@ -1,6 +1,5 @@
 """Fallback: the next scorer answers where one fails."""
 
-import logging
 import threading
 import time
 from collections.abc import Sequence
@@ -9,10 +8,9 @@ from typing import Any, Self
 
 from secondpass.call import Call
 from secondpass.errors import ConfigurationError, ScoringError
+from secondpass.logs import REPEATED_WARNINGS
 from secondpass.scores import Pair, ScaleKind, Score, Scored, Spec, Stage, Unscored, UnscoredReason
 from secondpass.scoring.scorer import BaseScorer, Scorer, release_memory, warm_up
-
-_logger = logging.getLogger("secondpass")
 
 
 @dataclass(slots=True)
@@ -130,7 +128,7 @@ class Fallback(BaseScorer):
             if in_time and _reached_nothing(scored):
                 _note_failure(name, circuit, "no score")  # as by a scorer that hangs until the deadline
             elif circuit.succeeded():
-                _logger.warning("the scorer %s answers again", name)
+                REPEATED_WARNINGS.warn((name, "again"), "the scorer %s answers again", name)
             facts = {"answered_by": name, "failed": failed}
             return replace(scored, stages=(*scored.stages, Stage("fallback", time.perf_counter() - started, facts)))
         raise ScoringError(f"no scorer of {len(self.scorers)} answered: {failed}") from cause
@@ -162,6 +160,7 @@ def _note_failure(name: str, circuit: Circuit, what: str) -> None:
     opened = circuit.failed()
     if opened:
         seconds = circuit.retry_seconds
-        _logger.warning("the scorer %s failed %d times and is left out for %g s", name, circuit.failures, seconds)
+        message = "the scorer %s failed %d times and is left out for %g s"
+        REPEATED_WARNINGS.warn((name, "left out"), message, name, circuit.failures, seconds)
     elif circuit.failures == 1:
-        _logger.warning("the scorer %s failed (%s): the next one answers", name, what)
+        REPEATED_WARNINGS.warn((name, "failed"), "the scorer %s failed (%s): the next one answers", name, what)

@@ -1,6 +1,5 @@
 """Scoring of queries with their candidates: what can be scored, failures, and incomplete results."""
 
-import logging
 import math
 import time
 from collections.abc import Sequence
@@ -10,13 +9,12 @@ from typing import Literal
 from secondpass.call import Call
 from secondpass.candidates import Candidate, first_stage_ranks
 from secondpass.errors import ConfigurationError, InputError, ScoringError
+from secondpass.logs import REPEATED_WARNINGS
 from secondpass.ranking import Cause, Degraded
 from secondpass.scores import Pair, Score, Scored, Spec, Stage, Unscored, UnscoredReason
 from secondpass.scoring.scorer import Scorer
 
 OnError = Literal["degrade", "raise"]
-
-logger = logging.getLogger("secondpass")
 
 _EMPTY = Unscored(UnscoredReason.INVALID, "the text is empty")
 _FAILED = Unscored(UnscoredReason.FAILED)
@@ -96,7 +94,7 @@ def score_requests(scorer: Scorer, requests: Sequence[Request], call: Call, on_e
             raise
         failed = _failed(error, scorer.spec.name)
         stage = Stage("score", time.perf_counter() - started, {"error": str(error)})
-        return [_unscored(request, on_error, (stage,), failed) for request in requests]
+        return [_unscored(request, scorer.spec.name, on_error, (stage,), failed) for request in requests]
     stages = scored.stages or (Stage("score", time.perf_counter() - started, {"pairs": len(pairs)}),)
     stages = _with_overrun(stages, call) if pairs else stages
     scorings: list[Scoring] = []
@@ -105,13 +103,13 @@ def score_requests(scorer: Scorer, requests: Sequence[Request], call: Call, on_e
         outcomes = scored.outcomes[start : start + len(valid)]
         start += len(valid)
         if not valid:
-            scorings.append(_unscored(request, on_error))
+            scorings.append(_unscored(request, scorer.spec.name, on_error))
             continue
         in_order: list[Score | Unscored] = [_EMPTY] * len(request.candidates)
         for position, outcome in zip(valid, outcomes, strict=True):
             in_order[position] = outcome
         own = stages if len(requests) == 1 else tuple(_share(s, len(valid), len(pairs), len(requests)) for s in stages)
-        degraded = _incomplete(outcomes)
+        degraded = _incomplete(outcomes, scorer.spec.name)
         if on_error == "raise" and degraded and degraded.cause is Cause.SCORER_FAILED:
             raise ScoringError(f"{scored.by.name} failed: {degraded.detail}")
         scorings.append(Scoring(in_order, scored.by, own, degraded))
@@ -127,9 +125,9 @@ def skipped_scoring(request: Request) -> Scoring:
     return Scoring(outcomes, stages=(Stage("score", 0.0, {"skipped": True, "saved_pairs": len(valid)}),))
 
 
-def log_degraded(cause: Cause, detail: str) -> None:
+def _log_degraded(cause: Cause, scorer: str, detail: str) -> None:
     """Log a degraded pass; the detail never holds texts."""
-    logger.warning("reranking is degraded: %s (%s)", cause, detail)
+    REPEATED_WARNINGS.warn((cause, scorer), "reranking by %s is degraded: %s (%s)", scorer, cause, detail)
 
 
 def _score(scorer: Scorer, pairs: Sequence[Pair], call: Call) -> Scored:
@@ -164,7 +162,7 @@ def _finite(outcome: Score | Unscored) -> Score | Unscored:
 
 
 def _unscored(
-    request: Request, on_error: OnError, stages: tuple[Stage, ...] = (), degraded: Degraded | None = None
+    request: Request, scorer: str, on_error: OnError, stages: tuple[Stage, ...] = (), degraded: Degraded | None = None
 ) -> Scoring:
     """Return the outcomes of a request in which nothing is scored.
 
@@ -179,7 +177,7 @@ def _unscored(
     detail = "the query must not be empty"
     if on_error == "raise":
         raise InputError(detail)
-    log_degraded(Cause.EMPTY_QUERY, detail)
+    _log_degraded(Cause.EMPTY_QUERY, scorer, detail)
     return Scoring(outcomes, degraded=Degraded(Cause.EMPTY_QUERY, detail))
 
 
@@ -190,7 +188,7 @@ def _share(stage: Stage, pairs: int, of: int, queries: int) -> Stage:
 
 def _failed(error: Exception, scorer: str) -> Degraded:
     cause = f" from {type(error.__cause__).__name__}" if error.__cause__ else ""
-    log_degraded(Cause.SCORER_FAILED, f"{type(error).__name__}{cause} in {scorer}")
+    _log_degraded(Cause.SCORER_FAILED, scorer, f"{type(error).__name__}{cause}")
     return Degraded(Cause.SCORER_FAILED, str(error))
 
 
@@ -203,13 +201,13 @@ def _with_overrun(stages: tuple[Stage, ...], call: Call) -> tuple[Stage, ...]:
     return (*stages[:-1], replace(stages[-1], facts=facts))
 
 
-def _incomplete(outcomes: Sequence[Score | Unscored]) -> Degraded | None:
+def _incomplete(outcomes: Sequence[Score | Unscored], scorer: str) -> Degraded | None:
     """Return the mark of a ranking in which candidates have no score because of a deadline or a failure."""
     for reason, cause in _CAUSES.items():
         missing = [item for item in outcomes if isinstance(item, Unscored) and item.reason is reason]
         if missing:
             order = "first-stage order" if all(item.place is None for item in missing) else "a cheaper scorer's order"
             detail = f"{len(missing)} of {len(outcomes)} candidates without a score, in {order}"
-            log_degraded(cause, detail)
+            _log_degraded(cause, scorer, detail)
             return Degraded(cause, detail)
     return None

@@ -1,15 +1,13 @@
 """The context budget of one call, as a context variable: it reaches integrations inside of chains and query engines."""
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import replace
 from typing import SupportsIndex
 
+from secondpass.logs import REPEATED_WARNINGS
 from secondpass.selection.budget import BudgetSource, ContextBudget, as_budget
-
-_logger = logging.getLogger("secondpass")
 
 _CALL: ContextVar[tuple[BudgetSource | None, object]] = ContextVar("secondpass_call_budget", default=(None, None))
 
@@ -58,7 +56,8 @@ def budget_of_call(budget: ContextBudget | None, query: str) -> ContextBudget | 
     if history is None or (isinstance(history, list | tuple | str) and not history):  # an object's length may be slow
         return budget
     if budget is None:
-        _logger.warning("the history has no effect: there is no context budget that it could reduce")
+        message = "the history has no effect: there is no context budget that it could reduce"
+        REPEATED_WARNINGS.warn("history without a budget", message)
         return None
     return budget.less(history=history)
 

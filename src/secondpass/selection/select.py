@@ -1,6 +1,5 @@
 """The selection: its settings, and its steps in their order."""
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
@@ -8,6 +7,7 @@ from numbers import Integral, Real
 from typing import Literal
 
 from secondpass.errors import ConfigurationError
+from secondpass.logs import REPEATED_WARNINGS, logger
 from secondpass.ranking import Dropped, Kept, Ranked, nothing_relevant
 from secondpass.selection.adaptive import Adaptive
 from secondpass.selection.budget import ContextBudget
@@ -28,8 +28,6 @@ from secondpass.selection.sequence import PackingSequence
 
 Duplicates = Literal["exact", "near", "keep"]
 DUPLICATES: tuple[Duplicates, ...] = ("exact", "near", "keep")
-
-_logger = logging.getLogger("secondpass")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,15 +129,17 @@ def select(ranked: Sequence[Ranked], selection: Selection, earlier: Earlier | No
     """
     selected = choose(ranked, selection, earlier)
     if "nothing_fits" in selected.facts:
-        _logger.warning(
+        REPEATED_WARNINGS.warn(
+            "nothing fits",
             "no candidate fits the context budget: %s%s",
             selected.facts["nothing_fits"],
             f" ({selected.facts['budget']})" if "budget" in selected.facts else "",
         )
     if "blank_fields" in selected.facts:
-        _logger.warning("no candidate has the template's fields %s", selected.facts["blank_fields"])
+        message = "no candidate has the template's fields %s"
+        REPEATED_WARNINGS.warn(("blank", selected.facts["blank_fields"]), message, selected.facts["blank_fields"])
     if "nothing_relevant" in selected.facts:
-        _logger.info("no candidate is relevant: %s", selected.facts["nothing_relevant"])
+        logger.info("no candidate is relevant: %s", selected.facts["nothing_relevant"])
     return selected
 
 
