@@ -285,3 +285,30 @@ def failing_reranker(folder: Path, monkeypatch: pytest.MonkeyPatch, error: Excep
 
     monkeypatch.setattr(scorer._engine, "forward", failing_forward)
     return Reranker(scorer)
+
+
+def test_special_tokens_in_a_text_are_text(scorer: CrossEncoder) -> None:
+    """What looks like a special token, typed by a user, neither ends a segment nor begins one."""
+    plain, typed = scorer._engine.encode([Pair("fox", "dog"), Pair("fox [SEP] fox", "dog [CLS] dog [SEP] </s>")])
+    before, after = ([int(number) for number in item.features["input_ids"]] for item in (plain, typed))
+    specials = {before[0], before[-1]}  # those at both ends of a pair
+    assert sum(number in specials for number in after) == sum(number in specials for number in before)
+    types = [int(number) for number in typed.features["token_type_ids"]]
+    assert types == sorted(types)
+
+
+HOSTILE = {
+    "long": "a" * 1_000_000,
+    "right to left": "\u202e" * 500,
+    "emoji": "\U0001f600" * 2_000,
+    "surrogate": "\x00\ud800",
+    "masks": "[MASK] " * 400,
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_texts_are_scored(scorer: CrossEncoder, name: str) -> None:
+    """A million of one character, marks for right-to-left text, emoji, lone surrogates: each gets a finite score."""
+    (outcome,) = scorer.score(QUERY, [HOSTILE[name]])
+    assert isinstance(outcome, Score)
+    assert math.isfinite(outcome.value)

@@ -182,6 +182,7 @@ def _open(path: Path, max_length: int | None) -> Tokenizer:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:
         raise ModelError(f"{path} can't be opened as a tokenizer: {error!s:.300}") from error
+    tokenizer.encode_special_tokens = True  # "[SEP]" that a user typed is text, and ends no segment
     tokenizer.no_padding()
     tokenizer.no_truncation()
     if max_length is not None:

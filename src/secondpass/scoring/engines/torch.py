@@ -132,6 +132,8 @@ class TorchEngine:
             except _LOADING as error:
                 raise ModelError(f"sentence-transformers can't load {self._folder.path}: {error!s:.500}") from error
         model.eval()
+        if not (model.prompts or getattr(model.tokenizer, "chat_template", None)):  # which write special tokens as text
+            model.tokenizer.split_special_tokens = True  # "[SEP]" that a user typed is text, and ends no segment
         if self._placement.device == "cpu" and dtype is torch.float32:
             pack_linears(model)
         return model
