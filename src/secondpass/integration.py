@@ -21,6 +21,7 @@ from pydantic import (
 from secondpass.call import check_deadline
 from secondpass.candidates import Candidate
 from secondpass.errors import ConfigurationError, InputError, SecondpassError
+from secondpass.fields import check_score_text, read_signals, write_score_texts
 from secondpass.fusion import Fusion
 from secondpass.models import DEFAULT_MODEL
 from secondpass.ranking import Kept, Ranking
@@ -101,6 +102,9 @@ class IntegrationSettings(CheckedModel):
     :param on_error: What happens when scoring fails: ``degrade`` returns the first stage's order, ``raise`` raises.
     :param deadline_ms: Milliseconds until a call returns; None for no limit. Loading the model is not counted.
     :param observers: Called with each ``Ranking``.
+    :param score_text: What the model reads of a document: a format string over ``{text}`` and any metadata, such as
+        ``"{title}. {text}"``. A field that a document lacks is empty; one that none has is an error.
+    :param signal_keys: Metadata keys whose numbers or dates a fusion can weight as signals, higher is better.
     :raises ConfigurationError: If a setting is invalid.
     """
 
@@ -131,6 +135,8 @@ class IntegrationSettings(CheckedModel):
     on_error: OnError = "degrade"
     deadline_ms: float | None = None
     observers: Sequence[Observer] = ()
+    score_text: str | None = None
+    signal_keys: Sequence[str] = ()
 
     _loaded: tuple[tuple[Any, ...], Reranker] | None = PrivateAttr(default=None)
 
@@ -163,6 +169,8 @@ class IntegrationSettings(CheckedModel):
         if idle:
             raise ConfigurationError(f"{', '.join(idle)} has no effect together with a loaded {live}: set it there")
         check_deadline(self.deadline_ms)
+        if self.score_text is not None:
+            check_score_text(self.score_text)
         if not callable(self.budget):
             self._configured("", Selection())
         return self
@@ -246,6 +254,11 @@ class IntegrationSettings(CheckedModel):
         """The model's name for traces."""
         scorer = self.reranker.scorer if self.reranker else self._scorer_of(self.model)
         return scorer.spec.name if scorer else str(self.model or DEFAULT_MODEL)
+
+    def _with_fields(self, candidates: Sequence[Candidate]) -> list[Candidate]:
+        """Return candidates, whose text is the documents' own, with the text that is scored and with signals."""
+        with_signals = read_signals(candidates, self.signal_keys)
+        return write_score_texts(with_signals, self.score_text) if self.score_text is not None else with_signals
 
     def _rerank(self, query: str, candidates: Sequence[Candidate], top_n: int | None = None) -> Ranking:
         _check_query(query)

@@ -199,7 +199,7 @@ class SecondPassRerank(
         scores = list(scores) if isinstance(scores, Iterable) else [scores]
         if len(scores) != len(documents):
             raise InputError(f"scores must have one number for each of {len(documents)} documents, got {len(scores)}")
-        return [_candidate(document, score) for document, score in zip(documents, scores, strict=True)]
+        return self._with_fields([_candidate(*both) for both in zip(documents, scores, strict=True)])
 
     def _from_chain(self, given: Any, kwargs: dict[str, Any]) -> tuple[list[Candidate], str, int | None]:
         if not isinstance(given, dict) or not {"query", "documents"} <= given.keys():
