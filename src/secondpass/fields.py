@@ -84,7 +84,7 @@ def _number(candidate: Candidate, key: str, value: object) -> float:
         return _seconds(datetime.fromisoformat(value))  # type: ignore[arg-type]
     except (TypeError, ValueError) as error:
         raise InputError(
-            f"a signal must be a number or an ISO 8601 date, and {key!r} of document {candidate.id!r} is {value!r:.60}; "
+            f"a signal must be a number or an ISO 8601 date, {key!r} of document {candidate.id!r} is {value!r:.60}: "
             "convert it when documents are indexed"
         ) from error
 

@@ -126,8 +126,10 @@ def merge_lists(lists: Mapping[str, Sequence[Candidate]], fusion: ReciprocalRank
     :raises InputError: If a candidate has no id.
     :raises ConfigurationError: If the fusion's weights name other lists.
     """
+    if not lists:
+        return []
     fusion = fusion or ReciprocalRank(weights=dict.fromkeys(lists, 1.0))
-    if lists and not fusion.weights.keys() <= lists.keys():
+    if not fusion.weights.keys() <= lists.keys():
         raise ConfigurationError(f"the weights must be of the lists {sorted(lists)}, got {sorted(fusion.weights)}")
     merged: dict[str, Candidate] = {}
     totals: dict[str, float] = {}
