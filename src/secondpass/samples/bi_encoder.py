@@ -1,5 +1,8 @@
 """The samples' bi-encoder, run by ONNX Runtime."""
 
+import hashlib
+import json
+import os
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -75,3 +78,24 @@ def load_bi_encoder() -> BiEncoder:
     :raises ModelNotFound: If it can't be fetched.
     """
     return BiEncoder(fetch_bi_encoder(cache_folder()))
+
+
+def embed_cached(texts: Sequence[str], report: Report = lambda _done, _total: None) -> Vectors:
+    """Return one vector for each text, (texts, dimensions), from a file in the cache where they were embedded before.
+
+    :param texts: The passages.
+    :param report: Called after each batch with the number of texts done and their total.
+    :raises ModelNotFound: If the bi-encoder can't be fetched.
+    """
+    bi_encoder = load_bi_encoder()
+    key = hashlib.sha256(json.dumps([bi_encoder.fingerprint, *texts]).encode()).hexdigest()
+    file = cache_folder() / "vectors" / f"{key[:24]}.npy"
+    if file.is_file():
+        stored: Vectors = np.load(file)
+        return stored
+    vectors = bi_encoder.embed_passages(texts, report)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_suffix(f".{os.getpid()}.npy")  # a concurrent run may read the final name
+    np.save(partial, vectors)
+    partial.replace(file)
+    return vectors
