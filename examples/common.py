@@ -58,6 +58,11 @@ def read_data(name: str) -> Any:
     return json.loads((DATA / name).read_text(encoding="utf-8"))
 
 
+def chroma_client() -> Any:
+    """Return Chroma in memory; all clients of a process must have the same settings."""
+    return chromadb.EphemeralClient(chromadb.Settings(anonymized_telemetry=False))
+
+
 class ChromaIndex:
     """A Chroma collection in memory over texts by id, with the bi-encoder's vectors.
 
@@ -66,10 +71,9 @@ class ChromaIndex:
     """
 
     def __init__(self, texts: Mapping[str, str], metadata: Sequence[Mapping[str, Any]] | None = None) -> None:
-        client = chromadb.EphemeralClient(chromadb.Settings(anonymized_telemetry=False))
         space: Any = {"hnsw": {"space": "cosine", "ef_search": 1000}}
         name = f"texts-{time.monotonic_ns()}"
-        self.collection = client.create_collection(name, configuration=space, embedding_function=None)
+        self.collection = chroma_client().create_collection(name, configuration=space, embedding_function=None)
         if texts:
             vectors: Any = embed_cached(list(texts.values()))
             fields: Any = metadata

@@ -14,7 +14,14 @@ from llama_index.core.llms import MockLLM
 from llama_index.core.retrievers import QueryFusionRetriever
 from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 
-from examples.common import ChromaIndex, LangChainEmbeddings, LlamaIndexEmbedding, passages, questions
+from examples.common import (
+    ChromaIndex,
+    LangChainEmbeddings,
+    LlamaIndexEmbedding,
+    chroma_client,
+    passages,
+    questions,
+)
 from secondpass import Candidate, ReciprocalRank, Reranker, Selection, WeightedSum
 from secondpass.evaluation import Bm25Index
 from secondpass.fusion import merge_lists
@@ -57,7 +64,12 @@ class Bm25Retriever(BaseRetriever):
 
 def langchain_hybrid(texts: Mapping[str, str], model: str, depth: int = 50) -> ContextualCompressionRetriever:
     """Return an ``EnsembleRetriever`` of BM25 and Chroma, reranked."""
-    store = Chroma(f"hybrid-{id(texts)}", LangChainEmbeddings(), collection_configuration={"hnsw": {"space": "cosine"}})
+    store = Chroma(
+        f"hybrid-{id(texts)}",
+        LangChainEmbeddings(),
+        client=chroma_client(),
+        collection_configuration={"hnsw": {"space": "cosine"}},
+    )
     store.add_texts(list(texts.values()), [{"id": key} for key in texts], list(texts))
     ensemble = EnsembleRetriever(
         retrievers=[Bm25Retriever(index=Bm25Index(texts), k=depth), store.as_retriever(search_kwargs={"k": depth})],

@@ -112,7 +112,8 @@ def main(
     hurried = Reranker(reranker.scorer, selection=selection, deadline_ms=1, observers=[strict])
     ranking = serve(index, hurried, asked[:1], depth)[0]
     print(f"\ndeadline 1 ms: {dict(strict.degraded)}; {ranking.degraded}")
-    edge = [reranker.rerank("", ["a text"]), reranker.rerank("a query", []), reranker.rerank("a query", [" ", "text"])]
+    plain = Reranker(reranker.scorer, selection=selection)
+    edge = [plain.rerank("", ["a text"]), plain.rerank("a query", []), plain.rerank("a query", [" ", "text"])]
     print("edge cases:", [(len(item.kept), len(item.dropped), str(item.degraded or "complete")) for item in edge])
 
     collection = ask(asked, index.search, depth=depth)
