@@ -22,7 +22,7 @@ from sentence_transformers.cross_encoder.evaluation import (
 from sentence_transformers.cross_encoder.losses import BinaryCrossEntropyLoss
 
 from secondpass import load_scorer
-from secondpass.evaluation import Collection, evaluate, read_beir
+from secondpass.evaluation import Collection, Settings, evaluate, read_beir
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +119,8 @@ def main(checkpoint: str, folder: str, out: str, sizes: Sizes | None = None) -> 
     for name, value in before.items():
         print(f"  {name:18} {value:.3f} -> {after[name]:.3f}")
     tuned = load_scorer(str(Path(out) / "model"), engine="torch", device="cpu", max_length=sizes.max_length)
-    evaluation = evaluate(tuned, collection)
-    print(evaluation.to_markdown().split("\n\n##")[0])
+    evaluation = evaluate(tuned, collection, settings=Settings(depths=(), budgets=()))
+    print(evaluation.to_markdown().split("\n\n## Differences")[0])
     (Path(out) / "measures.json").write_text(json.dumps({"before": before, "after": after}, indent=1), encoding="utf-8")
 
 

@@ -16,6 +16,7 @@ QUESTIONS = (
     "gaming laptop under $1000",
     "wireless headphones with noise cancelling",
     "something to make coffee for under 50 dollars",
+    "kettle",
 )
 SIGNALS = WeightedSum(alpha=0.2, weights={"popularity": 2.0, "added": 1.0})  # relevance 0.8, the business 0.2
 _LIMIT = re.compile(

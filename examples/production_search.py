@@ -11,7 +11,7 @@ from typing import Any
 
 from examples.common import ChromaIndex, passages, questions
 from secondpass import Ranking, Reranker, Selection
-from secondpass.evaluation import Question, ask, evaluate
+from secondpass.evaluation import Question, Settings, ask, evaluate
 from secondpass.samples.bi_encoder import load_bi_encoder
 
 PACKAGES = ("secondpass", "chromadb", "onnxruntime", "tokenizers")
@@ -117,8 +117,10 @@ def main(
     print("edge cases:", [(len(item.kept), len(item.dropped), str(item.degraded or "complete")) for item in edge])
 
     collection = ask(asked, index.search, depth=depth)
-    evaluation = evaluate({model: reranker.scorer, shadow_model: candidate.scorer}, collection)
-    print("\n" + evaluation.to_markdown().split("\n\n##")[0])
+    evaluation = evaluate(
+        {model: reranker.scorer, shadow_model: candidate.scorer}, collection, settings=Settings(depths=(), budgets=())
+    )
+    print("\n" + evaluation.to_markdown().split("\n\n## Differences")[0])
     print("\n" + json.dumps(manifest(texts, {model: reranker, shadow_model: candidate}), indent=1))
 
 
