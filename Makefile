@@ -1,6 +1,7 @@
 # make demo       the whole pipeline on real data: Chroma, the bundled cross-encoder, an LLM's context budget
 # make test       every test          make check   lint, types, import rules
 # make evaluate   quality, cost and speed of the bundled models; needs SECONDPASS_ASSETS
+# make recipes    every example, its page's output, and the table of all systems; needs SECONDPASS_ASSETS
 # make bundle     the bundled models anew, from float32 weights; needs SECONDPASS_ASSETS
 # Needs Python 3.11 to 3.13 and make; everything else goes into .venv.
 
@@ -10,7 +11,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 ASSETS = $(if $(SECONDPASS_ASSETS),$(SECONDPASS_ASSETS),$(error SECONDPASS_ASSETS must name the folder with models and data))
 export Q
 
-.PHONY: demo test check fix evaluate bundle clean
+.PHONY: demo test check fix evaluate recipes bundle clean
 
 demo: .venv/.demo
 	@$(BIN)/secondpass demo $${Q:+"$$Q"}
@@ -31,6 +32,10 @@ fix: .venv/.all
 evaluate: .venv/.all build/float32
 	$(BIN)/python benchmarks/evaluation.py --assets "$(ASSETS)" --float32 build/float32
 	$(BIN)/python benchmarks/evaluation_page.py
+
+recipes: .venv/.all
+	$(BIN)/python -m examples
+	SECONDPASS_ASSETS="$(ASSETS)" $(BIN)/python -m benchmarks.recipes
 
 bundle: .venv/.all
 	$(BIN)/python -m recipes.bundle --assets "$(ASSETS)"

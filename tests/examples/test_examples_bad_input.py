@@ -82,7 +82,7 @@ def test_prices_that_are_strings_become_numbers(written: object, number: float |
 
 
 def test_product_without_a_price_passes_no_price_filter(shop: ProductSearch) -> None:
-    """ "Price on request" is neither under nor over a limit, in Chroma as in BM25's filter."""
+    """A product without a price is neither under nor over a limit, in Chroma as in the filter of BM25."""
     for question in ("mystery box unsorted returns under $5000", "mystery box unsorted returns over $1"):
         ranking = shop.search(question)
         assert "mis-1" not in {item.candidate.id for item in (*ranking.kept, *ranking.dropped)}
