@@ -15,12 +15,14 @@ from ir_measures import nDCG
 
 from examples.question_answering import QuestionAnswering
 from examples.score_fusion import RULES, best_first, score
-from secondpass import Candidate, ReciprocalRank, load_scorer
+from secondpass import load_scorer
 from secondpass.evaluation import Collection, read_squad, read_trec_json
 from secondpass.fusion import FusionInput, WeightedSum, merge_lists
 
 Orders = Mapping[str, Sequence[str | None]]
 """From a query's id to ids, best first."""
+MODEL = RULES["model alone"]
+HYBRID = WeightedSum(alpha=0.3, weights={"bm25": 1.0, "dense": 1.0})
 Row = tuple[str, str, str]
 """A system, what its source promises, what is measured here."""
 
@@ -36,79 +38,103 @@ def ndcg(collection: Collection, orders: Orders) -> float:
     return float(ir_measures.calc_aggregate([nDCG @ 10], qrels, run)[nDCG @ 10])
 
 
+class Passages:
+    """TREC Deep Learning 2019: BM25's and a bi-encoder's (TAS-B) top 100 passages, merged, and scored once by a model.
+
+    :param folder: The collection's folder.
+    :param queries: How many queries to take.
+    """
+
+    def __init__(self, folder: Path, queries: int) -> None:
+        qrels = folder / "qrels.dl19-passage.txt"
+        files = {"bm25": "bm25_top100_dl19.json", "dense": "d_bert_kd_tasb_top100_dl19.json"}
+        self.lists = {name: read_trec_json(folder / file, qrels).first(queries) for name, file in files.items()}
+        self.asked = [query for query in self.lists["bm25"].queries if query in self.lists["dense"].queries]
+        self.merged = {
+            query: merge_lists({name: of.run[query] for name, of in self.lists.items()}) for query in self.asked
+        }
+        self.scored: dict[str, dict[str, list[FusionInput]]] = {}
+        self.cost: dict[str, float] = {}  # milliseconds of processor time for a pair
+
+    def score(self, model: str) -> None:
+        """Score every merged candidate of every query."""
+        scorer = load_scorer(model)
+        started = time.process_time()
+        texts = self.lists["bm25"].queries
+        self.scored[model] = {query: score(scorer, texts[query], self.merged[query]) for query in self.asked}
+        self.cost[model] = (time.process_time() - started) * 1000 / sum(map(len, self.merged.values()))
+
+    def inputs(self, model: str, query: str, first_stage: str) -> list[FusionInput]:
+        """Return a model's scores of one list's candidates, in that list's order and with its scores."""
+        values = {item.candidate.id: item.value for item in self.scored[model][query]}
+        ranked = enumerate(self.lists[first_stage].run[query], start=1)
+        return [FusionInput(candidate, values[candidate.id], rank) for rank, candidate in ranked]
+
+    def measure(self, order: Callable[[str], Sequence[str | None]]) -> float:
+        """Return the mean nDCG@10 of an order."""
+        return ndcg(self.lists["bm25"], {query: order(query) for query in self.asked})
+
+    def cascade(self, query: str, keep: int = 20) -> list[str | None]:
+        """Return nano's best, in the order of small."""
+        kept = set(best_first(MODEL, self.scored["nano"][query])[:keep])
+        return best_first(MODEL, [item for item in self.scored["small"][query] if item.candidate.id in kept])
+
+
 def passage_rows(assets: Path, queries: int) -> list[Row]:
-    """Return the rows measured on TREC Deep Learning 2019: BM25's and a bi-encoder's (TAS-B) top 100 passages."""
-    folder = assets / "data" / "trec-dl"
-    lists = {
-        name: read_trec_json(folder / f"{file}_top100_dl19.json", folder / "qrels.dl19-passage.txt").first(queries)
-        for name, file in (("bm25", "bm25"), ("dense", "d_bert_kd_tasb"))
+    """Return the rows measured on passages."""
+    data = Passages(assets / "data" / "trec-dl", queries)
+    where = f"DL 2019, {len(data.asked)} queries, nDCG@10"
+    first = {
+        name: data.measure(lambda query, of=of: [item.id for item in of.run[query]])  # type: ignore[misc]
+        for name, of in data.lists.items()
     }
-    bm25, dense = lists["bm25"], lists["dense"]
-    asked = [query for query in bm25.queries if query in dense.queries]
-    merged = {
-        query: merge_lists(
-            {name: of.run[query] for name, of in lists.items()}, ReciprocalRank(weights={"bm25": 1.0, "dense": 1.0})
-        )
-        for query in asked
-    }
-    nano, small = load_scorer("nano"), load_scorer("small")
-    started = time.process_time()
-    scored = {query: score(nano, bm25.queries[query], merged[query]) for query in asked}
-    pairs = sum(map(len, scored.values()))
-    cost = (time.process_time() - started) * 1000 / pairs
-
-    def among(query: str, of: Collection) -> list[FusionInput]:
-        ids = {candidate.id: (rank, candidate) for rank, candidate in enumerate(of.run[query], start=1)}
-        kept = [item for item in scored[query] if item.candidate.id in ids]
-        return sorted(
-            (FusionInput(ids[item.candidate.id][1], item.value, ids[item.candidate.id][0]) for item in kept),
-            key=lambda item: item.rank_before,
-        )
-
-    def measured(order: Callable[[str], Sequence[str | None]]) -> float:
-        return ndcg(bm25, {query: order(query) for query in asked})
-
-    def first(of: Collection) -> float:
-        return measured(lambda query: [item.id for item in of.run[query]])
-
-    model = RULES["model alone"]
-    weighted = WeightedSum(alpha=0.3, weights={"bm25": 1.0, "dense": 1.0})
-    hybrid = measured(lambda query: [item.id for item in merged[query]])
-    reranked = measured(lambda query: best_first(model, scored[query]))
-    mixed = measured(lambda query: best_first(weighted.fuse, scored[query]))
-    two_stage = measured(lambda query: best_first(model, among(query, dense)))
-
-    def cascade(query: str) -> list[str | None]:
-        kept = set(best_first(model, scored[query])[:20])
-        rest: list[Candidate] = [item.candidate for item in scored[query] if item.candidate.id in kept]
-        return best_first(model, score(small, bm25.queries[query], rest))
-
-    started = time.process_time()
-    cascaded = measured(cascade)
-    added = (time.process_time() - started) * 1000 / len(asked)
-    rules = "; ".join(
-        f"{name} {measured(lambda query, rule=rule: best_first(rule, among(query, bm25))):.3f}"  # type: ignore[misc]
-        for name, rule in RULES.items()
-    )
-    per_query = cost * pairs / len(asked)
-    where = f"DL 2019, {len(asked)} queries, nDCG@10"
+    rrf = data.measure(lambda query: [item.id for item in data.merged[query]])
+    two_stage, hybrid, weighted, fusion = [], [], [], []
+    for model in ("nano", "small"):
+        data.score(model)
+        by_list = {
+            name: data.measure(lambda query, m=model, n=name: best_first(MODEL, data.inputs(m, query, n)))  # type: ignore[misc]
+            for name in data.lists
+        }
+        two_stage.append(f"{model} {by_list['dense']:.3f} over dense and {by_list['bm25']:.3f} over BM25")
+        alone = data.measure(lambda query, m=model: best_first(MODEL, data.scored[m][query]))  # type: ignore[misc]
+        mixed = data.measure(lambda query, m=model: best_first(HYBRID.fuse, data.scored[m][query]))  # type: ignore[misc]
+        hybrid.append(f"{model} {alone:.3f}")
+        weighted.append(f"{model} {mixed:.3f}")
+        for name in data.lists:
+            values = (
+                data.measure(lambda query, m=model, n=name, r=rule: best_first(r, data.inputs(m, query, n)))  # type: ignore[misc]
+                for rule in RULES.values()
+            )
+            fusion.append((f"{name}, {model}", *(f"{value:.3f}" for value in values)))
+    each = len(data.merged) and sum(map(len, data.merged.values())) / len(data.merged)
+    costs = ", ".join(f"{model} {cost:.1f} ms a pair" for model, cost in data.cost.items())
+    cascaded = data.measure(data.cascade)
+    milliseconds = data.cost["nano"] * each + data.cost["small"] * 20
+    print("| first stage, model | " + " | ".join(RULES) + " |\n|---|" + "---|" * len(RULES))
+    print("\n".join("| " + " | ".join(cells) + " |" for cells in fusion) + "\n")
     return [
         _row(
             "two-stage search",
-            "better order than the vector store's",
-            f"{where}: dense {first(dense):.3f}, reranked {two_stage:.3f}; {cost:.1f} ms a pair",
+            "a better order than the vector store's",
+            f"{where}: dense {first['dense']:.3f}, BM25 {first['bm25']:.3f}",
+            *two_stage,
+            costs,
         ),
         _row(
             "hybrid, reranked",
             "better than BM25 or dense alone",
-            f"{where}: BM25 {first(bm25):.3f}, dense {first(dense):.3f}, RRF {hybrid:.3f}, reranked {reranked:.3f}",
-            f"with weights {mixed:.3f}; {per_query:.0f} ms a query",
+            f"{where}: RRF of both {rrf:.3f}; reranked",
+            *hybrid,
+            "weighted sum of all three",
+            *weighted,
         ),
-        _row("score fusion", "normalised scores beat raw ones", f"{where} over BM25: {rules}"),
+        _row("score fusion", "normalised scores beat raw ones", "the table above"),
         _row(
             "cascade nano, small",
             "nearly the large model's order at a fraction of its cost",
-            f"{where}: {cascaded:.3f}, small reads 20; {per_query + added:.0f} ms a query",
+            f"{where}: {cascaded:.3f} over both lists, small reads 20 of {each:.0f}",
+            f"{milliseconds:.0f} ms a query, and {data.cost['small'] * each:.0f} for small alone",
         ),
     ]
 
@@ -137,7 +163,7 @@ def question_rows(assets: Path, questions: int) -> list[Row]:
         _row(
             "extractive question answering",
             "the answer, not a page",
-            f"XQuAD, {count} questions: answer in BM25's first paragraph ({whole:.0f} characters) {first / count:.2f}",
+            f"XQuAD, {count} questions, nano: answer in BM25's first text ({whole:.0f} characters) {first / count:.2f}",
             f"in the best window ({statistics.fmean(lengths):.0f} characters) {windows / count:.2f}",
             f"{milliseconds:.0f} ms a question",
         )
@@ -151,11 +177,10 @@ def main() -> None:
     parser.add_argument("--questions", type=int, default=100)
     given = parser.parse_args()
     assets = Path(os.environ["SECONDPASS_ASSETS"])
-    print("Model: nano unless named. Milliseconds are processor time of all threads.\n")
+    print("Milliseconds are processor time of all threads.\n")
+    rows = [*passage_rows(assets, given.queries), *question_rows(assets, given.questions)]
     print("| system | its source promises | measured here |\n|---|---|---|")
-    for rows in (passage_rows(assets, given.queries), question_rows(assets, given.questions)):
-        for row in rows:
-            print("| " + " | ".join(row) + " |", flush=True)
+    print("\n".join("| " + " | ".join(row) + " |" for row in rows))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ QUESTIONS = (
     "something to make coffee for under 50 dollars",
     "kettle",
 )
-SIGNALS = WeightedSum(alpha=0.2, weights={"popularity": 2.0, "added": 1.0})  # relevance 0.8, the business 0.2
+SIGNALS = WeightedSum(alpha=0.3, weights={"popularity": 2.0, "added": 1.0})  # relevance 0.7, the business 0.3
 _LIMIT = re.compile(
     r"(under|below|less than|over|above|more than)\s*(?:\$|usd|eur|€)?\s*([\d.,]*\d)\s*(?:\$|dollars)?", re.IGNORECASE
 )
