@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +59,9 @@ def read_data(name: str) -> Any:
     return json.loads((DATA / name).read_text(encoding="utf-8"))
 
 
+@lru_cache(maxsize=1)
 def chroma_client() -> Any:
-    """Return Chroma in memory; all clients of a process must have the same settings."""
+    """Return Chroma in memory, one client a process: it closes no connections when it is collected."""
     return chromadb.EphemeralClient(chromadb.Settings(anonymized_telemetry=False))
 
 

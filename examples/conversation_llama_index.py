@@ -7,7 +7,7 @@ from llama_index.core import VectorStoreIndex
 from llama_index.core.chat_engine import CondensePlusContextChatEngine
 from llama_index.core.llms import CompletionResponse, CompletionResponseGen, CustomLLM, LLMMetadata
 from llama_index.core.llms.callbacks import llm_completion_callback
-from llama_index.core.memory import Memory
+from llama_index.core.memory import ChatMemoryBuffer
 from llama_index.core.schema import TextNode
 
 from examples.common import LlamaIndexEmbedding, passages
@@ -56,7 +56,7 @@ class Chat:
     def __init__(self, texts: dict[str, str], llm: CustomLLM, model: str, budget: ContextBudget) -> None:
         nodes = [TextNode(text=text, id_=key) for key, text in texts.items()]
         index = VectorStoreIndex(nodes, embed_model=LlamaIndexEmbedding(), insert_batch_size=len(nodes))
-        self.memory = Memory.from_defaults(token_limit=budget.max_tokens)
+        self.memory = ChatMemoryBuffer.from_defaults(token_limit=budget.max_tokens)
         self.engine = CondensePlusContextChatEngine.from_defaults(
             retriever=index.as_retriever(similarity_top_k=50),
             llm=llm,
