@@ -7,9 +7,6 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # the examples are programs over the library, not a part of it
 
-for package in ("faiss", "langgraph", "langchain_classic", "llama_index.core", "langchain_chroma", "bm25s"):
-    pytest.importorskip(package, reason="the extra examples isn't installed")
-
 
 @pytest.fixture(scope="session", autouse=True)
 def bi_encoder() -> None:

@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+pytest.importorskip("faiss", reason="the extra examples isn't installed")
+pytest.importorskip("langgraph", reason="the extra examples isn't installed")
+pytest.importorskip("llama_index.core", reason="the extra llama-index isn't installed")
 from examples import (
     cascade,
     conversation_langgraph,

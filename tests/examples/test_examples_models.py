@@ -8,6 +8,7 @@ import pytest
 
 pytest.importorskip("sentence_transformers", reason="the extra torch isn't installed")
 pytest.importorskip("datasets", reason="the extra train isn't installed")
+pytest.importorskip("llama_index.core", reason="the extra llama-index isn't installed")
 from examples import evaluate_and_fine_tune, pair_models
 
 LABELS = {0: "contradiction", 1: "entailment", 2: "neutral"}
