@@ -2,6 +2,7 @@
 # make test       every test          make check   lint, types, import rules
 # make evaluate   quality, cost and speed of the bundled models; needs SECONDPASS_ASSETS
 # make bench      rerankers on this machine, in one run; FLOAT32=FOLDER adds what runs on torch
+# make recipes    every example, its page's output, and the table of all systems; needs SECONDPASS_ASSETS
 # make bundle     the bundled models anew, from float32 weights; needs SECONDPASS_ASSETS
 # Needs Python 3.11 to 3.13 and make; everything else goes into .venv.
 
@@ -11,7 +12,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 ASSETS = $(if $(SECONDPASS_ASSETS),$(SECONDPASS_ASSETS),$(error SECONDPASS_ASSETS must name the folder with models and data))
 export Q
 
-.PHONY: demo test check fix evaluate bench bundle clean
+.PHONY: demo test check fix evaluate bench recipes bundle clean
 
 demo: .venv/.demo
 	@$(BIN)/secondpass demo $${Q:+"$$Q"}
@@ -36,6 +37,10 @@ evaluate: .venv/.all build/float32
 
 bench: .venv/.all
 	$(BIN)/secondpass bench $${FLOAT32:+--checkpoint "$$FLOAT32"}
+
+recipes: .venv/.all
+	$(BIN)/python -m examples
+	SECONDPASS_ASSETS="$(ASSETS)" $(BIN)/python -m benchmarks.recipes
 
 bundle: .venv/.all
 	$(BIN)/python -m recipes.bundle --assets "$(ASSETS)"

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from strategies import finite
 
 from secondpass import Candidate, ReciprocalRank, WeightedSum
-from secondpass.errors import ConfigurationError
-from secondpass.fusion import FusionInput, min_max
+from secondpass.errors import ConfigurationError, InputError
+from secondpass.fusion import FusionInput, merge_lists, min_max
 
 
 def inputs(
@@ -148,3 +148,44 @@ def test_settings_out_of_range_are_refused(make: "type", message: str) -> None:
     """An invalid setting is a ConfigurationError when the fusion is created."""
     with pytest.raises(ConfigurationError, match=message):
         make()
+
+
+def ranked(*ids: str, scores: list[float] | None = None) -> list[Candidate]:
+    """Return one retriever's candidates, best first."""
+    return [Candidate(key, id=key, score=scores[place] if scores else None) for place, key in enumerate(ids)]
+
+
+def test_lists_are_merged_by_reciprocal_ranks() -> None:
+    """What both lists hold comes first; ranks, scores and signals are those of the merged list and of each list."""
+    merged = merge_lists({"bm25": ranked("a", "b", scores=[9.0, 5.0]), "dense": ranked("b", "c")})
+    assert [(item.id, item.rank) for item in merged] == [("b", 1), ("a", 2), ("c", 3)]
+    assert merged[0].score == pytest.approx(1 / 62 + 1 / 61)
+    assert [dict(item.signals) for item in merged] == [{"bm25": 5.0, "dense": 1.0}, {"bm25": 9.0}, {"dense": 0.5}]
+
+
+def test_weights_decide_between_lists() -> None:
+    """A list with the weight 0 adds candidates and signals, and no rank."""
+    weights = ReciprocalRank(weights={"bm25": 0.0, "dense": 1.0})
+    assert [item.id for item in merge_lists({"bm25": ranked("a", "b"), "dense": ranked("b", "c")}, weights)] == [
+        "b",
+        "c",
+        "a",
+    ]
+
+
+@given(lists=st.dictionaries(st.sampled_from("xyz"), st.lists(st.sampled_from("abcdef"), max_size=8), max_size=3))
+def test_merging_keeps_each_candidate_once(lists: dict[str, list[str]]) -> None:
+    """Every id comes out once, also where a list repeats it, with ranks from 1 and falling scores."""
+    merged = merge_lists({name: ranked(*ids) for name, ids in lists.items()})
+    assert {item.id for item in merged} == {key for ids in lists.values() for key in ids}
+    assert [item.rank for item in merged] == list(range(1, len(merged) + 1))
+    scores = [item.score or 0.0 for item in merged]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_merging_refuses_candidates_without_ids_and_unknown_lists() -> None:
+    """Without ids nothing can be merged, and weights of lists that aren't there are a mistake."""
+    with pytest.raises(InputError, match="rank 1 of 'bm25' has none"):
+        merge_lists({"bm25": [Candidate("a")]})
+    with pytest.raises(ConfigurationError, match=r"lists \['bm25'\], got \['dense'\]"):
+        merge_lists({"bm25": ranked("a")}, ReciprocalRank(weights={"dense": 1.0}))

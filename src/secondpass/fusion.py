@@ -9,11 +9,11 @@ without a signal gets nothing from that list.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
 
 from secondpass.candidates import Candidate
-from secondpass.errors import ConfigurationError
+from secondpass.errors import ConfigurationError, InputError
 
 FIRST_STAGE = "first_stage"
 
@@ -113,6 +113,45 @@ class WeightedSum:
                 if value is not None:
                     fused[position] += self.alpha * weight / total * next(scaled)
         return fused
+
+
+def merge_lists(lists: Mapping[str, Sequence[Candidate]], fusion: ReciprocalRank | None = None) -> list[Candidate]:
+    """Merge the results of several retrievers by reciprocal rank fusion, before reranking.
+
+    Each candidate comes once, with its rank in the merged list and its reciprocal rank value as first-stage score. Its
+    scores in the lists are its ``signals``, under the lists' names; ``1 / rank`` for a list without scores.
+
+    :param lists: The candidates of each retriever by its name, best first, each with an id.
+    :param fusion: ``k`` and the weight of each list; by default 60, and 1 for each.
+    :raises InputError: If a candidate has no id.
+    :raises ConfigurationError: If the fusion's weights name other lists.
+    """
+    if not lists:
+        return []
+    fusion = fusion or ReciprocalRank(weights=dict.fromkeys(lists, 1.0))
+    if not fusion.weights.keys() <= lists.keys():
+        raise ConfigurationError(f"the weights must be of the lists {sorted(lists)}, got {sorted(fusion.weights)}")
+    merged: dict[str, Candidate] = {}
+    totals: dict[str, float] = {}
+    for name, candidates in lists.items():
+        scored = all(candidate.score is not None for candidate in candidates)
+        for rank, (key, candidate) in enumerate(_by_id(name, candidates).items(), start=1):
+            first = merged.get(key, candidate)
+            signal = candidate.score if scored and candidate.score is not None else 1.0 / rank
+            merged[key] = replace(first, signals={**first.signals, name: signal})
+            totals[key] = totals.get(key, 0.0) + fusion.weights.get(name, 0.0) / (fusion.k + rank)
+    best_first = sorted(merged, key=lambda key: -totals[key])  # ties: the first list's order
+    return [replace(merged[key], score=totals[key], rank=rank) for rank, key in enumerate(best_first, start=1)]
+
+
+def _by_id(name: str, candidates: Sequence[Candidate]) -> dict[str, Candidate]:
+    """Return a list's candidates by id, a repeated one at its best rank."""
+    first: dict[str, Candidate] = {}
+    for rank, candidate in enumerate(candidates, start=1):
+        if candidate.id is None:
+            raise InputError(f"merging needs candidates with ids, and rank {rank} of {name!r} has none")
+        first.setdefault(candidate.id, candidate)
+    return first
 
 
 def min_max(values: Sequence[float]) -> list[float]:

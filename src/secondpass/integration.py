@@ -22,6 +22,7 @@ from pydantic import (
 from secondpass.call import check_deadline
 from secondpass.candidates import Candidate
 from secondpass.errors import ConfigurationError, InputError, SecondpassError
+from secondpass.fields import check_score_text, read_signals, write_score_texts
 from secondpass.fusion import Fusion
 from secondpass.models import DEFAULT_MODEL
 from secondpass.ranking import Kept, Ranking, Reason
@@ -143,6 +144,9 @@ class IntegrationSettings(CheckedModel):
     :param observers: Called with each ``Ranking``.
     :param when_cold: What a call does while a named model is still loading: ``wait``, or ``degrade``, which has it
         loaded in the background, and returns the first stage's order, marked.
+    :param score_text: What the model reads of a document: a format string over ``{text}`` and any metadata, such as
+        ``"{title}. {text}"``. A field that a document lacks is empty; one that none has is an error.
+    :param signal_keys: Metadata keys whose numbers or dates a fusion can weight as signals, higher is better.
     :raises ConfigurationError: If a setting is invalid.
     """
 
@@ -179,6 +183,8 @@ class IntegrationSettings(CheckedModel):
     deadline_ms: float | None = None
     observers: Sequence[Observer] = ()
     when_cold: Literal["wait", "degrade"] = "wait"
+    score_text: str | None = None
+    signal_keys: Sequence[str] = ()
 
     given_settings: frozenset[str] | None = Field(default=None, exclude=True, repr=False)
     """The names of the settings that were given; for frameworks that create a copy from all values."""
@@ -234,6 +240,8 @@ class IntegrationSettings(CheckedModel):
         check_deadline(self.deadline_ms)
         if not live:
             self._load_key().check()
+        if self.score_text is not None:
+            check_score_text(self.score_text)
         self._configured(None, Selection())
         self.__dict__["given_settings"] = frozenset(self.model_fields_set)  # an assignment would count as a setting
         return self
@@ -352,6 +360,11 @@ class IntegrationSettings(CheckedModel):
         """The most documents that a call keeps, for traces; None where only the budget or the threshold limits them."""
         selection = self._configured(None, self.reranker.selection if self.reranker else Selection())
         return selection.top_k if callable(self.budget) else self._limited(selection).top_k
+
+    def _with_fields(self, candidates: Sequence[Candidate]) -> list[Candidate]:
+        """Return candidates, whose text is the documents' own, with the text that is scored and with signals."""
+        with_signals = read_signals(candidates, self.signal_keys)
+        return write_score_texts(with_signals, self.score_text) if self.score_text is not None else with_signals
 
     def _rerank(
         self, query: str, candidates: Sequence[Candidate], earlier: Earlier, top_n: int | None = None

@@ -50,7 +50,8 @@ class SecondPassRerank(IntegrationSettings, BaseNodePostprocessor):
     degraded pass, which the record marks, nodes without a score keep the first stage's.
 
     :param metadata_mode: The form of a node that the model reads: with the metadata for embeddings (``EMBED``), for the
-        LLM (``LLM``), ``ALL`` or ``NONE``. The budget always counts the form that the LLM reads.
+        LLM (``LLM``), ``ALL`` or ``NONE``. The budget always counts the form that the LLM reads. With ``score_text``,
+        ``{text}`` is this form where a mode is given, else the node's text alone.
     :param keep_retrieval_score: Whether to write the first-stage score to ``metadata["retrieval_score"]``, which is
         excluded from prompts and embeddings.
 
@@ -110,7 +111,10 @@ class SecondPassRerank(IntegrationSettings, BaseNodePostprocessor):
 
         :raises ConfigurationError: If one of them is a live object.
         """
-        return super().settings() | {"metadata_mode": self.metadata_mode.value}
+        given = super().settings()
+        if self.score_text is None or "metadata_mode" in given:  # a given mode changes the meaning of {text}
+            given["metadata_mode"] = self.metadata_mode.value
+        return given
 
     def _postprocess_nodes(
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
@@ -129,7 +133,7 @@ class SecondPassRerank(IntegrationSettings, BaseNodePostprocessor):
         return event.nodes
 
     def _candidates(self, nodes: Iterable[NodeWithScore]) -> list[Candidate]:
-        return [self._candidate(node) for node in _checked(nodes)]
+        return self._with_fields([self._candidate(node) for node in _checked(nodes)])
 
     def _candidate(self, scored: NodeWithScore) -> Candidate:
         node = _without_entry(scored.node)
@@ -137,8 +141,9 @@ class SecondPassRerank(IntegrationSettings, BaseNodePostprocessor):
         source = next(filter(None, map(node.metadata.get, keys)), None)
         prompt_text = node.get_content(metadata_mode=MetadataMode.LLM)
         own_text = node.get_content(metadata_mode=MetadataMode.NONE).strip()
+        plain = self.score_text is not None and "metadata_mode" not in self.model_fields_set
         return Candidate(
-            node.get_content(metadata_mode=self.metadata_mode),
+            node.get_content(metadata_mode=MetadataMode.NONE if plain else self.metadata_mode),
             id=node.node_id,
             score=scored.score,
             source=source if isinstance(source, str) else None,

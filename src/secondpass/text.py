@@ -1,6 +1,7 @@
-"""Texts: sentence boundaries, and lone surrogates replaced."""
+"""Texts: sentence boundaries, fields of templates, and lone surrogates replaced."""
 
 from itertools import accumulate
+from string import Formatter
 
 
 def well_formed(text: str) -> str:
@@ -41,3 +42,19 @@ def sentence_ends(text: str, language: str = "en") -> list[int]:
         ends += [start + end for end in accumulate(map(len, sentences))]
         start = ends[-1] if sentences else start + len(block)
     return ends[1:]
+
+
+def template_fields(template: object) -> set[str] | None:
+    """Return the names of the fields in a format string; None if it isn't one, or a field isn't a bare name.
+
+    Positions, attributes, items, conversions and format specifications aren't bare: a format could cut text unseen.
+    """
+    if not isinstance(template, str):
+        return None
+    try:
+        parts = [part for part in Formatter().parse(template) if part[1] is not None]
+    except ValueError:
+        return None
+    bare = all(name and not name.isdigit() and not set(".[") & set(name) for _, name, _, _ in parts)
+    formatted = any(spec or conversion for _, _, spec, conversion in parts)
+    return {str(name) for _, name, _, _ in parts} if bare and not formatted else None

@@ -9,7 +9,7 @@ from evaluation_collections import CORPUS, QRELS, QUERIES, RUN, animals, candida
 
 from secondpass import Candidate
 from secondpass.errors import ConfigurationError, InputError
-from secondpass.evaluation import Collection, Question, ask, bm25_run, retrieve_with
+from secondpass.evaluation import Bm25Index, Collection, Question, ask, bm25_run, retrieve_with
 
 QUESTIONS = [
     Question("red fox", relevant=["fox"], answers=["quick"]),
@@ -194,3 +194,12 @@ def test_bm25_needs_words(corpus: dict[str, str]) -> None:
     """Without a text, or with stop words alone, there is nothing to find."""
     with pytest.raises(InputError, match=f"and {len(corpus)} texts have none"):
         bm25_run(QUERIES, corpus)
+
+
+def test_bm25_index_answers_one_query_at_a_time() -> None:
+    """An index is built once and searched often; it returns what the run of all queries holds."""
+    index = Bm25Index(CORPUS)
+    assert [item.id for item in index.search("foxes", 2)] == [
+        item.id for item in bm25_run({"q": "foxes"}, CORPUS, 2)["q"]
+    ]
+    assert index.search("the", 2) == index.search("", 2) == []

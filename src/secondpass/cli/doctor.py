@@ -19,9 +19,9 @@ from rich.table import Table
 from rich.text import Text
 
 from secondpass.cli.app import app, console, installed_version
-from secondpass.cli.demo.fetch import cache_folder, is_fetched
 from secondpass.errors import MissingExtra, SecondpassError
 from secondpass.models import CASCADES, bundled_models
+from secondpass.samples.fetch import cache_folder, is_fetched
 from secondpass.scoring.hardware import Hardware, cpu_count, cpu_threads
 from secondpass.scoring.load import ENGINES, load_scorer
 

@@ -12,7 +12,8 @@ from secondpass.errors import require
 
 require("secondpass.evaluation", "eval", "bm25s", "Stemmer", "ir_measures", "pytrec_eval", "scipy")
 
-from secondpass.evaluation.collection import Collection, Question, ask, bm25_run, retrieve_with
+from secondpass.evaluation.bm25 import Bm25Index, bm25_run
+from secondpass.evaluation.collection import Collection, Question, ask, retrieve_with
 from secondpass.evaluation.evaluate import evaluate
 from secondpass.evaluation.measures import DEFAULT_MEASURES, Measures
 from secondpass.evaluation.readers import read_beir, read_squad, read_trec, read_trec_json
@@ -22,6 +23,7 @@ from secondpass.evaluation.shortcuts import KeepFit, fit_gate, fit_keep, fit_sto
 
 __all__ = [
     "DEFAULT_MEASURES",
+    "Bm25Index",
     "Collection",
     "Evaluation",
     "KeepFit",

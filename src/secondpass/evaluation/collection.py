@@ -1,4 +1,4 @@
-"""The test collection, and the first stages that find its candidates: BM25, or the user's own vector store.
+"""The test collection, and the user's own vector store as the first stage that finds its candidates.
 
 LangChain's and LlamaIndex's objects are recognised by their methods; neither framework is imported here.
 """
@@ -6,9 +6,6 @@ LangChain's and LlamaIndex's objects are recognised by their methods; neither fr
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
-
-import bm25s
-import Stemmer
 
 from secondpass.candidates import Candidate, as_candidates, first_stage_ranks
 from secondpass.errors import ConfigurationError, InputError
@@ -21,7 +18,6 @@ Retrieve = Callable[[str, int], Sequence[Candidate]]
 """From a question and a number to at most so many candidates, each with an id."""
 IdSource = str | Callable[[Any], str | None] | None
 """Where a text's id comes from: a metadata key, a function of the document or node, or None for its own id."""
-_K1, _B = 0.9, 0.4  # Anserini's BM25 baselines, from which the BEIR paper's figures come
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,34 +164,6 @@ def retrieve_with(source: Any, *, name: IdSource = None) -> Retrieve:
         "source must be a LangChain vector store or retriever, or a LlamaIndex retriever (with similarity_search, "
         f"invoke or retrieve), got {type(source).__name__}: write a function of (query, k) that returns Candidates"
     )
-
-
-def bm25_run(queries: Mapping[str, str], corpus: Mapping[str, str], depth: int = 100) -> Run:
-    """Return the best ``depth`` texts for each query, best first, with their BM25 scores.
-
-    Robertson and Zaragoza, "The probabilistic relevance framework: BM25 and beyond", 2009, with Lucene's inverse
-    document frequency, English stop words and the English Snowball stemmer. Texts that share no word with the query
-    (score 0) are left out.
-
-    :raises InputError: If no text has a word to index.
-    :raises ConfigurationError: If the depth isn't from 1.
-    """
-    if depth < 1:
-        raise ConfigurationError(f"the first stage's depth must be 1 or more, got {depth}")
-    options = {"stopwords": "en", "stemmer": Stemmer.Stemmer("english"), "show_progress": False}
-    words = bm25s.tokenize(list(corpus.values()), **options)
-    if not words.vocab:
-        raise InputError(f"BM25 needs texts with words other than stop words, and {len(corpus)} texts have none")
-    index = bm25s.BM25(k1=_K1, b=_B, backend="numpy")
-    index.index(words, show_progress=False)
-    query_words = bm25s.tokenize(list(queries.values()), **options)
-    positions, scores = index.retrieve(query_words, k=min(depth, len(corpus)), show_progress=False)
-    texts = list(corpus.items())
-    run: dict[str, list[Candidate]] = {}
-    for query, row, values in zip(queries, positions, scores, strict=True):
-        retrieved = [(*texts[position], score) for position, score in zip(row, values, strict=True) if score > 0]
-        run[query] = [Candidate(text, id=key, score=score, source="bm25") for key, text, score in retrieved]
-    return run
 
 
 def _best_first(retrieved: Any) -> tuple[Candidate, ...]:

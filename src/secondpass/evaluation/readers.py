@@ -17,7 +17,8 @@ import numpy as np
 
 from secondpass.candidates import Candidate
 from secondpass.errors import InputError
-from secondpass.evaluation.collection import Collection, Run, bm25_run
+from secondpass.evaluation.bm25 import bm25_run
+from secondpass.evaluation.collection import Collection, Run
 
 _Parsed = TypeVar("_Parsed")
 _ID_KEYS = ("_id", "id", "docid", "qid", "query_id", "doc_id")

@@ -217,7 +217,8 @@ class SecondPassRerank(
         scores = list(scores) if isinstance(scores, Iterable) else [scores]
         if len(scores) != len(documents):
             raise InputError(f"scores must have one number for each of {len(documents)} documents, got {len(scores)}")
-        return [self._candidate(document, score) for document, score in zip(documents, scores, strict=True)]
+        candidates = [self._candidate(document, score) for document, score in zip(documents, scores, strict=True)]
+        return self._with_fields(candidates)
 
     def _candidate(self, document: Document, score: float | None) -> Candidate:
         source = document.metadata.get(self.source_key or "source")

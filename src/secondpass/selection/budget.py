@@ -5,7 +5,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from string import Formatter
 from typing import Any, SupportsIndex
 
 from secondpass.candidates import Candidate
@@ -18,6 +17,7 @@ from secondpass.selection.llm_window import (
     subtract_tokens,
 )
 from secondpass.selection.tokens import TokenCounter, as_counter
+from secondpass.text import template_fields
 
 Template = str | Callable[[int, str, Candidate], str]
 """How a candidate is written in the prompt; see ``ContextBudget``."""
@@ -180,9 +180,7 @@ class ContextBudget:
 
     def blank_fields(self, candidates: Iterable[Candidate]) -> list[str]:
         """Return the metadata fields of a format string that no candidate has."""
-        if not isinstance(self.template, str):
-            return []
-        fields = {name for _, name, _, _ in Formatter().parse(self.template) if name} - {"text", "index"}
+        fields = (template_fields(self.template) or set()) - {"text", "index"}
         for candidate in candidates:
             own = {"id": candidate.id, "source": candidate.source}
             fields = fields.difference(candidate.metadata, _without_none(own))
@@ -237,14 +235,7 @@ def _format_document(prompt: Any, _index: int, text: str, candidate: Candidate) 
 
 
 def _check_format(template: object) -> None:
-    try:
-        parts = list(Formatter().parse(template)) if isinstance(template, str) else []
-    except ValueError:
-        parts = []
-    fields = {name for _, name, _, _ in parts if name is not None}
-    formatted = any(spec or conversion for _, _, spec, conversion in parts)  # a format could cut the text unseen
-    bare = all(name and not name.isdigit() and not set(".[") & set(name) for name in fields)
-    if "text" not in fields or formatted or not bare:
+    if "text" not in (template_fields(template) or ()):
         raise BudgetError(
             "the template must be a format string with {text}, and may use {index}, {id}, {source} and the names of "
             f"metadata, all bare, or a callable (index, text, candidate) -> str; got {template!r}"

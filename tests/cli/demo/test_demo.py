@@ -14,10 +14,11 @@ pytest.importorskip("chromadb", reason="the extra demo isn't installed")
 from rich.console import Console
 
 from secondpass.candidates import Candidate
-from secondpass.cli.demo import index, run
+from secondpass.cli.demo import run
 from secondpass.cli.demo.run import run_demo, show
 from secondpass.errors import InputError, MissingExtra
 from secondpass.reranker import Reranker
+from secondpass.samples import bi_encoder
 from secondpass.scoring.overlap import OverlapScorer
 from secondpass.selection.budget import ContextBudget
 from secondpass.selection.select import Selection
@@ -56,7 +57,7 @@ def small_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(run, "fetch_bi_encoder", lambda cache, _report: cache)
     monkeypatch.setattr(run, "python_reference", lambda: PASSAGES)
     monkeypatch.setattr(run, "load_scorer", lambda model: models.append(model) or LoadedScorer())
-    monkeypatch.setattr(index, "BiEncoder", LetterEncoder)
+    monkeypatch.setattr(bi_encoder, "BiEncoder", LetterEncoder)
     return models
 
 

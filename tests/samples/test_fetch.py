@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from secondpass.cli.demo import fetch
-from secondpass.cli.demo.fetch import cache_folder, fetch_bi_encoder, is_fetched
 from secondpass.errors import MissingExtra, ModelError, ModelNotFound
+from secondpass.samples import fetch
+from secondpass.samples.fetch import cache_folder, fetch_bi_encoder, is_fetched
 
 CONTENT = {"data/model.onnx": b"graph", "data/tokenizer.json": b"{}", "info/LICENSE": b"licence"}
 

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from secondpass.cli.demo.corpus import LONGEST, python_reference, split_topics
 from secondpass.errors import ConfigurationError
+from secondpass.samples.corpus import LONGEST, python_reference, split_topics
 
 
 def words(text: str) -> list[str]:

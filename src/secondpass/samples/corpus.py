@@ -1,4 +1,4 @@
-"""What the demo searches: the language reference that CPython carries for ``help()``, cut into passages."""
+"""Python's language reference, which CPython carries for ``help()``, cut into passages."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -25,7 +25,7 @@ def python_reference() -> dict[str, str]:
         from pydoc_data.topics import topics  # a large module, and some slim builds of Python leave it out
     except ImportError as error:
         raise ConfigurationError(
-            "the demo searches the reference in pydoc_data, which this Python came without: "
+            "the demo and the examples search the reference in pydoc_data, which this Python came without: "
             "run it with a complete Python, such as the one from python.org"
         ) from error
     return split_topics(topics)

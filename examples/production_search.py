@@ -1,0 +1,128 @@
+"""Two-stage search in production: percentiles, deadline, fallback, a shadow reranker, a manifest, offline measures."""
+
+import hashlib
+import json
+import statistics
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
+from typing import Any
+
+from examples.common import ChromaIndex, passages, questions
+from secondpass import Ranking, Reranker, Selection
+from secondpass.evaluation import Question, Settings, ask, evaluate
+from secondpass.samples.bi_encoder import load_bi_encoder
+
+PACKAGES = ("secondpass", "chromadb", "onnxruntime", "tokenizers")
+
+
+class Monitor:
+    """An observer: stage times, causes of degraded passes, and the distribution of the best score."""
+
+    def __init__(self) -> None:
+        self.milliseconds: dict[str, list[float]] = {}
+        self.degraded: Counter[str] = Counter()
+        self.best: list[float] = []
+
+    def __call__(self, ranking: Ranking) -> None:
+        """Take one ranking."""
+        for stage in ranking.stages:
+            self.milliseconds.setdefault(stage.name, []).append(stage.seconds * 1000)
+        self.degraded[str(ranking.degraded.cause) if ranking.degraded else "complete"] += 1
+        if ranking.kept and ranking.kept[0].probability is not None:
+            self.best.append(ranking.kept[0].probability)
+
+    def percentiles(self) -> dict[str, tuple[float, float, float]]:
+        """Return p50, p95 and p99 of each stage in milliseconds."""
+        cuts = {name: statistics.quantiles(values * 2, n=100) for name, values in self.milliseconds.items()}
+        return {name: (cut[49], cut[94], cut[98]) for name, cut in cuts.items()}
+
+
+class Shadow:
+    """An observer: a second reranker gets the same candidates in the background; its results are only compared.
+
+    :param reranker: The second reranker.
+    :param top: How many of the best are compared.
+    """
+
+    def __init__(self, reranker: Reranker, top: int = 5) -> None:
+        self._reranker, self._top = reranker, top
+        self._pool = ThreadPoolExecutor(max_workers=1)
+        self.overlaps: list[float] = []
+
+    def __call__(self, ranking: Ranking) -> None:
+        """Start the comparison; the caller doesn't wait for it."""
+        self._pool.submit(self._compare, ranking)
+
+    def _compare(self, ranking: Ranking) -> None:
+        candidates = sorted((*ranking.kept, *ranking.dropped), key=lambda item: item.rank_before)
+        other = self._reranker.rerank(ranking.query, [item.candidate for item in candidates])
+        best = [{item.candidate.id for item in kept[: self._top]} for kept in (ranking.kept, other.kept)]
+        self.overlaps.append(len(best[0] & best[1]) / max(1, len(best[0] | best[1])))
+
+    def close(self) -> None:
+        """Wait for the comparisons that were started."""
+        self._pool.shutdown()
+
+
+def manifest(texts: Mapping[str, str], rerankers: Mapping[str, Reranker]) -> dict[str, Any]:
+    """Return what decides the results: versions, models, and a hash of the texts."""
+    content = json.dumps(sorted(texts.items())).encode()
+    fingerprints = {name: reranker.scorer.spec.fingerprint for name, reranker in rerankers.items()}
+    return {
+        "packages": {name: version(name) for name in PACKAGES},
+        "rerankers": {name: hashlib.sha256(text.encode()).hexdigest()[:12] for name, text in fingerprints.items()},
+        "bi_encoder": hashlib.sha256(load_bi_encoder().fingerprint.encode()).hexdigest()[:12],
+        "texts": len(texts),
+        "texts_sha256": hashlib.sha256(content).hexdigest()[:12],
+    }
+
+
+def serve(index: ChromaIndex, reranker: Reranker, asked: Sequence[Question], depth: int) -> list[Ranking]:
+    """Answer each question; a deadline or a failure never loses the first stage's order."""
+    return [reranker.rerank(question.text, index.search(question.text, depth)) for question in asked]
+
+
+def main(
+    model: str = "nano",
+    shadow_model: str = "small",
+    topics: Sequence[str] = (),
+    depth: int = 30,
+    deadline_ms: float = 5000,
+    limit: int | None = None,
+) -> None:
+    """Print monitoring, fallback, shadow comparison, offline measures and the manifest."""
+    texts = passages(topics)
+    index, asked = ChromaIndex(texts), questions(texts)[:limit]
+    monitor, strict = Monitor(), Monitor()
+    selection = Selection(top_k=5)
+    candidate = Reranker(shadow_model, selection=selection)
+    shadow = Shadow(candidate)
+    reranker = Reranker(model, selection=selection, deadline_ms=deadline_ms, observers=[monitor, shadow])
+
+    serve(index, reranker, asked, depth)
+    shadow.close()
+    print(f"{len(asked)} queries, {depth} candidates, {model}, deadline {deadline_ms:g} ms: {dict(monitor.degraded)}")
+    for name, (p50, p95, p99) in monitor.percentiles().items():
+        print(f"  {name:7} p50 {p50:7.1f}  p95 {p95:7.1f}  p99 {p99:7.1f} ms")
+    print(f"best probability: median {statistics.median(monitor.best):.3f}, lowest {min(monitor.best):.3f}")
+    print(f"shadow {shadow_model}: {statistics.fmean(shadow.overlaps):.2f} of the first 5 in common (Jaccard)")
+
+    hurried = Reranker(reranker.scorer, selection=selection, deadline_ms=1, observers=[strict])
+    ranking = serve(index, hurried, asked[:1], depth)[0]
+    print(f"\ndeadline 1 ms: {dict(strict.degraded)}; {ranking.degraded}")
+    plain = Reranker(reranker.scorer, selection=selection)
+    edge = [plain.rerank("", ["a text"]), plain.rerank("a query", []), plain.rerank("a query", [" ", "text"])]
+    print("edge cases:", [(len(item.kept), len(item.dropped), str(item.degraded or "complete")) for item in edge])
+
+    collection = ask(asked, index.search, depth=depth)
+    evaluation = evaluate(
+        {model: reranker.scorer, shadow_model: candidate.scorer}, collection, settings=Settings(depths=(), budgets=())
+    )
+    print("\n" + evaluation.to_markdown().split("\n\n## Differences")[0])
+    print("\n" + json.dumps(manifest(texts, {model: reranker, shadow_model: candidate}), indent=1))
+
+
+if __name__ == "__main__":
+    main()

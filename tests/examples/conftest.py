@@ -1,0 +1,26 @@
+"""The examples' packages and their bi-encoder, and texts few enough for a test."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[2]))  # the examples are programs over the library, not a part of it
+
+
+@pytest.fixture(scope="session", autouse=True)
+def bi_encoder() -> None:
+    """Fetch the bi-encoder once, or skip where there is neither a cache nor a connection."""
+    from secondpass.errors import MissingExtra, ModelNotFound
+    from secondpass.samples.fetch import cache_folder, fetch_bi_encoder
+
+    try:
+        fetch_bi_encoder(cache_folder())
+    except (ModelNotFound, MissingExtra) as error:
+        pytest.skip(f"the examples need the bi-encoder: {error}")
+
+
+@pytest.fixture(scope="session")
+def topics() -> tuple[str, ...]:
+    """Return topics of Python's reference whose passages answer some of the judged questions."""
+    return ("with", "power", "naming", "comparisons")
