@@ -1,11 +1,23 @@
 """The examples' packages and their bi-encoder, and texts few enough for a test."""
 
+import asyncio
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # the examples are programs over the library, not a part of it
+
+
+@pytest.fixture(autouse=True)
+def _event_loop_of_its_own() -> Iterator[None]:
+    """Give LlamaIndex's synchronous calls an event loop, and close it: they would leave theirs open."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    yield
+    loop.close()
+    asyncio.set_event_loop_policy(None)  # whose first loop is made anew
 
 
 @pytest.fixture(scope="session", autouse=True)
