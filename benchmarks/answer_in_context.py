@@ -30,7 +30,7 @@ from llama_index.core.schema import NodeWithScore, TextNode
 
 from secondpass import Candidate, ContextBudget, Reranker, Selection, Windowed, Windows, load_scorer
 from secondpass.call import Call
-from secondpass.evaluation.collection import bm25_run
+from secondpass.evaluation.bm25 import bm25_run
 from secondpass.evaluation.context import holds_any
 from secondpass.evaluation.measures import compare, interval
 from secondpass.evaluation.settings import Sampling
