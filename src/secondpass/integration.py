@@ -54,7 +54,10 @@ _SELECTION = {"top_n": "top_k"} | {
 }
 _BUDGET_FIELDS = ("max_tokens", "separator", "template", "origin", "shares", "prompt_tokens")
 _LOADING = ("model", "engine", "device", "dtype", "max_length", "revision")
-_OPTIONS = ("batch_size", "file", "threads", "label", "trust_remote_code", "local_files_only", "cache_folder")
+_OPTIONS = (
+    *("batch_size", "file", "threads", "label", "trust_remote_code", "local_files_only", "cache_folder", "sha256"),
+    *("max_queued_pairs", "watchdog_seconds"),
+)
 _RERANKING = ("fusion", "on_error", "deadline_ms", "observers")
 _OTHER_NAMES = {
     "top_k": "top_n",
@@ -138,6 +141,9 @@ class IntegrationSettings(CheckedModel):
     :param trust_remote_code: Whether Python code that comes with the model may run.
     :param local_files_only: Take files from the hub's cache, and never connect to the hub.
     :param cache_folder: The hub's cache; None takes the hub library's own.
+    :param sha256: The weights' SHA-256; see ``LoadOptions``.
+    :param max_queued_pairs: How many pairs may wait for the model; see ``LoadOptions``.
+    :param watchdog_seconds: How long one batch may take; see ``LoadOptions``.
     :param fusion: How scores are combined with the first stage's; None orders by the scores alone.
     :param on_error: What happens when scoring fails: ``degrade`` returns the first stage's order, ``raise`` raises.
     :param deadline_ms: Milliseconds until scoring ends; None for no limit. Loading the model isn't counted.
@@ -178,6 +184,9 @@ class IntegrationSettings(CheckedModel):
     trust_remote_code: bool = False
     local_files_only: bool = False
     cache_folder: str | None = None
+    sha256: str | None = None
+    max_queued_pairs: int = 100_000
+    watchdog_seconds: float = 300.0
     fusion: Fusion | None = None
     on_error: OnError = "degrade"
     deadline_ms: float | None = None

@@ -1,5 +1,6 @@
 """Loading a scorer: engine, files, device and options."""
 
+import hashlib
 import importlib.metadata
 import importlib.util
 import shutil
@@ -10,7 +11,9 @@ import pytest
 
 from secondpass import LoadOptions, load_scorer
 from secondpass.errors import ConfigurationError, DeviceError, MissingExtra, ModelError, ModelNotFound
+from secondpass.scoring.cross_encoder import CrossEncoder
 from secondpass.scoring.load import ENGINES
+from secondpass.scoring.worker import WorkerSettings
 
 Tiny = Callable[..., Path]
 
@@ -163,3 +166,23 @@ def test_zero_threads_are_refused(tiny: Tiny, engine: str) -> None:
     """A forward pass needs at least one thread."""
     with pytest.raises(DeviceError, match="threads must be a whole number from 1"):
         load_scorer(tiny(engine), options=LoadOptions(threads=0))
+
+
+@pytest.mark.parametrize("engine", ["onnx", "torch"])
+def test_pinned_weights_are_checked(tiny: Tiny, engine: str) -> None:
+    """Weights with the given SHA-256 load; others are refused before they are opened."""
+    folder = tiny(engine)
+    weights = next(folder.glob("model.onnx" if engine == "onnx" else "*.safetensors"))
+    sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()
+    assert load_scorer(folder, options=LoadOptions(sha256=sha256.upper()))
+    with pytest.raises(ModelError, match=f"{weights.name} must have the SHA-256 0000, and has {sha256}"):
+        load_scorer(folder, options=LoadOptions(sha256="0000"))
+
+
+def test_the_limits_of_the_queue_are_options() -> None:
+    """More pairs than may wait, and the time of a batch, are set where the model is loaded; wrong ones are refused."""
+    scorer = load_scorer("nano", options=LoadOptions(max_queued_pairs=7, watchdog_seconds=5))
+    assert isinstance(scorer, CrossEncoder)
+    assert scorer._worker._queue._settings == WorkerSettings(7, 5)
+    with pytest.raises(ConfigurationError, match="max_queued_pairs must be 1 or more"):
+        LoadOptions(max_queued_pairs=0)

@@ -14,7 +14,7 @@ from secondpass.errors import ConfigurationError
 from secondpass.scores import Pair, Score, Scored, Spec, Stage, Unscored, UnscoredReason
 from secondpass.scoring.engines.base import Encoded, Engine
 from secondpass.scoring.scorer import BaseScorer
-from secondpass.scoring.worker import DEADLINE_BLOCK, Job, Worker
+from secondpass.scoring.worker import DEADLINE_BLOCK, Job, Worker, WorkerSettings
 from secondpass.text import well_formed
 
 MAX_TEXT_CHARACTERS = 100_000
@@ -40,14 +40,20 @@ class CrossEncoder(BaseScorer):
     :param engine: Runs the model.
     :param worker: The thread on which the engine runs; None creates one.
     :param reopen: Opens the engine again in a forked process, which has no threads; None raises there.
+    :param limits: The limits of a worker that is created here; None takes the default.
     """
 
     def __init__(
-        self, engine: Engine, worker: Worker | None = None, reopen: Callable[[], Engine] | None = None
+        self,
+        engine: Engine,
+        worker: Worker | None = None,
+        reopen: Callable[[], Engine] | None = None,
+        limits: WorkerSettings | None = None,
     ) -> None:
         self._engine = engine
         self._reopen = reopen
-        self._processes = {os.getpid(): _Process(engine, worker or Worker(engine.facts.placement.device))}
+        self._limits = limits
+        self._processes = {os.getpid(): _Process(engine, worker or Worker(engine.facts.placement.device, limits))}
 
     def __repr__(self) -> str:
         """Return model, engine, device and dtype."""
@@ -151,7 +157,7 @@ class CrossEncoder(BaseScorer):
                         "a scorer can't be used in a process that was forked after it was created: create it there"
                     )
                 process.engine = self._engine = self._reopen()
-                process.worker = Worker(process.engine.facts.placement.device)
+                process.worker = Worker(process.engine.facts.placement.device, self._limits)
             return process.engine, process.worker
 
     def _encode_in_time(self, pairs: Sequence[Pair], call: Call) -> list[Encoded]:

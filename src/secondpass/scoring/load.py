@@ -13,8 +13,9 @@ from secondpass.scoring.cascade import Cascade
 from secondpass.scoring.cross_encoder import CrossEncoder
 from secondpass.scoring.engines.base import EngineSettings
 from secondpass.scoring.hardware import Request
-from secondpass.scoring.model_files import HubAccess, ModelFolder, describe_contents, find_model
+from secondpass.scoring.model_files import HubAccess, ModelFolder, check_sha256, describe_contents, find_model
 from secondpass.scoring.scorer import Scorer
+from secondpass.scoring.worker import WorkerSettings
 
 EngineName = Literal["auto", "onnx", "torch"]
 
@@ -60,6 +61,10 @@ class LoadOptions:
     :param trust_remote_code: Whether Python code that comes with the model may run.
     :param local_files_only: Take files from the hub's cache, and never connect to the hub.
     :param cache_folder: The hub's cache; None takes the hub library's own.
+    :param sha256: The SHA-256 of the ONNX or safetensors file, as hexadecimal digits; other weights are refused.
+    :param max_queued_pairs: How many pairs may wait for the device; a call beyond it fails with ``QueueFull``.
+    :param watchdog_seconds: How long one batch may take before its calls fail and its thread is replaced.
+    :raises ConfigurationError: If a limit is out of its range.
     """
 
     batch_size: int | None = None
@@ -70,6 +75,17 @@ class LoadOptions:
     trust_remote_code: bool = False
     local_files_only: bool = False
     cache_folder: str | None = None
+    sha256: str | None = None
+    max_queued_pairs: int = 100_000
+    watchdog_seconds: float = 300.0
+
+    def __post_init__(self) -> None:
+        """Check the limits."""
+        if not (self.max_queued_pairs >= 1 and self.watchdog_seconds > 0):
+            raise ConfigurationError(
+                f"max_queued_pairs must be 1 or more and watchdog_seconds above 0, got {self.max_queued_pairs!r} and "
+                f"{self.watchdog_seconds!r}"
+            )
 
 
 DEFAULT_OPTIONS = LoadOptions()
@@ -111,9 +127,12 @@ def load_scorer(
     settings = EngineSettings(
         folder.name(str(model)), folder, request, max_length, options.label, options.trust_remote_code
     )
+    if options.sha256 is not None:
+        check_sha256(folder.graph if name == "onnx" else folder.only_safetensors(), options.sha256)
     entry = ENGINES[name]
     open_engine = partial(getattr(importlib.import_module(entry.module), entry.factory), settings)
-    return CrossEncoder(open_engine(), reopen=open_engine)
+    limits = WorkerSettings(options.max_queued_pairs, options.watchdog_seconds)
+    return CrossEncoder(open_engine(), reopen=open_engine, limits=limits)
 
 
 def cascade_of(name: str, load: Callable[[str], Scorer]) -> Cascade:
