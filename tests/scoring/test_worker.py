@@ -248,6 +248,26 @@ def test_a_loaded_model_opens_again_in_a_forked_process() -> None:
     assert [results.get() for child in children if child.exitcode == 0] == [expected] * 2
 
 
+@pytest.mark.skipif(sys.platform == "win32" or not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.parametrize("last", ["", "del scorer; gc.collect()"], ids=["used", "deleted"])
+def test_a_forked_process_ends(last: str) -> None:
+    """A child whose parent had loaded a model ends by itself: closing the parent's session there would never return."""
+    script = f"""
+import gc, os, sys, warnings
+warnings.simplefilter("ignore")
+import secondpass
+scorer = secondpass.load_scorer("nano")
+scorer.score("how long does a flea live", ["A flea lives for months."])
+if os.fork() == 0:
+    scorer.score("how long does a flea live", ["A flea lives for months."])
+    {last}
+    sys.exit(7)
+sys.exit(os.waitstatus_to_exitcode(os.wait()[1]))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=60, check=False)
+    assert done.returncode == 7, done.stderr
+
+
 def _score_in_child(scorer: CrossEncoder, results: "multiprocessing.SimpleQueue[str]") -> None:
     try:
         scorer.score_pairs(PAIRS)

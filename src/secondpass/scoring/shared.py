@@ -141,6 +141,10 @@ class SharedModels:
             else:
                 slot.scorer, slot.failed = scorer, False
 
+    def forget_lock(self) -> None:
+        """In a forked process, replace the lock, which a thread of the parent may have held."""
+        self._lock = threading.Lock()
+
     def clear(self) -> None:
         """Forget all models."""
         with self._lock:
@@ -148,3 +152,6 @@ class SharedModels:
 
 
 SHARED_MODELS = SharedModels()
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=SHARED_MODELS.forget_lock)

@@ -1,5 +1,8 @@
 """The ONNX Runtime engine: a folder with ``model.onnx`` and ``tokenizer.json``, without torch."""
 
+import ctypes
+import os
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +31,27 @@ _OUT_OF_MEMORY: tuple[type[Exception], ...] = (*_ORT_ERRORS, MemoryError)
 _PADDING = {"input_ids", "attention_mask", "token_type_ids"}
 _CUDA = "CUDAExecutionProvider"
 _DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(double)": "float64"}
+
+
+_OPEN: "weakref.WeakSet[ort.InferenceSession]" = weakref.WeakSet()
+
+
+def _leave_to_parent() -> None:
+    """In a forked process, never close the parent's sessions: that would wait for threads which aren't there.
+
+    They are kept for ever, and at the end of the process glibc's last step is left out, in which ONNX Runtime closes
+    what its library holds.
+    """
+    sessions = tuple(_OPEN)
+    for session in sessions:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(session))
+    libc = ctypes.CDLL(None)
+    if sessions and hasattr(libc, "on_exit"):
+        libc.on_exit(libc._exit, None)  # called with the exit status
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_leave_to_parent)
 
 
 def hardware(device: str = "auto") -> Hardware:
@@ -123,6 +147,7 @@ class OnnxEngine:
             options.log_severity_level = 3  # its warnings are about its own graph optimisation
             try:
                 self._session = ort.InferenceSession(str(self._graph), options, _providers(self._placement.device))
+                _OPEN.add(self._session)
             except _OPENING as error:
                 raise ModelError(f"onnxruntime can't open {self._graph}: {error!s:.300}") from error
         return self._session
