@@ -15,6 +15,7 @@ from secondpass import Call, OverlapScorer, Reranker
 from secondpass.errors import ScoringError
 from secondpass.scores import Pair, Score, Unscored, UnscoredReason
 from secondpass.scoring.cache import Cached
+from secondpass.scoring.cascade import Cascade
 from secondpass.scoring.cross_encoder import CrossEncoder
 from secondpass.scoring.fallback import Fallback
 from secondpass.scoring.scorer import Scorer
@@ -32,6 +33,7 @@ WRAPPERS: dict[str, Callable[[Scorer, Scorer], Scorer]] = {
     "cached": lambda scorer, _other: Cached(scorer),
     "windowed": lambda scorer, _other: Windowed(scorer, Windows(max_tokens=8, max_windows=3)),
     "pruned windows": lambda scorer, other: Windowed(scorer, Windows(max_tokens=8, max_windows=2), prune_with=other),
+    "cascade": lambda scorer, other: Cascade(scorer, other, keep=2, vote=0.25),
     "fallback": lambda scorer, other: Fallback(scorer, other, retry_seconds=0),
 }
 scorers = st.recursive(
@@ -82,5 +84,5 @@ def test_a_cancelled_call_scores_nothing(name: str) -> None:
     """The call reaches the scorers inside."""
     call = Call()
     call.cancel()
-    outcomes = WRAPPERS[name](OverlapScorer(), OverlapScorer()).score_pairs([Pair("fox", "fox")], call=call).outcomes
-    assert outcomes == (Unscored(UnscoredReason.CANCELLED),)
+    (outcome,) = WRAPPERS[name](OverlapScorer(), OverlapScorer()).score_pairs([Pair("fox", "fox")], call=call).outcomes
+    assert getattr(outcome, "reason", None) is UnscoredReason.CANCELLED
