@@ -33,6 +33,7 @@ _CUDA = "CUDAExecutionProvider"
 _DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(double)": "float64"}
 
 
+_LIBC: Any = ctypes.CDLL(None) if os.name == "posix" else None
 _OPEN: "weakref.WeakSet[ort.InferenceSession]" = weakref.WeakSet()
 
 
@@ -45,9 +46,8 @@ def _leave_to_parent() -> None:
     sessions = tuple(_OPEN)
     for session in sessions:
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(session))
-    libc = ctypes.CDLL(None)
-    if sessions and hasattr(libc, "on_exit"):
-        libc.on_exit(libc._exit, None)  # called with the exit status
+    if sessions and hasattr(_LIBC, "on_exit"):
+        _LIBC.on_exit(_LIBC._exit, None)  # called with the exit status
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows
@@ -137,8 +137,10 @@ class OnnxEngine:
         return self._tokenizer.count(texts)
 
     def release(self) -> None:
-        """Close the session; the next ``forward`` opens it again."""
+        """Close the session, and give its memory back to the system; the next ``forward`` opens it again."""
         self._session = None
+        if hasattr(_LIBC, "malloc_trim"):  # glibc keeps freed memory otherwise
+            _LIBC.malloc_trim(0)
 
     def _open(self) -> ort.InferenceSession:
         if self._session is None:
