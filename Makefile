@@ -34,6 +34,7 @@ evaluate: .venv/.all build/float32
 	$(BIN)/python benchmarks/evaluation.py --assets "$(ASSETS)" --float32 build/float32
 	$(BIN)/python benchmarks/evaluation_page.py
 	$(BIN)/python benchmarks/answer_in_context.py --assets "$(ASSETS)"
+	$(BIN)/python benchmarks/answer_page.py
 
 bench: .venv/.all
 	$(BIN)/secondpass bench $${FLOAT32:+--checkpoint "$$FLOAT32"}
