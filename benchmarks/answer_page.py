@@ -10,13 +10,13 @@ from typing import Any
 FOLDER = Path(__file__).parents[1] / "docs" / "benchmarks" / "answer_in_context"
 HEAD = """# Answer in context: more of the answer in the same tokens
 
-Made by `benchmarks/answer_in_context.py` and `answer_page.py`: the share of questions of XQuAD's 24 judging articles whose
-answer stands in the context (the measure of arXiv 2607.00725), with 95 % intervals. Every system uses the same
+Made by `benchmarks/answer_in_context.py` and `answer_page.py`: the share of questions of XQuAD's 24 judging articles
+whose answer stands in the context (the measure of arXiv 2607.00725), with 95 % intervals. Every system uses the same
 cross-encoder, and its context is cut to the same tokens (cl100k). `articles` are long candidates, paragraphs joined; of
 `paragraphs` each is one. Near-duplicates are copies with a few words left out.
 
-LlamaIndex's reranker runs with its model replaced by the same scorer; ragcompress 0.1 without its embedder, which it would
-download. Window size and the redundancy term were chosen on the other 24 articles."""
+LlamaIndex's reranker runs with its model replaced by the same scorer; ragcompress 0.1 without its embedder, which it
+would download. Window size and the redundancy term were chosen on the other 24 articles."""
 
 
 def main() -> None:
