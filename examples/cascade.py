@@ -18,10 +18,8 @@ def main(
     texts = passages(topics)
     judged, index = questions(texts), Bm25Index(texts)
     alone = {model: load_scorer(model) for model in models}
-    cascades = [Cascade(*alone.values(), keep=keep, vote=0.25) for keep in keeps]
-    systems: dict[str, Scorer] = alone | {
-        f"both, keep {keep}": item for keep, item in zip(keeps, cascades, strict=True)
-    }
+    cascades = {f"both, keep {keep}": Cascade(*alone.values(), keep=keep, vote=0.25) for keep in keeps}
+    systems: dict[str, Scorer] = {**alone, **cascades}
     print(f"{len(judged)} questions, {depth} candidates of BM25")
     for name, scorer in systems.items():
         reranker, times, ranks = Reranker(scorer, selection=Selection(top_k=10)), dict[str, float](), []

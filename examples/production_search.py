@@ -93,15 +93,12 @@ def serve(index: ChromaIndex, reranker: Reranker, asked: Sequence[Question], dep
 
 
 class Unavailable:
-    """A scorer that can't be reached, such as a remote model that is down.
-
-    :param spec: The specification of the model.
-    """
+    """A scorer that can't be reached, such as a remote model that is down; ``spec`` is that model's."""
 
     def __init__(self, spec: Spec) -> None:
         self.spec = spec
 
-    def score_pairs(self, pairs: Sequence[Pair], *, call: Call | None = None) -> Scored:  # protocol
+    def score_pairs(self, pairs: Sequence[Pair], *, call: Call | None = None) -> Scored:
         """Fail."""
         raise ScoringError("connection refused")
 

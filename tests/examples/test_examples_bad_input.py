@@ -124,10 +124,11 @@ def test_faq_without_the_answer_says_none_of_these() -> None:
 
 
 def test_question_that_no_passage_answers_has_no_citation() -> None:
-    """Below the least probability there is no answer, and without texts there is none either."""
+    """Below the least probability there is no answer; an index without texts is refused."""
     system = QuestionAnswering({"a": "Kettles boil water.", "b": "Lamps give light."}, "nano")
     assert system.answer("who lives on Mars?") is None
-    assert QuestionAnswering({}, "nano").answer("what boils water?") is None
+    with pytest.raises(InputError, match="0 texts have none"):
+        QuestionAnswering({}, "nano")
 
 
 def test_conversation_longer_than_the_window_keeps_its_latest_messages() -> None:
