@@ -57,6 +57,8 @@ def near_duplicates(
 ) -> list[Match]:
     """Return pairs that mean the same: the bi-encoder proposes them, the pair model decides.
 
+    Copies with few changed words need no model: ``Selection(duplicates="near")`` drops them.
+
     :param texts: The texts; all pairs are compared by their vectors.
     :param similarity: The pair model.
     :param cosine: The least cosine of a proposed pair.

@@ -1,4 +1,4 @@
-"""Two-stage search in production: percentiles, deadline, fallback, a shadow reranker, a manifest, offline measures."""
+"""Two-stage search in production: percentiles, deadline, cache, fallback, a shadow reranker, a manifest, measures."""
 
 import hashlib
 import json
@@ -6,15 +6,21 @@ import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from examples.common import ChromaIndex, passages, questions
-from secondpass import Ranking, Reranker, Selection
+from secondpass import Cached, Call, Fallback, Pair, Ranking, Reranker, Scored, Scorer, Selection, Spec, load_scorer
+from secondpass.errors import ScoringError
 from secondpass.evaluation import Question, Settings, ask, evaluate
 from secondpass.samples.bi_encoder import load_bi_encoder
 
 PACKAGES = ("secondpass", "chromadb", "onnxruntime", "tokenizers")
+DEADLINE_MS = 5000
+EDGE_CASES = (("", ["a text"]), ("a query", []), ("a query", [" ", "text"]))
 
 
 class Monitor:
@@ -23,12 +29,14 @@ class Monitor:
     def __init__(self) -> None:
         self.milliseconds: dict[str, list[float]] = {}
         self.degraded: Counter[str] = Counter()
+        self.cache: Counter[str] = Counter()
         self.best: list[float] = []
 
     def __call__(self, ranking: Ranking) -> None:
         """Take one ranking."""
         for stage in ranking.stages:
             self.milliseconds.setdefault(stage.name, []).append(stage.seconds * 1000)
+            self.cache.update({name: stage.facts[name] for name in ("hits", "misses") if name in stage.facts})
         self.degraded[str(ranking.degraded.cause) if ranking.degraded else "complete"] += 1
         if ranking.kept and ranking.kept[0].probability is not None:
             self.best.append(ranking.kept[0].probability)
@@ -66,10 +74,10 @@ class Shadow:
         self._pool.shutdown()
 
 
-def manifest(texts: Mapping[str, str], rerankers: Mapping[str, Reranker]) -> dict[str, Any]:
+def manifest(texts: Mapping[str, str], scorers: Mapping[str, Scorer]) -> dict[str, Any]:
     """Return what decides the results: versions, models, and a hash of the texts."""
     content = json.dumps(sorted(texts.items())).encode()
-    fingerprints = {name: reranker.scorer.spec.fingerprint for name, reranker in rerankers.items()}
+    fingerprints = {name: scorer.spec.fingerprint for name, scorer in scorers.items()}
     return {
         "packages": {name: version(name) for name in PACKAGES},
         "rerankers": {name: hashlib.sha256(text.encode()).hexdigest()[:12] for name, text in fingerprints.items()},
@@ -84,44 +92,58 @@ def serve(index: ChromaIndex, reranker: Reranker, asked: Sequence[Question], dep
     return [reranker.rerank(question.text, index.search(question.text, depth)) for question in asked]
 
 
+class Unavailable:
+    """A scorer that can't be reached, such as a remote model that is down; ``spec`` is that model's."""
+
+    def __init__(self, spec: Spec) -> None:
+        self.spec = spec
+
+    def score_pairs(self, pairs: Sequence[Pair], *, call: Call | None = None) -> Scored:
+        """Fail."""
+        raise ScoringError("connection refused")
+
+
 def main(
-    model: str = "nano",
-    shadow_model: str = "small",
+    model: str = "small",
+    spare_model: str = "nano",
     topics: Sequence[str] = (),
     depth: int = 30,
-    deadline_ms: float = 5000,
     limit: int | None = None,
 ) -> None:
-    """Print monitoring, fallback, shadow comparison, offline measures and the manifest."""
+    """Print monitoring, cache, fallback, shadow comparison, offline measures and the manifest."""
     texts = passages(topics)
     index, asked = ChromaIndex(texts), questions(texts)[:limit]
-    monitor, strict = Monitor(), Monitor()
-    selection = Selection(top_k=5)
-    candidate = Reranker(shadow_model, selection=selection)
-    shadow = Shadow(candidate)
-    reranker = Reranker(model, selection=selection, deadline_ms=deadline_ms, observers=[monitor, shadow])
+    selection, spare = Selection(top_k=5), load_scorer(spare_model)
+    shadow = Shadow(Reranker(spare, selection=selection))
+    with ExitStack() as resources:
+        scores = Path(resources.enter_context(TemporaryDirectory())) / "scores.sqlite"  # in production one that stays
+        for turn, observers in {"first": [shadow], "again, after a restart": []}.items():
+            cached, monitor = Cached(load_scorer(model), scores), Monitor()
+            resources.callback(cached.release)
+            reranker = Reranker(
+                Fallback(cached, spare), selection=selection, deadline_ms=DEADLINE_MS, observers=[monitor, *observers]
+            )
+            serve(index, reranker, asked, depth)
+            print(f"{turn}: {len(asked)} queries, {depth} candidates, {model}, deadline {DEADLINE_MS} ms:", end=" ")
+            print(f"{dict(monitor.degraded)}; cache {dict(monitor.cache)}")
+            for name, (p50, p95, p99) in monitor.percentiles().items():
+                print(f"  {name:8} p50 {p50:7.1f}  p95 {p95:7.1f}  p99 {p99:7.1f} ms")
+        shadow.close()
+        print(f"best probability: median {statistics.median(monitor.best):.3f}, lowest {min(monitor.best):.3f}")
+        print(f"shadow {spare_model}: {statistics.fmean(shadow.overlaps):.2f} of the first 5 in common (Jaccard)")
 
-    serve(index, reranker, asked, depth)
-    shadow.close()
-    print(f"{len(asked)} queries, {depth} candidates, {model}, deadline {deadline_ms:g} ms: {dict(monitor.degraded)}")
-    for name, (p50, p95, p99) in monitor.percentiles().items():
-        print(f"  {name:7} p50 {p50:7.1f}  p95 {p95:7.1f}  p99 {p99:7.1f} ms")
-    print(f"best probability: median {statistics.median(monitor.best):.3f}, lowest {min(monitor.best):.3f}")
-    print(f"shadow {shadow_model}: {statistics.fmean(shadow.overlaps):.2f} of the first 5 in common (Jaccard)")
+        down = Reranker(Fallback(Unavailable(cached.spec), spare), selection=selection)
+        ranking = serve(index, down, asked[:1], depth)[0]
+        print(f"\n{model} down: {ranking.stages[-2].facts}, {ranking.degraded or 'complete'}")
+        hurried = Reranker(load_scorer(model), selection=selection, deadline_ms=1)
+        print(f"deadline 1 ms, nothing cached: {serve(index, hurried, asked[:1], depth)[0].degraded}")
+        edge = [reranker.rerank(query, given) for query, given in EDGE_CASES]
+        print("edge cases:", [(len(item.kept), len(item.dropped), str(item.degraded or "complete")) for item in edge])
 
-    hurried = Reranker(reranker.scorer, selection=selection, deadline_ms=1, observers=[strict])
-    ranking = serve(index, hurried, asked[:1], depth)[0]
-    print(f"\ndeadline 1 ms: {dict(strict.degraded)}; {ranking.degraded}")
-    plain = Reranker(reranker.scorer, selection=selection)
-    edge = [plain.rerank("", ["a text"]), plain.rerank("a query", []), plain.rerank("a query", [" ", "text"])]
-    print("edge cases:", [(len(item.kept), len(item.dropped), str(item.degraded or "complete")) for item in edge])
-
-    collection = ask(asked, index.search, depth=depth)
-    evaluation = evaluate(
-        {model: reranker.scorer, shadow_model: candidate.scorer}, collection, settings=Settings(depths=(), budgets=())
-    )
-    print("\n" + evaluation.to_markdown().split("\n\n## Differences")[0])
-    print("\n" + json.dumps(manifest(texts, {model: reranker, shadow_model: candidate}), indent=1))
+        collection = ask(asked, index.search, depth=depth)
+        evaluation = evaluate({model: cached, spare_model: spare}, collection, settings=Settings(depths=(), budgets=()))
+        print("\n" + evaluation.to_markdown().split("\n\n## Differences")[0])
+        print("\n" + json.dumps(manifest(texts, {model: cached, spare_model: spare}), indent=1))
 
 
 if __name__ == "__main__":

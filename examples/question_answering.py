@@ -1,13 +1,11 @@
-"""Extractive question answering: the best passage, its best window, and a citation by character offsets."""
+"""Extractive question answering: the best windows of the best passage, cited by character offsets."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 from examples.common import passages
-from secondpass import Candidate, Reranker, Selection
+from secondpass import ContextBudget, Reranker, Selection, Windowed, Windows, load_scorer
 from secondpass.evaluation import Bm25Index
-from secondpass.text import sentence_ends
 
 QUESTIONS = (
     "what happens to the saved exception when finally executes a return statement?",
@@ -18,72 +16,58 @@ QUESTIONS = (
 
 @dataclass(frozen=True, slots=True)
 class Citation:
-    """The part of a text that answers a question.
+    """The parts of a text that answer a question.
 
     :param source: The text's id.
-    :param start: Where the part begins in the text, in characters.
-    :param end: Where it ends.
-    :param text: The part.
-    :param probability: The model's probability of relevance; None without a score.
+    :param spans: Where the parts begin and end in the text, in characters.
+    :param text: The parts.
+    :param probability: The model's probability of relevance, of the best part; None without a score.
     """
 
     source: str
-    start: int
-    end: int
+    spans: tuple[tuple[int, int], ...]
     text: str
     probability: float | None
 
 
-def windows(text: str, sentences: int = 2) -> list[tuple[int, int]]:
-    """Return overlapping windows of so many sentences as character ranges; a short text is one window."""
-    starts_and_ends = [*pairwise([0, *sentence_ends(text)])]
-    last = max(1, len(starts_and_ends) - sentences + 1)
-    return [
-        (starts_and_ends[place][0], starts_and_ends[min(place + sentences, len(starts_and_ends)) - 1][1])
-        for place in range(last)
-        if starts_and_ends
-    ]
-
-
 class QuestionAnswering:
-    """Retrieves with BM25, reranks passages, then the windows of the best of them.
+    """Retrieves with BM25, scores each passage by its best window, and answers with windows of the best one.
 
     :param texts: The texts by id.
-    :param model: The cross-encoder, for passages and windows alike.
-    :param min_probability: Below it there is no answer.
+    :param model: The cross-encoder.
+    :param min_probability: Below it there is no answer, and no window is part of one.
+    :param max_tokens: The size of an answer, estimated; no window is longer than half of it.
     """
 
-    def __init__(self, texts: Mapping[str, str], model: str = "small", min_probability: float = 0.02) -> None:
+    def __init__(
+        self, texts: Mapping[str, str], model: str = "small", min_probability: float = 0.02, max_tokens: int = 96
+    ) -> None:
         self.texts, self._index = texts, Bm25Index(texts)
-        self._passages = Reranker(model, selection=Selection(top_k=3, min_probability=min_probability))
-        self._windows = Reranker(self._passages.scorer, selection=Selection(top_k=1, duplicates="keep"))
+        selection = Selection(
+            top_k=1, min_probability=min_probability, budget=ContextBudget(max_tokens), policy="extract"
+        )
+        windows = Windows(max_tokens=max_tokens // 2, overlap=0)
+        self._reranker = Reranker(Windowed(load_scorer(model), windows), selection=selection)
 
-    def answer(self, question: str, depth: int = 30, sentences: int = 2) -> Citation | None:
-        """Return the best window of the best passages, or None where no passage is relevant."""
-        best = self._passages.rerank(question, self._index.search(question, depth))
-        parts = [
-            Candidate(kept.candidate.text[start:end], source=kept.candidate.id, payload=(start, end))
-            for kept in best
-            for start, end in windows(kept.candidate.text, sentences)
-        ]
-        if not parts:
-            return None
-        (window,) = self._windows.rerank(question, parts)
-        start, end = window.candidate.payload  # type: ignore[misc]  # set above
-        return Citation(str(window.candidate.source), start, end, window.text.strip(), window.probability)
+    def answer(self, question: str, depth: int = 30) -> Citation | None:
+        """Return the best windows of the best passage, or None where no passage is relevant."""
+        for kept in self._reranker.rerank(question, self._index.search(question, depth)):
+            return Citation(str(kept.candidate.id), kept.spans, kept.text, kept.probability)
+        return None
 
 
 def main(model: str = "small", topics: Sequence[str] = (), questions: Sequence[str] = QUESTIONS) -> None:
-    """Print the answering window of each question with its citation."""
+    """Print the answering windows of each question with their citation."""
     system = QuestionAnswering(passages(topics), model)
     for question in questions:
-        found = system.answer(question)
+        citation = system.answer(question)
         print(f"Q: {question}")
-        if found is None:
+        if citation is None:
             print("A: no passage answers it")
             continue
-        print(f"A: {' '.join(found.text.split())}")
-        print(f"   [{found.source}, characters {found.start} to {found.end}, probability {found.probability:.3f}]")
+        print(f"A: {' '.join(citation.text.split())}")
+        ranges = ", ".join(f"{start} to {end}" for start, end in citation.spans)
+        print(f"   [{citation.source}, characters {ranges}, probability {citation.probability:.3f}]")
 
 
 if __name__ == "__main__":

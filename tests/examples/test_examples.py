@@ -69,14 +69,16 @@ def test_score_fusion_prints_every_rule(topics: Topics, capsys: Capture) -> None
 
 
 def test_production_search_prints_the_whole_checklist(topics: Topics, capsys: Capture) -> None:
-    """Percentiles, fallback, shadow, edge cases, offline measures and manifest are printed."""
+    """Percentiles, a cache that outlives a restart, fallback, shadow, edge cases, measures and manifest are printed."""
     production_search.main("nano", "nano", topics, depth=5, limit=3)
     printed = capsys.readouterr().out
     for part in (
         "p95",
         "'complete': 3",
+        "'hits': 15, 'misses': 0",
         "shadow nano: 1.00",
-        "'deadline': 1",
+        "'answered_by': 'nano'",
+        "deadline 1 ms, nothing cached: deadline",
         "empty query",
         "nDCG@10",
         "texts_sha256",
@@ -85,19 +87,20 @@ def test_production_search_prints_the_whole_checklist(topics: Topics, capsys: Ca
 
 
 def test_question_answering_cites_the_range_of_its_answer(topics: Topics) -> None:
-    """The cited range of the source is the answer's text."""
+    """The cited ranges of the source, in their order, are the answer's text."""
     texts = question_answering.passages(topics)
     found = question_answering.QuestionAnswering(texts, "nano").answer(
         "is the power operator left or right associative?", 5
     )
     assert found is not None
-    assert texts[found.source][found.start : found.end].strip() == found.text
+    assert " [...] ".join(texts[found.source][start:end] for start, end in found.spans) == found.text
 
 
 def test_cascade_scores_few_candidates_with_the_precise_model(topics: Topics, capsys: Capture) -> None:
     """Each model alone and both in a row are measured."""
-    cascade.main(("nano", "nano"), topics, depth=6, keep=2)
-    assert "nano, then nano" in capsys.readouterr().out
+    cascade.main(("nano", "small"), topics[:2], depth=6, keeps=(2,))
+    printed = capsys.readouterr().out
+    assert all(f"  {name} " in printed for name in ("nano", "small", "both, keep 2"))
 
 
 def test_hard_pairs_counts_each_kind_and_system(capsys: Capture) -> None:

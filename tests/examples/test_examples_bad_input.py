@@ -14,7 +14,7 @@ from examples.common import ChromaIndex, LangChainEmbeddings, chroma_client, rea
 from examples.conversation_langgraph import Conversation
 from examples.faq_matching import FaqMatcher
 from examples.product_search import ProductSearch, as_filter, parse_price
-from examples.question_answering import QuestionAnswering, windows
+from examples.question_answering import QuestionAnswering
 from secondpass import ContextBudget, Reranker
 from secondpass.errors import InputError
 from secondpass.langchain import SecondPassRerank, TwoStageRetriever
@@ -124,10 +124,11 @@ def test_faq_without_the_answer_says_none_of_these() -> None:
 
 
 def test_question_that_no_passage_answers_has_no_citation() -> None:
-    """Below the least probability there is no answer; a text without sentences has no windows."""
+    """Below the least probability there is no answer; an index without texts is refused."""
     system = QuestionAnswering({"a": "Kettles boil water.", "b": "Lamps give light."}, "nano")
     assert system.answer("who lives on Mars?") is None
-    assert windows("") == []
+    with pytest.raises(InputError, match="0 texts have none"):
+        QuestionAnswering({}, "nano")
 
 
 def test_conversation_longer_than_the_window_keeps_its_latest_messages() -> None:
