@@ -167,7 +167,7 @@ def question_rows(assets: Path, questions: int) -> list[Row]:
             "extractive question answering",
             "the answer, not a page",
             f"XQuAD, {count} questions, nano: answer in BM25's first text ({whole:.0f} characters) {first / count:.2f}",
-            f"in its answer, 96 tokens at most ({statistics.fmean(lengths):.0f} characters) {windows / count:.2f}",
+            f"in the extract, 96 tokens at most ({statistics.fmean(lengths):.0f} characters) {windows / count:.2f}",
             f"{milliseconds:.0f} ms a question",
         )
     ]
