@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -105,6 +106,23 @@ def test_an_engine_whose_scores_depend_on_the_batch_merges_nothing(blocked: Bloc
     for job in jobs:
         job.done.result()
     assert engine.batches == [[1], [5], [5]]
+
+
+def test_many_threads_get_the_scores_of_one() -> None:
+    """2,000 calls from 64 threads on one int8 scorer: each has the scores of a single caller, within 0.02 logit."""
+    scorer = load_scorer("nano")
+    texts = [f"A flea lives for {number} months if it finds a host. " * (number % 3 + 1) for number in range(40)]
+    alone = dict(zip(texts, scorer.score("how long does a flea live", texts), strict=True))
+
+    def call(number: int) -> bool:
+        chosen = [texts[number % 40], texts[(7 * number + 3) % 40]]
+        outcomes = scorer.score("how long does a flea live", chosen)
+        return all(
+            outcome.value == pytest.approx(alone[text].value, abs=0.02) for text, outcome in zip(chosen, outcomes)
+        )
+
+    with ThreadPoolExecutor(64) as threads:
+        assert all(threads.map(call, range(2000)))
 
 
 def test_a_short_call_is_not_behind_a_long_one(blocked: Blocked) -> None:
