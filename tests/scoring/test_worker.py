@@ -117,9 +117,8 @@ def test_many_threads_get_the_scores_of_one() -> None:
     def call(number: int) -> bool:
         chosen = [texts[number % 40], texts[(7 * number + 3) % 40]]
         outcomes = scorer.score("how long does a flea live", chosen)
-        return all(
-            outcome.value == pytest.approx(alone[text].value, abs=0.02) for text, outcome in zip(chosen, outcomes)
-        )
+        expected = pytest.approx([alone[text].value for text in chosen], abs=0.02)
+        return [outcome.value for outcome in outcomes] == expected
 
     with ThreadPoolExecutor(64) as threads:
         assert all(threads.map(call, range(2000)))
