@@ -17,8 +17,8 @@ from secondpass.scoring.scorer import BaseScorer, Scorer, release_memory, warm_u
 class Circuit:
     """Whether a scorer is asked: after so many failures in a row it isn't, but for one trial each ``retry_seconds``.
 
-    Nygard, "Release It!", 2007 (circuit breaker). Libraries for it hold a lock during the call, or count errors of a
-    decorated function; here calls run in parallel, and a deadline that passed counts.
+    Nygard, "Release It!", 2007 (circuit breaker). pybreaker, the usual library, holds a lock during the call;
+    here calls run in parallel, and a deadline that passed counts.
 
     :param max_failures: Failures in a row that open the circuit.
     :param retry_seconds: How long it stays open before a trial.
