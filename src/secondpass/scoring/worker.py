@@ -241,7 +241,7 @@ class _Queue:
         _logger.warning("%s, %d so far", fact, self.stuck)
 
     def _wake(self) -> None:
-        if self._thread is None:
+        if self._thread is None or not self._thread.is_alive():  # a bug in the queue itself would end it
             self._thread = threading.Thread(target=self._serve, name=f"{self._name}_{self.stuck}", daemon=True)
             self._thread.start()
         self._changed.notify_all()
