@@ -23,7 +23,7 @@ class Cached(BaseScorer):
     Only scores are kept: what failed or wasn't scored in time is scored the next time. Keys are hashes of the scorer's
     fingerprint, the query and the text; neither text is stored.
 
-    :param scorer: The scorer. Put ``Cached`` inside of ``Fallback``, and around ``Windowed``.
+    :param scorer: The scorer. Put ``Cached`` inside of ``Fallback``, ``Cascade`` and ``Windowed``.
     :param path: A SQLite file, which may be shared by processes; None keeps scores in memory alone.
     :param max_entries: How many scores are kept in memory, the last used, and on disk, the last written.
     :param allow_batch_dependent: Cache scores that depend on the other pairs of their batch, too.

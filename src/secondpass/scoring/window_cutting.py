@@ -47,8 +47,8 @@ def cut_windows(text: str, limit: int | None, overlap: float, count: _Count) -> 
 def _step_back(tokens: Sequence[int], first: int, last: int, shared: int, limit: int) -> int:
     """Return where the next window begins: before ``last``, by ``shared`` tokens at most, but not before ``first``."""
     following, repeated = last, 0
-    room = min(shared, limit - tokens[last]) if last < len(tokens) else 0
-    while room > 0 and following > first and repeated + tokens[following - 1] <= room:
+    left = min(shared, limit - tokens[last]) if last < len(tokens) else 0
+    while left > 0 and following > first and repeated + tokens[following - 1] <= left:
         following -= 1
         repeated += tokens[following]
     return following
