@@ -39,11 +39,13 @@ class Score:
     :param value: The raw value on the scorer's scale, always finite; higher is better.
     :param truncated: How many tokens of the pair no model read: what was cut off, and windows that were not scored.
     :param windows: The scored windows of the text, in its order; empty where the scorer reads texts as a whole.
+    :param partial: Whether the call ended before the whole text was scored: another call may give another value.
     """
 
     value: float
     truncated: int = 0
     windows: tuple[Window, ...] = ()
+    partial: bool = False
 
     @property
     def best_window(self) -> Window | None:
@@ -141,6 +143,8 @@ class Spec:
     :param fingerprint: Everything that decides a score, as one string: weights, engine, dtype, length, labels.
     :param max_tokens: The longest pair that the model reads, in its own tokens; None for no limit.
     :param batch_invariant: Whether a pair's score is independent of the other pairs in its batch.
+    :param call_invariant: Whether a pair's outcome is independent of the other pairs of its call; False where pairs
+        compete, as in a cascade. Such outcomes can't be cached.
     """
 
     name: str
@@ -148,6 +152,7 @@ class Spec:
     fingerprint: str
     max_tokens: int | None = None
     batch_invariant: bool = True
+    call_invariant: bool = True
 
 
 @dataclass(frozen=True, slots=True)
