@@ -117,8 +117,8 @@ class Unknown(Scripted):
 @pytest.mark.parametrize(
     ("scorers", "settings", "message"),
     [
-        ([OverlapScorer()], {}, "two or more scorers"),
-        ([OverlapScorer(), "small"], {}, "two or more scorers"),
+        ([OverlapScorer()], {}, "at least two scorers"),
+        ([OverlapScorer(), "small"], {}, "at least two scorers"),
         ([OverlapScorer(), Unknown({})], {}, "a scale with probabilities or none"),
         ([OverlapScorer(), BROKEN], {"max_failures": 0}, "max_failures must be 1 or more"),
         ([OverlapScorer(), BROKEN], {"retry_seconds": -1}, "retry_seconds 0 or more"),
