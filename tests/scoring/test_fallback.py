@@ -156,8 +156,8 @@ def test_a_call_that_is_over_doesnt_make_the_trial() -> None:
     fallback = Fallback(scorer, OverlapScorer(), max_failures=1, retry_seconds=3600)
     fallback.score_pairs(PAIRS)
     fallback.circuits[0]._open_until = 0.0
-    scorer.outcome = Score(1.0)
     fallback.score_pairs(PAIRS, call=ended_call())
+    scorer.outcome = Score(1.0)
     assert fallback.score_pairs(PAIRS).by.name == "scripted"
 
 
