@@ -34,7 +34,8 @@ def evaluate(
 
     Each system scores each query's candidates once; the curves come from those scores, and only the depth curve's
     milliseconds are measured apart. A ``Reranker`` is measured with its own selection: what its top-k or threshold
-    drops doesn't count. A bare scorer is measured on its whole order.
+    drops doesn't count, nor what a cascade in it prunes. A bare scorer is measured on its whole order, in which the
+    pruned follow the scored.
 
     :param rerankers: One second pass or several; a mapping names them.
     :param collection: From ``read_beir``, ``read_trec``, ``read_trec_json``, ``read_squad`` or ``ask``.

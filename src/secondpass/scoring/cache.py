@@ -12,7 +12,7 @@ from secondpass.call import Call
 from secondpass.errors import ConfigurationError
 from secondpass.scores import Pair, Score, Scored, Spec, Stage
 from secondpass.scoring.score_file import ScoreFile
-from secondpass.scoring.scorer import BaseScorer, Scorer, release_memory, warm_up
+from secondpass.scoring.scorer import BaseScorer, Scorer, count_tokens, release_memory, warm_up
 
 _KEY_BYTES = 20
 
@@ -92,8 +92,7 @@ class Cached(BaseScorer):
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Return the number of tokens of each text, as the scorer counts them."""
-        counts: list[int] = getattr(self.scorer, "count_tokens")(texts)  # noqa: B009  # not every scorer has it
-        return counts
+        return count_tokens(self.scorer, texts)
 
     def warmup(self) -> None:
         """Warm up the scorer."""
