@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -40,14 +41,17 @@ class Hub(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """Answer the model's description, the list of its files, or one file."""
         self.requests.append(self.path)
-        files = sorted(path for path in self.folder.iterdir() if path.is_file())
+        files = sorted(path for path in self.folder.rglob("*") if path.is_file())
+        names = {file.relative_to(self.folder).as_posix(): file for file in files}
         if self.path.startswith(f"/api/models/{MODEL}/tree/"):
-            self._send([{"type": "file", "path": f.name, "size": f.stat().st_size, "oid": "0"} for f in files])
+            self._send(
+                [{"type": "file", "path": name, "size": f.stat().st_size, "oid": "0"} for name, f in names.items()]
+            )
         elif self.path.startswith(f"/api/models/{MODEL}"):
-            siblings = [{"rfilename": file.name} for file in files]
+            siblings = [{"rfilename": name} for name in names]
             self._send({"id": MODEL, "modelId": MODEL, "sha": COMMIT, "siblings": siblings, "private": False})
         elif self.path.startswith(f"/{MODEL}/resolve/{COMMIT}/"):
-            self._send_file(self.folder / self.path.rsplit("/", 1)[1].partition("?")[0])
+            self._send_file(names[self.path.partition(f"/{COMMIT}/")[2].partition("?")[0]])
         else:
             self._reply(404, b"{}", {"X-Error-Code": "RepoNotFound"})
 
@@ -109,6 +113,22 @@ def test_only_the_engines_files_are_fetched(hub: ThreadingHTTPServer, tmp_path: 
     fetched = {path.rsplit("/", 1)[1] for path in hub.RequestHandlerClass.requests if "/resolve/" in path}  # type: ignore[attr-defined]
     assert {"model.onnx", "tokenizer.json", "config.json"} <= fetched
     assert not any(name.endswith((".bin", ".safetensors")) for name in fetched)
+
+
+def test_of_a_repository_without_a_usual_graph_the_suitable_one_is_fetched(
+    hub: ThreadingHTTPServer, tiny: Callable[..., Path], tmp_path: Path
+) -> None:
+    """The list of a repository's files decides; of its graphs only the one that this machine runs is fetched."""
+    folder = tmp_path / "repository"
+    (folder / "onnx").mkdir(parents=True)
+    for name in ("tokenizer.json", "config.json"):
+        shutil.copyfile(tiny("onnx") / name, folder / name)
+    for name in ("model_fp16", "model_quantized"):
+        shutil.copyfile(tiny("onnx") / "model.onnx", folder / "onnx" / f"{name}.onnx")
+    hub.RequestHandlerClass.folder = folder  # type: ignore[attr-defined]
+    assert load(MODEL, hub, tmp_path / "cache").startswith(f"{MODEL} ")
+    fetched = {path for path in hub.RequestHandlerClass.requests if path.endswith(".onnx")}  # type: ignore[attr-defined]
+    assert {path.rsplit("/", 1)[1] for path in fetched} == {"model_quantized.onnx"}
 
 
 def test_an_unknown_id_is_an_error(hub: ThreadingHTTPServer, tmp_path: Path) -> None:
