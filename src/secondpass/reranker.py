@@ -328,7 +328,7 @@ def _check_threshold(selection: Selection, spec: Spec) -> None:
 
 def scorer_for(selection: Selection, scorer: Scorer) -> Scorer:
     """Return the scorer that a selection needs: with the policy ``"extract"`` one that scores small windows."""
-    if selection.policy != "extract":
+    if selection.policy != "extract" or scorer.spec.own_windows:
         return scorer
     return (scorer if isinstance(scorer, Windowed) else Windowed(scorer)).for_extraction()
 

@@ -1,6 +1,7 @@
 """Listwise scorers, which read all candidates in one context, and scorers that mark a text's relevant sentences."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from worlds import Scripted, count_words, texts
@@ -87,19 +88,26 @@ def test_integrations_take_it_as_a_model() -> None:
     assert [document.page_content for document in kept] == ["aaa", "a"]
 
 
-MASKED = {"Foxes dig dens. ": 0.9, "The market opens at nine. ": 0.1, "Foxes eat mice.": 0.8}
+MASKED = {"Foxes dig dens. ": 2.0, "The market opens at nine. ": -2.0, "Foxes eat mice.": 1.0}
+
+
+class Marking(Scripted):
+    """Marks the sentences of a text, as a model with a sentence mask does."""
+
+    @property
+    def spec(self) -> Spec:
+        return replace(super().spec, own_windows=True)
 
 
 def test_a_sentence_mask_feeds_extraction() -> None:
-    """A scorer that marks sentences as its score's windows decides which of them ``extract`` keeps."""
+    """A scorer that marks sentences as its score's windows decides which of them ``extract`` keeps, in one pass."""
     text = "".join(MASKED)
     ends = [text.index(sentence) + len(sentence) for sentence in MASKED]
-    windows = tuple(
-        Window(start, end, value, value) for start, end, value in zip([0, *ends], ends, MASKED.values(), strict=False)
-    )
-    scorer = Scripted({text: Score(2.0, windows=windows)})
+    spans = zip([0, *ends], ends, MASKED.values(), strict=False)
+    windows = tuple(Window(start, end, value, LOGIT.probability(value)) for start, end, value in spans)
+    scorer = Marking({text: Score(2.0, windows=windows)})
     budget = ContextBudget(max_tokens=8, counter=count_words)
     selection = Selection(budget=budget, policy="extract", min_probability=0.5)
     (kept,) = Reranker(scorer, selection=selection).rerank("what do foxes do?", [text]).kept
-    assert kept.text == "Foxes dig dens.  [...] Foxes eat mice."
-    assert [text[start:end] for start, end in kept.spans or ()] == ["Foxes dig dens. ", "Foxes eat mice."]
+    assert kept.text == "Foxes dig dens. [...] Foxes eat mice."
+    assert scorer.asked == [Pair("what do foxes do?", text)]

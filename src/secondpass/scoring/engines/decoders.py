@@ -99,8 +99,10 @@ class PromptedModel(nn.Module):
         self.prompts: dict[str, str] = {}
         self._prompt = prompt
         self._max_length = max_length
-        answers = filter(None, (prompt.positive, prompt.negative))
-        self._answers = [self._ids(answer)[0] for answer in answers]
+        answers = {answer: self._ids(answer) for answer in (prompt.positive, prompt.negative) if answer}
+        if any(len(ids) != 1 for ids in answers.values()):
+            raise ValueError(f"the answers {', '.join(answers)} must be one token each, and are {list(answers.values())}")
+        self._answers = [ids[0] for ids in answers.values()]
 
     def preprocess(
         self, pairs: Sequence[tuple[str, str]], prompt: str | None = None, *, truncation: bool = True
