@@ -114,6 +114,8 @@ def gemma(folder: Path, **config: Any) -> Path:
 def t5(folder: Path, **config: Any) -> Path:
     """Save T5's tokenizer: a unigram model that ends texts with </s>."""
     tokenizer = _unigram(["<pad>", "</s>", "<unk>"], "<unk>")
+    learned = [(piece, score) for piece, score in json.loads(tokenizer.to_str())["model"]["vocab"]]
+    tokenizer.model = models.Unigram([*learned, ("▁true", -1.0), ("▁false", -1.0)], 2, byte_fallback=False)
     tokenizer.post_processor = _template(tokenizer, "$A </s>", "$A </s> $B </s>")
     tokens = {"eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>", "extra_ids": 0}
     return _save(folder, tokenizer, tokens | {"tokenizer_class": "T5Tokenizer", "additional_special_tokens": []} | config)

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
+from secondpass.scoring.engines.tokens import hide_special_pieces
 from secondpass.scoring.model_files import ModelFolder
 
 _QWEN3 = (
@@ -96,6 +97,7 @@ class PromptedModel(nn.Module):
         self.model = kind.from_pretrained(path, dtype=dtype, use_safetensors=True, local_files_only=True)
         side = "right" if prompt.seq2seq else "left"
         self.tokenizer = AutoTokenizer.from_pretrained(path, padding_side=side, local_files_only=True)
+        hide_special_pieces(self.tokenizer.backend_tokenizer)
         self.prompts: dict[str, str] = {}
         self._prompt = prompt
         self._max_length = max_length

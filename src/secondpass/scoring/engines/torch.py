@@ -16,6 +16,7 @@ from secondpass.errors import ModelError, OutOfMemory
 from secondpass.scores import Pair, Spec
 from secondpass.scoring.engines.base import Encoded, EngineFacts, EngineSettings, scoring_errors
 from secondpass.scoring.engines.decoders import PROMPTS, Prompt, PromptedModel, prompt_of
+from secondpass.scoring.engines.tokens import hide_special_pieces
 from secondpass.scoring.engines.torch_linear import pack_linears
 from secondpass.scoring.hardware import Gpu, Hardware, cpu_count, nvidia_gpus, place
 from secondpass.scoring.heads import read_head, read_max_length
@@ -132,6 +133,7 @@ class TorchEngine:
         model.eval()
         if not (self._prompted or model.prompts or getattr(model.tokenizer, "chat_template", None)):  # which write special tokens as text
             model.tokenizer.split_special_tokens = True  # "[SEP]" that a user typed is text, and ends no segment
+            hide_special_pieces(model.tokenizer.backend_tokenizer)
         if self._placement.device == "cpu" and dtype is torch.float32:
             pack_linears(model)
         return model
