@@ -163,11 +163,13 @@ def mxbai_v2(folder: Path, pair: Pair) -> float:
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     before = "<|im_start|>system\nYou are Qwen, created by Alibaba Cloud. You are a helpful assistant.<|im_end|>\n"
     task = (
-        "You are a search relevance expert who evaluates how well documents match search queries. For each query-document "
-        "pair, carefully analyze the semantic relationship between them, then provide your binary relevance judgment "
-        "(0 for not relevant, 1 for relevant).\nRelevance:"
+        "You are a search relevance expert who evaluates how well documents match search queries. For each "
+        "query-document pair, carefully analyze the semantic relationship between them, then provide your binary "
+        "relevance judgment (0 for not relevant, 1 for relevant).\nRelevance:"
     )
-    head = _ids(tokenizer, before + "<|im_start|>user\n") + _ids(tokenizer, f"query: {pair.query}") + _ids(tokenizer, "\n")
+    head = (
+        _ids(tokenizer, before + "<|im_start|>user\n") + _ids(tokenizer, f"query: {pair.query}") + _ids(tokenizer, "\n")
+    )
     tail = _ids(tokenizer, "\n") + _ids(tokenizer, task) + _ids(tokenizer, "<|im_end|>\n<|im_start|>assistant\n")
     text = _ids(tokenizer, f"document: {pair.text}")[: DECODER_LENGTH - len(head) - len(tail)]
     return _answer(folder, tokenizer, head + text + tail, "1", "0")

@@ -98,8 +98,8 @@ def _ettin(path: Path) -> None:
 
 
 QWEN3_TEMPLATE = (
-    '<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and the Instruct provided. '
-    'Note that the answer can only be "yes" or "no".<|im_end|>\n<|im_start|>user\n<Instruct>: '
+    "<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and the Instruct "
+    'provided. Note that the answer can only be "yes" or "no".<|im_end|>\n<|im_start|>user\n<Instruct>: '
     '{{ messages | selectattr("role", "eq", "system") | map(attribute="content") | first }}\n'
     '<Query>: {{ messages | selectattr("role", "eq", "query") | map(attribute="content") | first }}\n'
     '<Document>: {{ messages | selectattr("role", "eq", "document") | map(attribute="content") | first }}'
@@ -167,7 +167,12 @@ _MS_MARCO = {"sbert_ce_default_activation_function": IDENTITY}
 
 FORMS = {
     "bert": Form(
-        tokenizers.wordpiece, "bert", _BERT_IDS, _BERT, _MS_MARCO, lengths={"model_max_length": LENGTH, "tokenizer_class": "BertTokenizer"}
+        tokenizers.wordpiece,
+        "bert",
+        _BERT_IDS,
+        _BERT,
+        _MS_MARCO,
+        lengths={"model_max_length": LENGTH, "tokenizer_class": "BertTokenizer"},
     ),
     "electra": Form(
         tokenizers.wordpiece,
@@ -189,9 +194,7 @@ FORMS = {
     "xlm-roberta": Form(tokenizers.xlm_roberta, "xlm-roberta", _S_IDS, _ROBERTA),
     "deberta": Form(tokenizers.deberta, "deberta-v2", _BERT_IDS, _DEBERTA),
     "deberta-nli": Form(tokenizers.deberta, "deberta-v2", _BERT_IDS, _DEBERTA | {"num_labels": 3}, _NLI, lengths={}),
-    "modernbert": Form(
-        tokenizers.modernbert, "modernbert", _MODERN_IDS, _MODERN | {"classifier_pooling": "mean"}
-    ),
+    "modernbert": Form(tokenizers.modernbert, "modernbert", _MODERN_IDS, _MODERN | {"classifier_pooling": "mean"}),
     "ettin": Form(tokenizers.modernbert, "modernbert", _MODERN_IDS, _MODERN, head="AutoModel", finish=_ettin),
     "qwen2": Form(
         tokenizers.qwen,
@@ -203,7 +206,13 @@ FORMS = {
         lengths=_LONG,
     ),
     "qwen3-plain": Form(
-        tokenizers.qwen, "qwen3", _QWEN_IDS, _DECODER, head="AutoModelForCausalLM", name="Qwen3-Reranker-0.6B", lengths=_LONG
+        tokenizers.qwen,
+        "qwen3",
+        _QWEN_IDS,
+        _DECODER,
+        head="AutoModelForCausalLM",
+        name="Qwen3-Reranker-0.6B",
+        lengths=_LONG,
     ),
     "qwen3-modules": Form(
         tokenizers.qwen, "qwen3", _QWEN_IDS, _DECODER, head="AutoModelForCausalLM", finish=_qwen3, lengths=_LONG

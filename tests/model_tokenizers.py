@@ -14,8 +14,16 @@ ENGLISH = (
     "The market hall opens at nine o'clock and closes at six in the evening.",
     *["yes\nno\nYes\nNo\ntrue\nfalse\n0\n1"] * 20,  # answers are one token each
 )
-CHINESE = ("跳蚤能活多久？", "成年跳蚤在找到宿主后可以活两到三个月；没有宿主，两周之内就会饿死。", "市场大厅九点开门，六点关门。")
-ARABIC = ("كم يعيش البرغوث؟", "يمكن أن يعيش البرغوث حتى سنة كاملة في الظروف المناسبة.", "يفتح السوق في التاسعة ويغلق في السادسة.")
+CHINESE = (
+    "跳蚤能活多久？",
+    "成年跳蚤在找到宿主后可以活两到三个月；没有宿主，两周之内就会饿死。",
+    "市场大厅九点开门，六点关门。",
+)
+ARABIC = (
+    "كم يعيش البرغوث؟",
+    "يمكن أن يعيش البرغوث حتى سنة كاملة في الظروف المناسبة.",
+    "يفتح السوق في التاسعة ويغلق في السادسة.",
+)
 CODE = (
     "how do I read a file line by line?",
     'with open("notes.txt", encoding="utf-8") as file:\n    for line in file:\n        print(line.strip())',
@@ -24,12 +32,13 @@ CODE = (
 TEMPLATES = (
     "system user assistant query: document: Query: Document: Relevant: Relevance: Instruct think A: B:",
     "You are Qwen, created by Alibaba Cloud. You are a helpful assistant.",
-    "You are a search relevance expert who evaluates how well documents match search queries. For each query-document "
-    "pair, carefully analyze the semantic relationship between them, then provide your binary relevance judgment",
-    "Judge whether the Document meets the requirements based on the Query and the Instruct provided. Note that the "
-    'answer can only be "yes" or "no". Given a web search query, retrieve relevant passages that answer the query',
-    "Given a query A and a passage B, determine whether the passage contains an answer to the query by providing a "
-    "prediction of either 'Yes' or 'No'.",
+    "You are a search relevance expert who evaluates how well documents match search queries.",
+    "For each query-document pair, carefully analyze the semantic relationship between them, then judge",
+    "Judge whether the Document meets the requirements based on the Query and the Instruct provided.",
+    'Note that the answer can only be "yes" or "no".',
+    "Given a web search query, retrieve relevant passages that answer the query",
+    "Given a query A and a passage B, determine whether the passage contains an answer to the query",
+    "by providing a prediction of either 'Yes' or 'No'.",
 )
 CORPUS = (*ENGLISH, *CHINESE, *ARABIC, *CODE, *TEMPLATES) * 4
 QWEN_WORDS = Regex(
@@ -57,7 +66,9 @@ def roberta(folder: Path, **config: Any) -> Path:
     tokenizer = _byte_level(["<s>", "<pad>", "</s>", "<unk>", "<mask>"])
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0), add_prefix_space=False)
-    return _save(folder, tokenizer, _S_TOKENS | {"add_prefix_space": False, "tokenizer_class": "RobertaTokenizer"} | config)
+    return _save(
+        folder, tokenizer, _S_TOKENS | {"add_prefix_space": False, "tokenizer_class": "RobertaTokenizer"} | config
+    )
 
 
 def xlm_roberta(folder: Path, **config: Any) -> Path:
@@ -118,7 +129,9 @@ def t5(folder: Path, **config: Any) -> Path:
     tokenizer.model = models.Unigram([*learned, ("▁true", -1.0), ("▁false", -1.0)], 2, byte_fallback=False)
     tokenizer.post_processor = _template(tokenizer, "$A </s>", "$A </s> $B </s>")
     tokens = {"eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>", "extra_ids": 0}
-    return _save(folder, tokenizer, tokens | {"tokenizer_class": "T5Tokenizer", "additional_special_tokens": []} | config)
+    return _save(
+        folder, tokenizer, tokens | {"tokenizer_class": "T5Tokenizer", "additional_special_tokens": []} | config
+    )
 
 
 _S_TOKENS = {"bos_token": "<s>", "cls_token": "<s>", "eos_token": "</s>", "sep_token": "</s>"} | {

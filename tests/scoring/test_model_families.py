@@ -1,8 +1,9 @@
 """Every model family: tiny models in the published form, through the real loading code, beside a reference."""
 
+import importlib
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,6 @@ import pytest
 
 pytest.importorskip("onnxscript", reason="the extra optimize isn't installed")
 
-import torch
 from model_checks import CHECKS, PAIRS, Reference, check, engines_of, score_of, to_onnx
 from model_forms import DECODER_LENGTH, FORMS, INSTRUCTION, LENGTH, make
 from model_tokenizers import ARABIC, CHINESE, CODE
@@ -101,16 +101,20 @@ TEMPLATES = {
     "modernbert": ("[CLS]does a flea live?[SEP]the market[SEP]", False),
     "ettin": ("[CLS]does a flea live?[SEP]the market[SEP]", False),
     "gemma": (
-        "<bos>A: does a flea live?\nB: the market\nGiven a query A and a passage B, determine whether the passage "
-        "contains an answer to the query by providing a prediction of either 'Yes' or 'No'.",
+        (
+            "<bos>A: does a flea live?\nB: the market\nGiven a query A and a passage B, determine whether the passage "
+            "contains an answer to the query by providing a prediction of either 'Yes' or 'No'."
+        ),
         False,
     ),
     "t5": ("Query: does a flea live? Document: the market Relevant:</s>", False),
     "qwen3-modules": (
-        "<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and the Instruct "
-        'provided. Note that the answer can only be "yes" or "no".<|im_end|>\n<|im_start|>user\n'
-        f"<Instruct>: {INSTRUCTION}\n<Query>: does a flea live?\n<Document>: the market<|im_end|>\n"
-        "<|im_start|>assistant\n<think>\n\n</think>\n\n",
+        (
+            "<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and the Instruct "
+            'provided. Note that the answer can only be "yes" or "no".<|im_end|>\n<|im_start|>user\n'
+            f"<Instruct>: {INSTRUCTION}\n<Query>: does a flea live?\n<Document>: the market<|im_end|>\n"
+            "<|im_start|>assistant\n<think>\n\n</think>\n\n"
+        ),
         False,
     ),
 }
@@ -118,7 +122,7 @@ TEMPLATES = {
 
 @pytest.mark.parametrize("name", TEMPLATES)
 def test_the_template_of_a_pair(name: str, form: Maker) -> None:
-    """What the model reads is query and text in the family's template; the text's token type is 1 where it has types."""
+    """The model reads query and text in the family's template; the text's token type is 1 where it has types."""
     wanted, typed = TEMPLATES[name]
     text, types, _ = encoded(form(name), PAIR)
     assert text.replace(" ?", "?") == wanted
@@ -184,9 +188,9 @@ def test_tokens_of_other_scripts(texts: tuple[str, ...], engine: str, form: Make
 
 
 @pytest.fixture(scope="session")
-def multilingual_onnx(form: Maker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def multilingual_onnx(form: Maker, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the tiny XLM-RoBERTa as an ONNX file."""
-    yield to_onnx("xlm-roberta", form("xlm-roberta"), tmp_path_factory.mktemp("multilingual") / "out")[0]
+    return to_onnx("xlm-roberta", form("xlm-roberta"), tmp_path_factory.mktemp("multilingual") / "out")[0]
 
 
 # What is refused
@@ -269,6 +273,18 @@ def test_the_table_claims_what_is_tested() -> None:
 def test_a_family_is_recognised_by_the_hub_id() -> None:
     """Ids and patterns of the table find their family, and other ids none."""
     found = {name: family_of(name) for name in ("cross-encoder/ms-marco-MiniLM-L6-v2", "Qwen/Qwen3-Reranker-4B", "a/b")}
-    assert [family and family.name for family in found.values()] == ["ms-marco MiniLM and TinyBERT", "Qwen3-Reranker", None]
+    assert [family and family.name for family in found.values()] == [
+        "ms-marco MiniLM and TinyBERT",
+        "Qwen3-Reranker",
+        None,
+    ]
 
 
+def test_the_page_is_that_of_the_last_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """docs/models.md is made of the table and the recorded checks, which cover every form and keep the tolerance."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
+    model_families = importlib.import_module("model_families")
+    figures = json.loads(model_families.FIGURES.read_text(encoding="utf-8"))
+    assert [(item["form"], item["engine"]) for item in figures["checks"]] == CHECKS
+    assert all(max(item["largest_difference"], item["batch_difference"]) < TOLERANCE for item in figures["checks"])
+    assert model_families.PAGE.read_text(encoding="utf-8") == model_families.page(figures)

@@ -1,4 +1,4 @@
-"""Bundled models (a folder each, with ONNX weights, tokenizer, card and manifest), their cascade, and model families."""
+"""Bundled models, a folder each with ONNX weights, tokenizer, card and manifest; their cascade; model families."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -57,7 +57,8 @@ class LoadOptions:
     :param batch_size: The limit of a batch in pairs, beside the limit in tokens.
     :param batch_tokens: The limit of a batch in padded tokens; None chooses it from the hardware.
     :param file: The ONNX file in the folder or hub repository, such as ``"onnx/model_qint8_avx512.onnx"``; None takes
-        ``model.onnx``, ``onnx/model.onnx``, another with float32 weights, the quantised one for this CPU, or the only one.
+        ``model.onnx``, ``onnx/model.onnx``, another with float32 weights, the quantised one for this CPU, or the only
+        one.
     :param threads: CPU threads of a forward pass; None takes ``OMP_NUM_THREADS``, else one a processor. With several
         models or worker processes on one machine, give each its share.
     :param label: The output column that means "relevant", where the model's configuration doesn't name it.

@@ -68,7 +68,9 @@ class ModelFolder:
     def config(self) -> Mapping[str, Any]:
         """The content of ``config.json``, with the activation that sentence-transformers' own file declares."""
         declared = self.json("config_sentence_transformers.json").get("activation_fn") if self.has_modules else None
-        return {**self.json("config.json")} | ({"sentence_transformers": {"activation_fn": declared}} if declared else {})
+        return {**self.json("config.json")} | (
+            {"sentence_transformers": {"activation_fn": declared}} if declared else {}
+        )
 
     @property
     def tokenizer_config(self) -> Mapping[str, Any]:

@@ -17,22 +17,30 @@ from secondpass.scoring.engines.tokens import hide_special_pieces
 from secondpass.scoring.model_files import ModelFolder
 
 _QWEN3 = (
-    '<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and the Instruct provided. '
-    'Note that the answer can only be "yes" or "no".<|im_end|>\n<|im_start|>user\n',
-    "<Instruct>: Given a web search query, retrieve relevant passages that answer the query\n"
-    "<Query>: {query}\n<Document>: {text}",
+    (
+        "<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and the Instruct "
+        'provided. Note that the answer can only be "yes" or "no".<|im_end|>\n<|im_start|>user\n'
+    ),
+    (
+        "<Instruct>: Given a web search query, retrieve relevant passages that answer the query\n"
+        "<Query>: {query}\n<Document>: {text}"
+    ),
     "<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n",
 )
 _MXBAI = (
-    "<|im_start|>system\nYou are Qwen, created by Alibaba Cloud. You are a helpful assistant.<|im_end|>\n"
-    "<|im_start|>user\n",
+    (
+        "<|im_start|>system\nYou are Qwen, created by Alibaba Cloud. You are a helpful assistant.<|im_end|>\n"
+        "<|im_start|>user\n"
+    ),
     "query: {query}",
     "\n",
     "document: {text}",
     "\n",
-    "You are a search relevance expert who evaluates how well documents match search queries. For each query-document "
-    "pair, carefully analyze the semantic relationship between them, then provide your binary relevance judgment "
-    "(0 for not relevant, 1 for relevant).\nRelevance:",
+    (
+        "You are a search relevance expert who evaluates how well documents match search queries. For each "
+        "query-document pair, carefully analyze the semantic relationship between them, then provide your binary "
+        "relevance judgment (0 for not relevant, 1 for relevant).\nRelevance:"
+    ),
     "<|im_end|>\n<|im_start|>assistant\n",
 )
 _GEMMA = (
@@ -41,8 +49,10 @@ _GEMMA = (
     "\n",
     "B: {text}",
     "\n",
-    "Given a query A and a passage B, determine whether the passage contains an answer to the query by providing a "
-    "prediction of either 'Yes' or 'No'.",
+    (
+        "Given a query A and a passage B, determine whether the passage contains an answer to the query by providing a "
+        "prediction of either 'Yes' or 'No'."
+    ),
 )
 _T5 = ("Query: {query} Document: {text}", "Relevant:", "</s>")
 
@@ -103,11 +113,17 @@ class PromptedModel(nn.Module):
         self._max_length = max_length
         answers = {answer: self._ids(answer) for answer in (prompt.positive, prompt.negative) if answer}
         if any(len(ids) != 1 for ids in answers.values()):
-            raise ValueError(f"the answers {', '.join(answers)} must be one token each, and are {list(answers.values())}")
+            raise ValueError(
+                f"the answers {', '.join(answers)} must be one token each, and are {list(answers.values())}"
+            )
         self._answers = [ids[0] for ids in answers.values()]
 
     def preprocess(
-        self, pairs: Sequence[tuple[str, str]], prompt: str | None = None, *, truncation: bool = True
+        self,
+        pairs: Sequence[tuple[str, ...]],
+        prompt: object = None,  # noqa: ARG002
+        *,
+        truncation: bool = True,
     ) -> dict[str, torch.Tensor]:
         """Return ids and mask of pairs, (pairs, tokens). Of a long pair the text is cut, never the template.
 

@@ -1,4 +1,4 @@
-"""The torch engine: every model that sentence-transformers' ``CrossEncoder`` loads, and decoders that answer a prompt."""
+"""The torch engine: what sentence-transformers' ``CrossEncoder`` loads, and language models that answer a prompt."""
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,7 +9,6 @@ from typing import Any
 import torch
 import transformers
 from sentence_transformers import CrossEncoder as Model
-
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
 from secondpass.errors import ModelError, OutOfMemory
@@ -61,9 +60,7 @@ class TorchEngine:
             torch.set_num_threads(settings.request.threads)  # torch has one setting for the whole process
         self._config = self._folder.config
         self._prompted = _check_architecture(settings, self._config)
-        self._max_length = read_max_length(
-            settings.max_length, self._config, self._folder.tokenizer_config
-        )
+        self._max_length = read_max_length(settings.max_length, self._config, self._folder.tokenizer_config)
         self._opening = threading.Lock()  # callers tokenise with the model's own code, also after release()
         self._tokenizing = threading.Lock()  # every call of the library changes the tokenizer's settings
         self._model: Model | PromptedModel | None = None
@@ -131,7 +128,9 @@ class TorchEngine:
             except _LOADING as error:
                 raise ModelError(f"sentence-transformers can't load {self._folder.path}: {error!s:.500}") from error
         model.eval()
-        if not (self._prompted or model.prompts or getattr(model.tokenizer, "chat_template", None)):  # which write special tokens as text
+        if not (
+            self._prompted or model.prompts or getattr(model.tokenizer, "chat_template", None)
+        ):  # which write special tokens as text
             model.tokenizer.split_special_tokens = True  # "[SEP]" that a user typed is text, and ends no segment
             hide_special_pieces(model.tokenizer.backend_tokenizer)
         if self._placement.device == "cpu" and dtype is torch.float32:
