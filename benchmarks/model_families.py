@@ -35,7 +35,7 @@ MEASURED = """## What was measured
 Largest differences, in log-odds, over pairs in English, Chinese, Arabic and code, one or more of them truncated;
 the largest of all is {largest}. *alone* is the difference of a pair from the reference, *in a batch* between a pair
 alone and all pairs in one padded batch, *int8* the mean difference of the int8 form of a model with random weights,
-as a share of its scores' standard deviation. With {versions}."""
+as a share of its scores' standard deviation (of your model no more than 3 % is allowed). With {versions}."""
 ONNX = """## ONNX files of the hub
 
 The `onnx` engine opens `model.onnx` or `onnx/model.onnx`, with its weights inside or beside it (`model.onnx_data`).

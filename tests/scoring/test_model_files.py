@@ -20,7 +20,7 @@ import sys
 from secondpass import load_scorer
 from secondpass.errors import ModelNotFound
 try:
-    scorer = load_scorer(sys.argv[1], engine="onnx")
+    scorer = load_scorer(sys.argv[1], engine="onnx", dtype=sys.argv[2])
 except ModelNotFound as error:
     print("ModelNotFound", error)
 else:
@@ -88,11 +88,15 @@ def hub(tiny: Callable[..., Path]) -> Iterator[ThreadingHTTPServer]:
     thread.join()
 
 
-def load(model: str, hub: ThreadingHTTPServer, cache: Path) -> str:
+def load(model: str, hub: ThreadingHTTPServer, cache: Path, dtype: str = "auto") -> str:
     """Load and score in a new process, since the hub's library reads the address when it is imported."""
     address = {"HF_ENDPOINT": f"http://127.0.0.1:{hub.server_port}", "HF_HOME": str(cache), "HF_HUB_DISABLE_XET": "1"}
     done = subprocess.run(
-        [sys.executable, "-c", SCORE, model], env=os.environ | address, capture_output=True, text=True, check=False
+        [sys.executable, "-c", SCORE, model, dtype],
+        env=os.environ | address,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     return done.stdout or done.stderr
 
@@ -115,20 +119,25 @@ def test_only_the_engines_files_are_fetched(hub: ThreadingHTTPServer, tmp_path: 
     assert not any(name.endswith((".bin", ".safetensors")) for name in fetched)
 
 
-def test_of_a_repository_without_a_usual_graph_the_suitable_one_is_fetched(
-    hub: ThreadingHTTPServer, tiny: Callable[..., Path], tmp_path: Path
+@pytest.mark.parametrize(("dtype", "others"), [("auto", ["model_fp16"]), ("int8", ["model_fp16", "model"])])
+def test_the_graph_that_suits_the_machine_is_fetched(
+    dtype: str, others: list[str], hub: ThreadingHTTPServer, tiny: Callable[..., Path], tmp_path: Path
 ) -> None:
-    """The list of a repository's files decides; of its graphs only the one that this machine runs is fetched."""
+    """A repository's list of files decides which graph is fetched, and it loads again without the hub."""
     folder = tmp_path / "repository"
     (folder / "onnx").mkdir(parents=True)
     for name in ("tokenizer.json", "config.json"):
         shutil.copyfile(tiny("onnx") / name, folder / name)
-    for name in ("model_fp16", "model_quantized"):
-        shutil.copyfile(tiny("onnx") / "model.onnx", folder / "onnx" / f"{name}.onnx")
+    for name in (*others, "model_quantized"):
+        shutil.copyfile(tiny("onnx", variant="dynamic") / "model.onnx", folder / "onnx" / f"{name}.onnx")
     hub.RequestHandlerClass.folder = folder  # type: ignore[attr-defined]
-    assert load(MODEL, hub, tmp_path / "cache").startswith(f"{MODEL} ")
+    first = load(MODEL, hub, tmp_path / "cache", dtype)
+    assert first.startswith(f"{MODEL} ")
     fetched = {path for path in hub.RequestHandlerClass.requests if path.endswith(".onnx")}  # type: ignore[attr-defined]
     assert {path.rsplit("/", 1)[1] for path in fetched} == {"model_quantized.onnx"}
+    hub.shutdown()
+    hub.server_close()
+    assert load(MODEL, hub, tmp_path / "cache", dtype) == first
 
 
 def test_an_unknown_id_is_an_error(hub: ThreadingHTTPServer, tmp_path: Path) -> None:

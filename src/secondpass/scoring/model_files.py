@@ -65,6 +65,13 @@ class ModelFolder:
         return (self.path / "modules.json").is_file()
 
     @property
+    def has_pair_template(self) -> bool:
+        """Whether a chat template takes a query and a document."""
+        file = self.path / "chat_template.jinja"
+        declared = file.read_text(encoding="utf-8") if file.is_file() else self.json("tokenizer_config.json")
+        return "document" in str(declared)
+
+    @property
     def config(self) -> Mapping[str, Any]:
         """The content of ``config.json``, with the activation that sentence-transformers' own file declares."""
         declared = self.json("config_sentence_transformers.json").get("activation_fn") if self.has_modules else None
@@ -151,7 +158,7 @@ def find_model(model: str | Path, engine: str, hub: HubAccess) -> ModelFolder:
         if folder.graph is not None:
             return folder
     file = hub.file or _listed_graph(model, hub)
-    return _from_hub(model, _graph_patterns(*([file] if file else GRAPHS)), hub)
+    return _from_hub(model, _graph_patterns(*([file] if file else ())), hub)  # without one, what the cache has
 
 
 def check_name(model: str | Path) -> None:
@@ -255,8 +262,10 @@ def _listed_graph(model: str, hub: HubAccess) -> str | None:
 
     if hub.local_files_only:
         return None
+    # With the bases of all errors of the HTTP library that the hub's uses: requests, httpx or httpx2.
+    network = [base for base in errors.HfHubHTTPError.__mro__ if issubclass(base, Exception) and base is not Exception]
     try:
-        files = huggingface_hub.list_repo_files(model, revision=hub.revision)
-    except (errors.HfHubHTTPError, errors.OfflineModeIsEnabled, OSError):
+        siblings = huggingface_hub.model_info(model, revision=hub.revision).siblings or ()
+    except (*network, errors.OfflineModeIsEnabled):
         return None  # the cache may have it
-    return choose_graph(files, hub.dtype, instruction_sets())
+    return choose_graph([item.rfilename for item in siblings], hub.dtype, instruction_sets())

@@ -152,7 +152,8 @@ class TorchEngine:
     def _read_facts(self, labels: int) -> EngineFacts:
         settings = self._settings
         head = read_head(self._config, labels, label=settings.label)
-        files = [*settings.folder.path.rglob("*.safetensors"), *settings.folder.path.glob("*.json")]
+        kinds = ("*.safetensors", "*.json", "*.jinja")  # modules have their own folders, and templates decide scores
+        files = [file for kind in kinds for file in settings.folder.path.rglob(kind)]
         versions = (torch.__version__, transformers.__version__)
         parts = (
             settings.folder.revision or "",
@@ -160,6 +161,7 @@ class TorchEngine:
             *versions,
             self._placement.dtype,
             self._max_length,
+            *(self._prompted.pieces if self._prompted else ()),
         )
         spec = Spec(
             settings.name,
@@ -221,9 +223,9 @@ def _check_architecture(settings: EngineSettings, config: Mapping[str, Any]) -> 
             "it, then pass LoadOptions(trust_remote_code=True); no test has compared its scores"
         )
     answers = architecture.endswith(("ForCausalLM", "ForConditionalGeneration"))
-    if not answers or settings.folder.has_modules:
-        return None
     prompt = prompt_of(settings.name)
+    if not answers or settings.folder.has_modules or (prompt is None and settings.folder.has_pair_template):
+        return None
     if prompt is None:
         known = ", ".join(prompt.models for prompt in PROMPTS)
         raise ModelError(
