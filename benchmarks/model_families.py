@@ -30,6 +30,9 @@ cards."""
 INT8 = """int8: `secondpass.optimize` makes a verified int8 form. DeBERTa adds scores of relative positions inside
 of its attention, for which ONNX Runtime has no operator; decoders answer a prompt and have no classifier. Both are
 refused with that reason. A licence that is not an open-source one is logged before the first load."""
+SCALE = """Every value is on a logit scale: the logistic function of it is the model's own probability. Of three labels
+it is the log-odds of entailment. Truncation cuts the text, at its end; only a query longer than half of what the model
+reads is cut too."""
 MEASURED = """## What was measured
 
 Largest differences, in log-odds, over pairs in English, Chinese, Arabic and code, one or more of them truncated;
@@ -102,7 +105,7 @@ def page(figures: dict[str, Any]) -> str:
         *map(_check_row, figures["checks"]),
     ]
     measured_at = MEASURED.format(largest=f"{largest:.1e}", versions=versions)
-    how = "## How they read a pair\n\n" + "\n".join(reading)
+    how = f"## How they read a pair\n\n{SCALE}\n\n" + "\n".join(reading)
     parts = [HEAD, "\n".join(families), INT8, how, measured_at, "\n".join(checks), ONNX, LISTS]
     return "\n\n".join(parts) + "\n"
 

@@ -263,9 +263,10 @@ def _listed_graph(model: str, hub: HubAccess) -> str | None:
     if hub.local_files_only:
         return None
     # With the bases of all errors of the HTTP library that the hub's uses: requests, httpx or httpx2.
-    network = [base for base in errors.HfHubHTTPError.__mro__ if issubclass(base, Exception) and base is not Exception]
+    bases = [base for base in errors.HfHubHTTPError.__mro__ if issubclass(base, Exception) and base is not Exception]
+    network: tuple[type[Exception], ...] = (errors.OfflineModeIsEnabled, *bases)
     try:
         siblings = huggingface_hub.model_info(model, revision=hub.revision).siblings or ()
-    except (*network, errors.OfflineModeIsEnabled):
+    except network:
         return None  # the cache may have it
     return choose_graph([item.rfilename for item in siblings], hub.dtype, instruction_sets())
