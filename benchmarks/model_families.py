@@ -1,4 +1,4 @@
-"""Compare a tiny model of every family with its reference, and write docs/models.md.
+"""Compare a tiny model of every family with its reference, and write docs/model_families.md.
 
 usage: python benchmarks/model_families.py [--page]      --page writes the page anew from the last figures
 """
@@ -16,8 +16,8 @@ from secondpass.models import ModelFamily, supported
 
 ROOT = Path(__file__).parents[1]
 FIGURES = ROOT / "docs" / "benchmarks" / "model_families.json"
-PAGE = ROOT / "docs" / "models.md"
-HEAD = """# Models
+PAGE = ROOT / "docs" / "model_families.md"
+HEAD = """# Model families
 
 Made by `benchmarks/model_families.py` from the tests' own checks. From Python: `secondpass.models.supported()`.
 
