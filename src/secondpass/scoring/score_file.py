@@ -3,6 +3,7 @@
 import logging
 import sqlite3
 import threading
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
@@ -28,10 +29,16 @@ _logger = logging.getLogger("secondpass")
 
 @dataclass(frozen=True, slots=True)
 class _Link:
-    """A connection, and the file that it opened: another one may be at the path since."""
+    """An open file.
+
+    :param database: The connection.
+    :param file: Device and inode: another file may be at the path since.
+    :param close: Closes it, also where the cache is dropped: a connection waits for the garbage collector by itself.
+    """
 
     database: sqlite3.Connection
     file: tuple[int, int] | None
+    close: "weakref.finalize[[], ScoreFile]"
 
 
 class ScoreFile:
@@ -125,7 +132,9 @@ class ScoreFile:
         if self._link is None:
             with self._alone(call):
                 database = connect(self.path, _at_most(_BUSY_SECONDS, call))
-                self._link = _Link(database, _file_at(self.path))
+                close = weakref.finalize(self, database.close)
+                close.atexit = False  # a daemon thread may be using it
+                self._link = _Link(database, _file_at(self.path), close)
         self._link.database.execute(f"PRAGMA busy_timeout = {int(1000 * _at_most(_BUSY_SECONDS, call))}")
         return self._link.database
 
@@ -143,7 +152,7 @@ class ScoreFile:
         link, self._link = self._link, None
         if link is not None:
             with suppress(sqlite3.Error):
-                link.database.close()
+                link.close()
 
     def _failed(self, error: Exception) -> None:
         self.failures += 1
