@@ -215,3 +215,25 @@ def test_those_who_find_damage_at_once_rename_one_file(tmp_path: Path) -> None:
         list(pool.map(use, range(users)))
     assert {len(scores) for scores in kept.values()} == {users}
     assert len(list(tmp_path.glob("*.damaged-*"))) == rounds
+
+
+def test_a_file_that_another_one_began_meanwhile_is_not_renamed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the check of a damaged file and its renaming nobody else renames it and begins another."""
+    path, check, found = tmp_path / "scores.db", score_file.is_sound, []
+    path.write_bytes(b"no database at all" * 100)
+    one, other = ScoreFile(path, 9), ScoreFile(path, 9)
+
+    def check_slowly(path: Path, wait_seconds: float) -> bool:
+        sound = check(path, wait_seconds)
+        monkeypatch.setattr(score_file, "is_sound", check)
+        for _ in range(2):
+            other.write({b"key": Score(1.0)}, Call(50))
+        found.append(other.read([b"key"], Call(50)))
+        return sound
+
+    monkeypatch.setattr(score_file, "is_sound", check_slowly)
+    one.read([b"key"])
+    assert [ScoreFile(path, 9).read([b"key"])] == found
+    assert len(list(tmp_path.glob("*.damaged-*"))) == 1
