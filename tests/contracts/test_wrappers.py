@@ -12,7 +12,7 @@ from strategies import any_text, finite, outcomes, sentences
 from worlds import Failing, Scripted
 
 from secondpass import Call, OverlapScorer, Reranker
-from secondpass.errors import ScoringError
+from secondpass.errors import ConfigurationError, ScoringError
 from secondpass.scores import Pair, Score, Unscored, UnscoredReason
 from secondpass.scoring.cache import Cached
 from secondpass.scoring.cascade import Cascade
@@ -36,12 +36,19 @@ WRAPPERS: dict[str, Callable[[Scorer, Scorer], Scorer]] = {
     "cascade": lambda scorer, other: Cascade(scorer, other, keep=2, vote=0.25),
     "fallback": lambda scorer, other: Fallback(scorer, other, retry_seconds=0),
 }
+
+
+def wrap(name: str, scorer: Scorer, other: Scorer) -> Scorer:
+    """Return a scorer around others; where pairs compete within a call, a cache refuses it."""
+    if name == "cached" and not scorer.spec.call_invariant:
+        with pytest.raises(ConfigurationError, match="pairs compete"):
+            Cached(scorer)
+        return scorer
+    return WRAPPERS[name](scorer, other)
+
+
 scorers = st.recursive(
-    leaves,
-    lambda inner: st.builds(
-        lambda name, scorer, other: WRAPPERS[name](scorer, other), st.sampled_from(list(WRAPPERS)), inner, inner
-    ),
-    max_leaves=4,
+    leaves, lambda inner: st.builds(wrap, st.sampled_from(list(WRAPPERS)), inner, inner), max_leaves=4
 )
 texts = st.lists(st.one_of(sentences, any_text, st.sampled_from(["", "same", "same"])), max_size=6)
 
