@@ -52,8 +52,9 @@ class Cached(BaseScorer):
         spec = scorer.spec
         if not spec.call_invariant:
             raise ConfigurationError(
-                f"the score cache needs a scorer that gives a pair the same outcome in each call, but in {scorer!r:.50}"
-                " pairs compete: put Cached around the scorers inside, as in Cascade(Cached(a), Cached(b))"
+                "the score cache needs a scorer that gives a pair the same outcome in each call, but in "
+                f"{type(scorer).__name__} {spec.name!r} pairs compete: put Cached around the scorers inside, "
+                "as in Cascade(Cached(a), Cached(b))"
             )
         if not (spec.batch_invariant or allow_batch_dependent):
             raise ConfigurationError(
