@@ -18,9 +18,9 @@ from secondpass.scores import Stage
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-_ROWS, _TEXTS = 50, 20
+_ROWS, _TEXTS = 30, 20
 """How many kept candidates have a row, and how many a text; the rest is counted."""
-_ID, _LINE, _LONG = 60, 240, 2000  # characters of an id, of a text in one line, and of the query
+_ID, _LINE, _LONG = 60, 240, 1000  # characters of an id, of a text in one line, and of the query
 _FACTS = 12  # about a kept candidate
 _KINDS = {"up": "moved up", "down": "moved down", "same": "same rank", "dropped": "dropped"}
 _SEGMENTS = 60  # of the budget's gauge
@@ -77,7 +77,7 @@ def _view(ranking: Ranking) -> dict[str, Any]:
         "text": as_text(ranking, LISTED),
         "count": len(everything),
         "model": ranking.by and one_line(ranking.by.name, _LINE),
-        "measure": "probability" if any(item.probability is not None for item in everything) else "score",
+        "measure": _measure(everything),
         "kept_count": len(by_rank),
         "kept": [_row(item, item.text, share(item)) | {"rank": item.rank, "tokens": item.tokens} for item in rows],
         "reasons": reasons,
@@ -106,6 +106,12 @@ def _shares(items: Sequence[Ranked]) -> Callable[[Ranked], float | None]:
         return (item.score - low) / (high - low) if high > low else 1.0
 
     return share
+
+
+def _measure(items: Sequence[Ranked]) -> str:
+    if any(item.probability is not None for item in items):
+        return "probability"
+    return "score" if any(item.score is not None for item in items) else ""
 
 
 def _row(item: Ranked, text: str, share: float | None) -> dict[str, Any]:
