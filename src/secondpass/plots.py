@@ -36,7 +36,7 @@ _RELEVANT, _OTHERS = "#2f81d6", "#d9822b"
 def score_distributions(
     system: "SystemResult", *, relevant_from: int = 1, bins: int = 30, ax: Axes | None = None
 ) -> Axes:
-    """Draw the distribution of scores of relevant candidates, and of all others, as densities.
+    """Draw how the scores of relevant candidates, and those of all others, are distributed: shares that add up to 1.
 
     Probabilities are drawn where the scorer's scale has them, else raw scores. Candidates without a judgement count as
     not relevant, as they do to the measures.
@@ -114,6 +114,7 @@ def quality_by_budget(evaluation: "Evaluation", *, ax: Axes | None = None) -> Ax
     ax.set_xticks([point.budget for point in first], [f"{point.budget:,}" for point in first])
     ax.minorticks_off()
     ax.set(xlabel="context budget in tokens", ylabel=f"{evaluation.context_target} in context", ylim=(0, 1))
+    ax.set_title(evaluation.collection, loc="left")
     ax.legend(frameon=False)
     return ax
 
@@ -132,6 +133,7 @@ def quality_by_depth(evaluation: "Evaluation", *, measure: str | None = None, ax
         points = system.depths
         _curve(ax, [point.depth for point in points], [point.quality[measure] for point in points], system.name)
     ax.set(xlabel="reranked candidates", ylabel=measure)
+    ax.set_title(evaluation.collection, loc="left")
     ax.legend(frameon=False)
     return ax
 
@@ -139,7 +141,7 @@ def quality_by_depth(evaluation: "Evaluation", *, measure: str | None = None, ax
 def quality_by_latency(evaluation: "Evaluation", *, measure: str | None = None, ax: Axes | None = None) -> Axes:
     """Draw a measure against the median milliseconds of reranking, a point for each depth, which is written beside it.
 
-    The first stage is the dashed line. Depths that weren't timed have no point.
+    The axis of times is logarithmic. The first stage is the dashed line. Depths that weren't timed have no point.
 
     :param evaluation: An evaluation with timed depths.
     :param measure: The measure's name; None takes the first.
@@ -155,7 +157,8 @@ def quality_by_latency(evaluation: "Evaluation", *, measure: str | None = None, 
             place = (ms, point.quality[measure].mean)
             ax.annotate(f"{point.depth}", place, xytext=(4, 4), textcoords="offset points", fontsize=8)
     ax.axhline(evaluation.first_stage[measure].mean, color=_GREY, linestyle="--", label="first stage")
-    ax.set(xlabel="milliseconds a query (median)", ylabel=measure)
+    ax.set(xlabel="milliseconds a query (median)", ylabel=measure, xscale="log")
+    ax.set_title(evaluation.collection, loc="left")
     ax.legend(frameon=False)
     return ax
 

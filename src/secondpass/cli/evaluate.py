@@ -38,9 +38,7 @@ def evaluate(
     limit: Annotated[int | None, typer.Option(help="Only the first so many queries.")] = None,
     json_: Annotated[Path | None, typer.Option("--json", help="Write the whole result as JSON.")] = None,
     markdown: Annotated[Path | None, typer.Option(help="Write the tables; they are printed without it.")] = None,
-    plots: Annotated[
-        Path | None, typer.Option(help="Draw the curves and scores into this folder (PNG).")
-    ] = None,
+    plots: Annotated[Path | None, typer.Option(help="Draw the curves and scores into this folder (PNG).")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     engine: Annotated[str, typer.Option(help="auto, onnx or torch.")] = "auto",
 ) -> None:
