@@ -175,6 +175,14 @@ def test_a_viewer_that_drops_styles_shows_the_plain_text(ranking: Ranking) -> No
     assert '<div class="sp-report" style="display:none">' in html
 
 
+def test_a_notebook_gets_html_and_the_plain_report(ranking: Ranking) -> None:
+    """IPython's display of a ranking has both forms, the second without the records' long representation."""
+    formatters = pytest.importorskip("IPython.core.formatters", reason="the extra notebook isn't installed")
+    data, _ = formatters.DisplayFormatter().format(ranking)
+    assert data["text/html"] == ranking._repr_html_()
+    assert data["text/plain"] == ranking.report()
+
+
 def test_control_characters_are_replaced() -> None:
     """NUL, escape sequences, lone surrogates and overrides of the writing direction never reach the document."""
     bad = "a\x00b\x1b[31mc\ud800d\u202ee"

@@ -31,6 +31,7 @@ class Label:
     rank: int
     y: float
     path: str
+    kind: Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +76,15 @@ def slope(kept: Sequence[Kept], dropped: Sequence[Dropped], rows: Mapping[str, i
 
     lines = [line(item, rows[item.reason], str(item.reason), "dropped") for item in drawn]
     lines += [line(item, row, str(item.rank), _kind(item)) for row, item in enumerate(kept)]
-    labels = [Label(item.rank_before, y, f"M{left - 8},{y:.1f} L{left},{start(item):.1f}") for item, y in places]
+    labels = [
+        Label(item.rank_before, y, f"M{left - 8},{y:.1f} L{left},{start(item):.1f}", _kind(item)) for item, y in places
+    ]
     return Slope(left + _LINE_WIDTH, height, left, tuple(lines), tuple(labels), step)
 
 
-def _kind(item: Kept) -> Kind:
+def _kind(item: Ranked) -> Kind:
+    if not isinstance(item, Kept):
+        return "dropped"
     return "up" if item.rank < item.rank_before else "down" if item.rank > item.rank_before else "same"
 
 
