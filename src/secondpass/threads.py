@@ -38,9 +38,10 @@ _ending: "weakref.WeakSet[Ending]" = weakref.WeakSet()  # holds no object alive,
 def end_at_exit(item: Ending) -> None:
     """Have an object end its threads at interpreter exit, which waits for all of them at most 5 seconds."""
     _ending.add(item)
+    atexit.unregister(_end)  # again the last one, which runs first: before those of the libraries that the threads use
+    atexit.register(_end)
 
 
-@atexit.register
 def _end() -> None:
     items = list(_ending)
     for item in items:

@@ -5,6 +5,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -135,7 +136,8 @@ class SharedModels:
                 slot.warming = threading.Thread(
                     target=self._warm, args=(slot, key), name="secondpass-warmup", daemon=True
                 )
-                slot.warming.start()
+                with suppress(RuntimeError):  # no thread can be started: the next call tries again
+                    slot.warming.start()
 
     def clear(self) -> None:
         """Forget all models."""
