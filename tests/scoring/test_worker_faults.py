@@ -137,6 +137,7 @@ def test_calls_fail_where_a_stuck_thread_can_not_be_replaced(blocked: Blocked, m
         waiting.done.result(timeout=0)
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_thread_that_has_ended_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its call fails, and the next ones are worked on: who waits looks whether the thread is alive."""
 

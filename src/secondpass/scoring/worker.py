@@ -163,7 +163,7 @@ class _Queue:
                 return
             self._fail_current(fact)
             self._go_on()
-        _logger.warning("%s, %d so far", fact, self.stuck)
+        _logger.warning("%s%s", fact, f", {self.stuck} so far" if late else "")
 
     def close(self) -> None:
         """End the thread after the batch in progress; what waits fails. In a forked process nothing happens."""
