@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
-from functools import partial
+from functools import cache, partial
 from typing import Any, Protocol, TypeVar
 
 from secondpass.errors import ScoringError
@@ -38,7 +38,11 @@ _ending: "weakref.WeakSet[Ending]" = weakref.WeakSet()  # holds no object alive,
 def end_at_exit(item: Ending) -> None:
     """Have an object end its threads at interpreter exit, which waits for all of them at most 5 seconds."""
     _ending.add(item)
-    atexit.unregister(_end)  # again the last one, which runs first: before those of the libraries that the threads use
+    _register()
+
+
+@cache  # once, and not on import: the handlers of a library that is imported before run after this one
+def _register() -> None:
     atexit.register(_end)
 
 
