@@ -183,7 +183,7 @@ class SqliteRecords:
             link.execute("CREATE INDEX calls_by_time ON calls (time)")
 
     def _shrink(self, link: sqlite3.Connection) -> None:
-        """Remove the oldest tenth of the rows until the pages in use are within the limit; free pages are used again."""
+        """Remove the oldest tenth of the rows until the used pages are within the limit; free pages are used again."""
         while True:
             pages, free, size = (
                 link.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")

@@ -1,5 +1,6 @@
 """The audit log as an observer of a reranker."""
 
+import logging
 import os
 import threading
 import time
@@ -14,9 +15,11 @@ from secondpass.audit.files import Limits, record_file
 from secondpass.audit.record import Contents, call_record, failure_record
 from secondpass.errors import ConfigurationError
 from secondpass.forks import watch_forks
-from secondpass.logs import REPEATED_WARNINGS, logger
+from secondpass.logs import REPEATED_WARNINGS
 from secondpass.observers import CallInfo, CallObserver
 from secondpass.ranking import Ranking
+
+logger = logging.getLogger("secondpass")
 
 _BATCH = 200  # records that are written together, at most
 
@@ -63,7 +66,12 @@ class AuditLog(CallObserver):
             self._file.check()
         except OSError as error:
             raise ConfigurationError(f"the audit file must be one that can be written: {error}") from error
-        self._set_up()
+        self._process = os.getpid()
+        self._queued: deque[Callable[[], dict[str, Any]]] = deque()
+        self._executor: ThreadPoolExecutor | None = None
+        self._scheduled = False
+        self._lock = threading.Lock()  # of the queue; held for an instant
+        self._writing = threading.Lock()
         watch_forks(self)
 
     def __repr__(self) -> str:
@@ -105,18 +113,10 @@ class AuditLog(CallObserver):
     def after_fork(self, *, in_child: bool) -> None:
         """Release the locks; the child begins with an empty queue, since the parent writes its own."""
         if in_child:
-            self._set_up()
-            return
-        self._lock.release()
+            self._process, self._executor, self._scheduled = os.getpid(), None, False
+            self._queued.clear()
+        self._lock.release()  # this thread holds both, in either process
         self._writing.release()
-
-    def _set_up(self) -> None:
-        self._process = os.getpid()
-        self._queued: deque[Callable[[], dict[str, Any]]] = deque()
-        self._executor: ThreadPoolExecutor | None = None
-        self._scheduled = False
-        self._lock = threading.Lock()  # of the queue; held for an instant
-        self._writing = threading.Lock()
 
     def _queue(self, make: Callable[[], dict[str, Any]]) -> None:
         with self._lock:

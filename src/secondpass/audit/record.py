@@ -95,7 +95,8 @@ def _candidate(item: Ranked, contents: Contents) -> dict[str, Any]:
         entry |= {"rank": item.rank, "tokens": item.tokens, "cut": item.cut or None}
     if isinstance(item, Dropped):
         entry |= {"reason": str(item.reason), "detail": item.detail or None}
-        entry["because_of"] = item.because_of and (item.because_of.id or hashed(item.because_of.text))
+        if item.because_of is not None:
+            entry["because_of"] = item.because_of.id or hashed(item.because_of.text)
     return {name: value for name, value in entry.items() if value is not None}
 
 
