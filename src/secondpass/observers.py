@@ -1,4 +1,4 @@
-"""What is called with the result of each call: plain functions of a ranking, and observers that read more of the call."""
+"""Observers of calls: plain functions of a ranking, and those that read time and settings too."""
 
 import inspect
 import logging

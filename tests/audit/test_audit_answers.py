@@ -59,9 +59,9 @@ def test_why_a_document_was_not_used(file: Path) -> None:
     assert calls[0]["reason"] == "below threshold"
     assert (calls[0]["rank_before"], calls[0]["score"], calls[0]["lowest_kept_score"]) == (1, 0.0, 0.5)
     assert calls[-1]["degraded"] == "deadline"
-    printed = audit(file, "--why", "whale", "--query", "RED FOX").stdout
+    printed = " ".join(audit(file, "--why", "whale", "--query", "RED FOX").stdout.split())
     assert "a candidate in 2 calls, kept in 1" in printed
-    assert "dropped, below threshold (probability 0.0000 is below 0.4)" in printed
+    assert "dropped, below threshold (probability 0.0000 < 0.4): first-stage rank 1, score 0.00" in printed
 
 
 def test_a_document_that_never_was_a_candidate(file: Path) -> None:
@@ -133,15 +133,16 @@ def test_what_cannot_be_answered_is_one_line(tmp_path: Path, arguments: list[str
 
 
 def test_drift_finds_scores_that_have_moved() -> None:
-    """A model whose scores fell is far from its earlier ones, another one stays; one without both periods is left out."""
+    """A model whose scores fell is far from its earlier ones, another stays; one without both periods is left out."""
     chance = np.random.default_rng(0)
     records = [record(days, chance.normal(0, 1, 50).tolist(), "same") for days in range(20)]
     records += [record(days, chance.normal(0 if days > 7 else -3, 1, 50).tolist(), "moved") for days in range(20)]
     records += [record(1, [1.0], "new"), record(1, [], "unscored")]
     found = {row["model"]: row for row in drift(records, NOW - timedelta(days=7))}
     assert found.keys() == {"same", "moved"}
-    assert found["same"]["all"]["ks"] < 0.1 < 0.8 < found["moved"]["all"]["ks"]
-    assert found["same"]["all"]["psi"] < 0.1 < 0.25 < found["moved"]["best"]["psi"]
+    assert max(found["same"]["all"]["ks"], found["same"]["all"]["psi"]) < 0.1
+    assert found["moved"]["all"]["ks"] > 0.8
+    assert found["moved"]["best"]["psi"] > 0.25
     assert found["moved"]["best"]["median_before"] - found["moved"]["best"]["median_after"] > 2
 
 

@@ -79,7 +79,7 @@ def test_queries_can_be_left_out_and_texts_asked_for(path: Path) -> None:
 
 
 def test_degraded_and_failed_calls_are_recorded_without_messages(path: Path) -> None:
-    """A degraded call has its cause, one that raised its kind of error; a message, which may hold texts, is left out."""
+    """A degraded call has its cause, one that raised its kind of error, and neither a message."""
     log = AuditLog(path)
     Reranker(Failing(), observers=[log]).rerank("q", ["a"])
     with pytest.raises(ScoringError):
@@ -163,7 +163,7 @@ def test_another_programs_file_is_refused_and_kept(tmp_path: Path, suffix: str, 
     path = tmp_path / f"audit{suffix}"
     path.write_bytes(content)
     for use in (AuditLog, open_audit_file):
-        with pytest.raises(ConfigurationError, match="and .* isn't one"):
+        with pytest.raises(ConfigurationError, match="isn't one"):
             use(path)
     assert path.read_bytes() == content
 

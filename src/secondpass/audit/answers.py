@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 PERCENTILES = (50, 95, 99)
 _BINS = 10
@@ -85,7 +86,7 @@ class Summary:
 
     def _add_candidate(self, candidate: Mapping[str, Any]) -> None:
         self.candidates += 1
-        name = candidate.get("id") or candidate.get("text_hash")
+        name = str(candidate.get("id") or candidate.get("text_hash"))
         if "reason" not in candidate:
             self._kept[name] += 1
             return
@@ -169,7 +170,7 @@ def _distance(before: Sequence[float], after: Sequence[float]) -> dict[str, floa
     }
 
 
-def kolmogorov_smirnov(old: Sequence[float], new: Sequence[float]) -> float:
+def kolmogorov_smirnov(old: ArrayLike, new: ArrayLike) -> float:
     """Return the largest distance between the distribution functions of two samples, from 0 to 1."""
     first, second = np.sort(np.asarray(old)), np.sort(np.asarray(new))
     points = np.concatenate([first, second])
@@ -177,12 +178,12 @@ def kolmogorov_smirnov(old: Sequence[float], new: Sequence[float]) -> float:
     return float(np.abs(below[0] - below[1]).max())
 
 
-def stability_index(old: Sequence[float], new: Sequence[float]) -> float:
+def stability_index(old: ArrayLike, new: ArrayLike) -> float:
     """Return the population stability index of two samples over the deciles of the first; 0 for equal shares."""
     edges = np.unique(np.quantile(old, np.linspace(0, 1, _BINS + 1)[1:-1]))
     shares = [
         np.bincount(np.searchsorted(edges, values, side="left"), minlength=len(edges) + 1) / len(values)
-        for values in (old, new)
+        for values in map(np.asarray, (old, new))
     ]
     q, p = (np.maximum(share, _FLOOR) for share in shares)
     return math.fsum((p - q) * np.log(p / q))

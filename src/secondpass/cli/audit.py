@@ -18,6 +18,7 @@ from secondpass.cli.app import app, bars, console, one_line_errors, say
 from secondpass.errors import ConfigurationError
 
 _NEVER = 1
+_DRIFT = ("median_before", "median_after", "ks", "psi")
 
 
 @app.command(short_help="Ask an audit file: why was a document not used, what is dropped, what has changed.")
@@ -150,15 +151,14 @@ def _print_summary(out: Console, answer: Mapping[str, Any]) -> None:
     ]
     _print_table(out, "dropped again and again", ("document", "dropped", "kept", "why"), often)
     drifted = [
-        (row["model"], name, f"{row[name]['median_before']:.2f} > {row[name]['median_after']:.2f}")
-        + (f"{row[name]['ks']:.3f}", f"{row[name]['psi']:.3f}")
+        (row["model"], name, *(f"{row[name][figure]:.3f}" for figure in _DRIFT))
         for row in answer["drift"]
         for name in ("best", "all")
     ]
     _print_table(
         out,
         f"scores since {answer['drift_since']}, against before",
-        ("model", "scores", "median", "ks", "psi"),
+        ("model", "scores", "median before", "after", "ks", "psi"),
         drifted,
     )
     if not drifted:
