@@ -37,8 +37,8 @@ class Telemetry(CallObserver):
 
     The span is a child of the current one, as of a request or a chain, and has the call's own start and end. Metrics
     are ``secondpass.rerank.duration`` and ``secondpass.stage.duration`` (histograms in seconds, from which a backend
-    computes p50, p95 and p99), and counters of candidates by outcome, degraded and failed calls by cause, cache hits and
-    misses, and batches that ran out of memory. Without an OpenTelemetry SDK in the process nothing is recorded.
+    computes p50, p95 and p99), and counters of candidates by outcome, degraded and failed calls by cause, cache hits
+    and misses, and batches that ran out of memory. Without an OpenTelemetry SDK in the process nothing is recorded.
 
     :param queries: Whether spans hold the query.
     :param texts: Whether spans hold the candidates' texts and metadata, and messages of errors.
@@ -179,8 +179,8 @@ def _histogram(meter: metrics.Meter, name: str, what: str) -> metrics.Histogram:
     return meter.create_histogram(name, "s", what, explicit_bucket_boundaries_advisory=_SECONDS)
 
 
-def _version() -> str | None:
+def _version() -> str:
     try:
         return version(_NAME)
     except PackageNotFoundError:
-        return None
+        return ""

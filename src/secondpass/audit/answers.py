@@ -180,7 +180,7 @@ def kolmogorov_smirnov(old: ArrayLike, new: ArrayLike) -> float:
 
 def stability_index(old: ArrayLike, new: ArrayLike) -> float:
     """Return the population stability index of two samples over the deciles of the first; 0 for equal shares."""
-    edges = np.unique(np.quantile(old, np.linspace(0, 1, _BINS + 1)[1:-1]))
+    edges = np.unique(np.quantile(np.asarray(old), np.linspace(0, 1, _BINS + 1)[1:-1]))
     shares = [
         np.bincount(np.searchsorted(edges, values, side="left"), minlength=len(edges) + 1) / len(values)
         for values in map(np.asarray, (old, new))
