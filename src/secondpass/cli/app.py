@@ -80,9 +80,14 @@ def open_scorer(model: str, engine: str, device: str) -> Scorer:
     """Return the scorer that a command's options name; ``overlap`` counts shared words, without a model."""
     if model == "overlap":
         return OverlapScorer()
-    if not sys.stderr.isatty():
-        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # read when the hub library is imported
+    quiet_hub()
     return load_scorer(model, engine=cast(EngineName, engine), device=device)
+
+
+def quiet_hub() -> None:
+    """Have the hub library show no progress bars where stderr is no terminal; it reads this when it is imported."""
+    if not sys.stderr.isatty():
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
 
 @contextmanager

@@ -82,7 +82,7 @@ class CacheTable:
 
 @dataclass(frozen=True, slots=True)
 class BudgetTable:
-    """``[budget]``: the context budget; see ``ContextBudget``. ``tokenizer`` is the path of a ``tokenizer.json``."""
+    """``[budget]``: the context budget; see ``ContextBudget``. ``tokenizer`` is the path of a ``tokenizer.json``, or ``estimate``."""
 
     max_tokens: int
     tokenizer: str | None = None
@@ -165,7 +165,8 @@ class Config:
         if self.budget is None:
             return self.selection
         table = self.budget
-        counter = None if table.tokenizer is None else read_tokenizer(self._path(table.tokenizer))
+        estimated = table.tokenizer in {None, "estimate"}
+        counter = None if estimated else read_tokenizer(self._path(str(table.tokenizer)))
         budget = ContextBudget(table.max_tokens, counter, table.separator, table.template, shares=table.shares)
         return replace(self.selection, budget=budget)
 
@@ -202,5 +203,6 @@ def read_tokenizer(path: Path) -> object:
         return Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises nothing more precise
         raise ConfigurationError(
-            f"the tokens' counter must be the path of a tokenizer.json, and {path} can't be opened: {error!s:.200}"
+            "[budget] tokenizer or --counter must be 'estimate' or the path of a tokenizer.json, and "
+            f"{path} can't be opened: {error!s:.200}"
         ) from error
