@@ -242,5 +242,7 @@ def test_a_wrong_key_in_the_configuration_is_one_line(tmp_path: Path) -> None:
     config.write_text("[selection]\ntop_n = 1\n")
     result = CliRunner().invoke(app, ["rerank", "--config", str(config)], input=GOOD)
     assert result.exit_code == 2
-    assert result.stderr.startswith(f"secondpass: {config}: [selection] has the unknown key 'top_n': did you mean top_k?")
+    assert result.stderr.startswith(
+        f"secondpass: {config}: [selection] has the unknown key 'top_n': did you mean top_k?"
+    )
     assert result.stderr.count("\n") == 1

@@ -16,7 +16,7 @@ from secondpass.errors import ConfigurationError, InputError, ScoringError
 from secondpass.reranker import Reranker
 
 _BAD_LINES = 1
-_STREAM = Path("-")
+STREAM = Path("-")
 _KINDS: dict[str, Any] = {
     "text": str,
     "id": str | int,
@@ -32,8 +32,8 @@ _KINDS: dict[str, Any] = {
 @app.command(short_help="Rerank JSON Lines.")
 def rerank(
     *,
-    source: Annotated[Path, typer.Argument(metavar="INPUT", help="JSON Lines; - or nothing: stdin.")] = _STREAM,
-    output: Annotated[Path, typer.Option(help="Where the rankings go; - or nothing: stdout.")] = _STREAM,
+    source: Annotated[Path, typer.Argument(metavar="INPUT", help="JSON Lines; - or nothing: stdin.")] = STREAM,
+    output: Annotated[Path, typer.Option(help="Where the rankings go; - or nothing: stdout.")] = STREAM,
     config: ConfigFile = None,
     model: Model = None,
     top_k: TopK = None,
@@ -104,6 +104,14 @@ def rerank_lines(lines: Iterable[bytes], reranker: Reranker) -> Iterator[tuple[d
             yield others | {"line": number, "error": str(error)}, True
 
 
+def read_request(line: bytes) -> tuple[str, list[Candidate]]:
+    """Return the query and the candidates of a line.
+
+    :raises InputError: If it has none, or they are of the wrong form.
+    """
+    return _query_and_candidates(_read_object(line))
+
+
 def _read_object(line: bytes) -> dict[str, Any]:
     try:
         content = json.loads(line.decode("utf-8-sig"))
@@ -151,7 +159,7 @@ def _check_files(source: Path, target: Path) -> None:
 
     :raises ConfigurationError: If there is no input, or the output would overwrite it while it is read.
     """
-    if source == _STREAM:
+    if source == STREAM:
         return
     if not source.is_file():
         raise ConfigurationError(f"INPUT must be a file of JSON Lines, and {source} isn't one")
@@ -173,13 +181,13 @@ def _rerank_file(source: Path, target: Path, reranker: Reranker) -> int:
 
 
 def _open(path: Path, mode: str, stream: Literal["stdin", "stdout"]) -> Any:
-    return nullcontext(typer.get_binary_stream(stream)) if path == _STREAM else path.open(mode)
+    return nullcontext(typer.get_binary_stream(stream)) if path == STREAM else path.open(mode)
 
 
 @contextmanager
 def _progress(target: Path) -> Iterator[Callable[[str], None]]:
     """Show progress where stderr is a terminal, and the rankings don't go to the same one."""
-    if not sys.stderr.isatty() or (target == _STREAM and sys.stdout.isatty()):
+    if not sys.stderr.isatty() or (target == STREAM and sys.stdout.isatty()):
         yield lambda _text: None
         return
     with console(stderr=True).status("reranking") as status:

@@ -82,7 +82,10 @@ class CacheTable:
 
 @dataclass(frozen=True, slots=True)
 class BudgetTable:
-    """``[budget]``: the context budget; see ``ContextBudget``. ``tokenizer`` is the path of a ``tokenizer.json``, or ``estimate``."""
+    """``[budget]``: the context budget; see ``ContextBudget``.
+
+    :param tokenizer: The path of a ``tokenizer.json``, or ``estimate``.
+    """
 
     max_tokens: int
     tokenizer: str | None = None
