@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-for package in ("typer", "chromadb", "platformdirs"):
-    pytest.importorskip(package, reason="the extra demo isn't installed")
+pytest.importorskip("typer", reason="the extra cli isn't installed")
+pytest.importorskip("chromadb", reason="the extra demo isn't installed")
 from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
@@ -63,9 +63,8 @@ def notes(tmp_path: Path) -> Path:
     return folder
 
 
-def ask(folder: Path, question: str, *arguments: str, width: int | None = None) -> Any:
-    environment = {"COLUMNS": str(width)} if width else {}
-    return CliRunner().invoke(app, ["ask", str(folder), question, "--model", "overlap", *arguments], env=environment)
+def ask(folder: Path, question: str, *arguments: str) -> Any:
+    return CliRunner().invoke(app, ["ask", str(folder), question, "--model", "overlap", *arguments])
 
 
 def test_the_context_goes_to_stdout_and_the_reasons_to_stderr(notes: Path) -> None:
@@ -159,11 +158,14 @@ def test_a_configuration_states_model_and_budget(notes: Path, tmp_path: Path) ->
     assert (len(answer["kept"]), answer["stages"][-1]["facts"]["max_tokens"]) == (2, 30)
 
 
-def test_a_terminal_of_40_columns(notes: Path) -> None:
+def test_a_terminal_of_40_columns(notes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The tables fit a narrow terminal, and the context isn't wrapped."""
-    result = ask(notes, "red fox", width=40)
+    monkeypatch.setenv("COLUMNS", "40")
+    (notes / "long.md").write_text("The red fox " + "runs " * 20)
+    result = ask(notes, "red fox")
     assert result.exit_code == 0
-    assert "A red fox sleeps by day." in result.stdout
+    assert max(map(len, result.stdout.splitlines())) > 100
+    assert max(map(len, result.stderr.splitlines())) <= 40
 
 
 @pytest.mark.parametrize(

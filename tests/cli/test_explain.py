@@ -13,7 +13,9 @@ from secondpass.cli import app
 from secondpass.cli import models as command
 from secondpass.models import CASCADES, bundled_models
 
-LINES = '{"query": "whale", "candidates": ["a whale"]}\n{"query": "red fox", "candidates": ["<script>x</script> fox", "whale"]}\n'
+LINES = """{"query": "whale", "candidates": ["a whale"]}
+{"query": "red fox", "candidates": ["<script>x</script> fox", "whale"]}
+"""
 
 
 def explain(*arguments: object, lines: str = LINES) -> Any:
@@ -98,14 +100,16 @@ def test_models_lists_what_is_here() -> None:
 
 
 @pytest.mark.usefixtures("hub")
-def test_models_measures_what_is_bundled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each bundled model is opened and timed; the table says which engine and form runs here."""
+@pytest.mark.parametrize("width", [40, 100])
+def test_models_measures_what_is_bundled(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    """Each bundled model is opened and timed; the table says which engine and form runs here, in any width."""
     monkeypatch.setattr(command, "_CANDIDATES", 3)
+    monkeypatch.setenv("COLUMNS", str(width))
     result = CliRunner().invoke(app, ["models"])
     assert result.exit_code == 0
-    lines = " ".join(result.stdout.split())
-    assert "small (default) bundled" in lines
-    assert "CrossEncoder('nano', onnx" in lines
+    assert max(map(len, result.stdout.splitlines())) <= width
+    if width == 100:
+        assert "CrossEncoder('nano', onnx, cpu, int8)" in result.stdout
 
 
 def test_a_model_that_cannot_be_opened_is_listed_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,9 +60,10 @@ def one_line_errors() -> Iterator[None]:
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Return a console of the terminal's width, or of a fixed one where the output is no terminal."""
+    """Return a console of the terminal's width; where the output is no terminal, of ``COLUMNS``, or of 100."""
     stream = _forgiving(sys.stderr if stderr else sys.stdout)
-    return Console(file=stream, width=None if stream.isatty() else _PLAIN_WIDTH)
+    known = stream.isatty() or "COLUMNS" in os.environ
+    return Console(file=stream, width=None if known else _PLAIN_WIDTH)
 
 
 def say(text: str) -> None:

@@ -91,7 +91,7 @@ def _answer(folder: Path, question: str, settings: Config, candidates: int) -> t
             f"{changes.removed} removed){_skipped(files)}"
         )
     )
-    show(err, ranking, [*times, *stages])
+    show(err, ranking, [*times, *stages], best=False)
     facts = {"files": len(files.digests), "skipped": dict(files.skipped)}
     return ranking, facts | {
         "passages": changes.passages,

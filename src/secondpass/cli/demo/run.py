@@ -120,20 +120,27 @@ def timed(times: Times, name: str) -> Iterator[None]:
     times.append((name, time.perf_counter() - started))
 
 
-def show(out: Console, ranking: Ranking, times: Times) -> None:
-    """Print what was kept, what was dropped and why, and each stage's time."""
+def show(out: Console, ranking: Ranking, times: Times, *, best: bool = True) -> None:
+    """Print what was kept, what was dropped and why, and each stage's time.
+
+    :param out: Where to.
+    :param ranking: What is shown.
+    :param times: The stages' times.
+    :param best: Whether to print the first passage in full.
+    """
     out.print(Text(f"\nQ: {ranking.query}", style="bold"))
     if ranking.degraded:
         out.print(Text(f"DEGRADED, {ranking.degraded}", style="bold red"))
     out.print(Text(_kept_line(ranking)))
     if ranking.kept:
-        best = ranking.kept[0]
         out.print(
             _table(
                 ("rank", "was", "moved", "prob", "score", "tokens"), ("candidate", "text"), map(_kept_row, ranking.kept)
             )
         )
-        out.print(Padding(Text.assemble((f"{best.candidate.id}: ", "cyan"), best.text), (1, 4), expand=False))
+        first = ranking.kept[0]
+        if best:
+            out.print(Padding(Text.assemble((f"{first.candidate.id}: ", "cyan"), first.text), (1, 4), expand=False))
     by_reason = [[item for item in ranking.dropped if item.reason is reason] for reason in Reason]
     counts = ", ".join(f"{len(items)} {items[0].reason}" for items in by_reason if items)
     out.print(Text(f"dropped {len(ranking.dropped)}" + (f": {counts}; the best of each reason:" if counts else "")))
