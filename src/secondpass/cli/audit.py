@@ -171,7 +171,8 @@ def _print_table(out: Console, title: str, columns: Sequence[str], rows: Sequenc
     out.print(Text(f"\n{title}", style="bold"))
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for position, name in enumerate(columns):
-        table.add_column(name, overflow="fold", justify="left" if position in {0, len(columns) - 1} else "right")
+        number = all(row[position].replace(".", "", 1).lstrip("-").isdigit() for row in rows)
+        table.add_column(name, overflow="fold", justify="right" if number else "left")
     for row in rows:
         table.add_row(*map(Text, row))
     out.print(table)
