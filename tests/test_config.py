@@ -209,6 +209,14 @@ def test_a_folder_with_a_dot_is_relative_to_the_file(tmp_path: Path, reranker_fo
     assert reranker.rerank("fox", ["a fox", "a whale"]).kept[0].candidate.text == "a fox"
 
 
+def test_a_bundled_cascade_is_cached_inside(tmp_path: Path) -> None:
+    """The scores of each of its models are cached, since those of a cascade depend on the other candidates."""
+    scorer = read_config(written(tmp_path, "[model]\nname = 'fast'\n[cache]\n")).scorer()
+    assert isinstance(scorer, Cascade)
+    assert [type(inner) for inner in scorer.scorers] == [Cached, Cached]
+    assert scorer.spec.name == "fast"
+
+
 def test_overlap_needs_no_model(tmp_path: Path) -> None:
     """The scorer of shared words is there by name, as on the command line."""
     assert isinstance(Reranker.from_config(written(tmp_path, "[model]\nname = 'overlap'")).scorer, OverlapScorer)

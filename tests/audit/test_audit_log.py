@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -225,16 +226,32 @@ def test_size_is_bounded(path: Path) -> None:
 
 
 def test_age_is_bounded(path: Path) -> None:
-    """Records beyond the age are removed when others are written."""
+    """The next write removes records beyond the age, and keeps those below it."""
     limits = Limits(max_bytes=1e9, max_seconds=3600)
-    old = ["2001-01-01T00:00:00+00:00", "2001-01-01T00:00:01+00:00"]
-    written(path, old, limits)
+    written(path, ["2001-01-01T00:00:00+00:00", "2001-01-01T00:00:01+00:00"], limits)
     for file in path.parent.iterdir():
         os.utime(file, (0, 0))
-    assert written(path, ["2999-01-01T00:00:00+00:00"] * 5, limits)[-1] == "2999-01-01T00:00:00+00:00"
-    for file in path.parent.glob("audit.jsonl.*"):
-        os.utime(file, (0, 0))
-    assert written(path, ["2999-01-01T00:00:00+00:00"], limits)[0] == "2999-01-01T00:00:00+00:00"
+    half_an_hour_ago = (datetime.now(UTC) - timedelta(minutes=30)).isoformat()
+    now = datetime.now(UTC).isoformat()
+    assert written(path, [half_an_hour_ago], limits) == [half_an_hour_ago]
+    assert written(path, [now, now], limits) == [half_an_hour_ago, now, now]
+
+
+def test_a_damaged_database_is_one_error(tmp_path: Path) -> None:
+    """A log whose database was damaged loses records and counts them, and its reader says that it can't be read."""
+    path = tmp_path / "audit.db"
+    log = AuditLog(path)
+    for _ in range(50):
+        log(Reranker(OverlapScorer()).rerank("red fox " * 50, FOXES))
+    log.flush()
+    content = bytearray(path.read_bytes())
+    content[4096 * 2 :] = b"\xa5" * (len(content) - 4096 * 2)
+    path.write_bytes(content)
+    with pytest.raises(OSError, match="can't be used"):
+        list(open_audit_file(path).records())
+    log(Reranker(OverlapScorer()).rerank("red fox", FOXES))
+    log.close()
+    assert log.lost == 1
 
 
 def test_threads_share_a_log(path: Path) -> None:

@@ -123,19 +123,21 @@ class JsonLines:
                 file.write(content)
 
     def _rotate(self, more: int) -> None:
-        """Rename the parts where the newest is full or begins too long ago, and remove those that are too old."""
-        oldest = time.time() - self.limits.max_seconds
+        """Rename the parts where the newest is full or begins too long ago, and remove those that are too old.
+
+        A part spans a quarter of the age at most, so that one goes when its last record has three quarters of it.
+        """
+        if self.path.exists() and self.path.stat().st_size:
+            full = self.path.stat().st_size + more > self.limits.max_bytes / PARTS
+            if full or time.time() - self._began() > self.limits.max_seconds / PARTS:
+                for number in range(PARTS - 1, 0, -1):
+                    with suppress(FileNotFoundError):
+                        part(self.path, number - 1).replace(part(self.path, number))
+        oldest = time.time() - self.limits.max_seconds * (PARTS - 1) / PARTS
         for number in range(1, PARTS):
             older = part(self.path, number)
             if older.exists() and older.stat().st_mtime < oldest:
                 older.unlink()
-        if not self.path.exists() or not self.path.stat().st_size:
-            return
-        full = self.path.stat().st_size + more > self.limits.max_bytes / PARTS
-        if full or time.time() - self._began() > self.limits.max_seconds / PARTS:
-            for number in range(PARTS - 1, 0, -1):
-                with suppress(FileNotFoundError):
-                    part(self.path, number - 1).replace(part(self.path, number))
 
     def _began(self) -> float:
         """Return the time of the newest part's first record."""
@@ -166,10 +168,8 @@ class SqliteRecords:
                 link.executemany("INSERT INTO calls (time, record) VALUES (?, ?)", rows)
                 link.execute("DELETE FROM calls WHERE time < ?", [time.time() - self.limits.max_seconds])
                 self._shrink(link)
-        except sqlite3.OperationalError as error:
-            raise OSError(f"{self.path}: {error}") from error
         except sqlite3.DatabaseError as error:
-            raise foreign(self.path) from error
+            raise sqlite_error(self.path, error) from error
 
     def _prepare(self, link: sqlite3.Connection) -> None:
         link.execute("BEGIN IMMEDIATE")
@@ -204,6 +204,13 @@ def _locked(path: Path) -> Iterator[None]:
             yield
     except Timeout as error:
         raise OSError(f"{path} has been locked by another process for {_LOCK_SECONDS:g} s") from error
+
+
+def sqlite_error(path: Path, error: sqlite3.DatabaseError) -> Exception:
+    """Return the error for a file that SQLite can't use: no database at all, or locked, damaged, or on a full disk."""
+    if error.sqlite_errorcode == sqlite3.SQLITE_NOTADB:
+        return foreign(path)
+    return OSError(f"{path} can't be used: {error}")
 
 
 def foreign(path: Path) -> ConfigurationError:

@@ -120,16 +120,18 @@ class AuditLog(CallObserver):
 
     def _queue(self, make: Callable[[], dict[str, Any]]) -> None:
         with self._lock:
-            if len(self._queued) >= self._max_queued:
-                self._lose(1, "they come faster than they can be written")
-                return
-            self._queued.append(make)
-            if self._scheduled:
-                return
-            self._scheduled = True
-            if self._executor is None:
+            full = len(self._queued) >= self._max_queued
+            starts = not full and not self._scheduled
+            if not full:
+                self._queued.append(make)
+                self._scheduled = True
+            if starts and self._executor is None:
                 self._executor = ThreadPoolExecutor(1, thread_name_prefix="secondpass-audit")
             executor = self._executor
+        if full:
+            self._lose(1, "they come faster than they can be written")
+        if not starts or executor is None:
+            return
         try:
             executor.submit(self._write_queued)
         except RuntimeError:  # the interpreter is exiting, and takes no more work for threads
@@ -155,10 +157,10 @@ class AuditLog(CallObserver):
             logger.exception("records of the audit log could not be made")
         else:
             return
-        with self._lock:
-            self._lose(len(batch), why)
+        self._lose(len(batch), why)
 
     def _lose(self, records: int, why: str) -> None:
-        self.lost += records
+        with self._lock:
+            self.lost += records
         message = "%d records are missing in the audit log %s, the last of them because %s"
         REPEATED_WARNINGS.warn(("audit", self.path), message, self.lost, self.path, why)

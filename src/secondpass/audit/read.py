@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from secondpass.audit.files import APPLICATION_ID, PARTS, foreign, is_ours, is_sqlite, parsed, part
+from secondpass.audit.files import APPLICATION_ID, PARTS, foreign, is_ours, is_sqlite, parsed, part, sqlite_error
 from secondpass.errors import ConfigurationError
 
 
@@ -28,6 +28,7 @@ class AuditFile:
 
         :param since: The first moment of the period, with its time zone.
         :param until: The moment after its last one.
+        :raises OSError: If the file can't be read to its end.
         """
         self.skipped = 0
         for line in self._rows() if is_sqlite(self.path) else self._lines():
@@ -51,8 +52,11 @@ class AuditFile:
 
     def _rows(self) -> Iterator[str]:
         with closing(_connected(self.path)) as link:
-            for (record,) in link.execute("SELECT record FROM calls ORDER BY time, id"):
-                yield str(record)
+            try:
+                for (record,) in link.execute("SELECT record FROM calls ORDER BY time, id"):
+                    yield str(record)
+            except sqlite3.DatabaseError as error:
+                raise sqlite_error(self.path, error) from error
 
 
 def open_audit_file(path: Path) -> AuditFile:
@@ -80,6 +84,6 @@ def _connected(path: Path) -> sqlite3.Connection:
             return link
     except sqlite3.DatabaseError as error:
         link.close()
-        raise foreign(path) from error
+        raise sqlite_error(path, error) from error
     link.close()
     raise foreign(path)

@@ -76,6 +76,8 @@ def _sections(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _content(path: Path) -> str | None:
+    if not path.is_file():  # a pipe would never end
+        return None
     try:
         text = path.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError):

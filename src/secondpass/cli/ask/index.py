@@ -94,10 +94,10 @@ class FolderIndex:
         ids: defaultdict[tuple[str, str, int], list[str]] = defaultdict(list)
         for id_, entry in zip(stored["ids"], stored["metadatas"], strict=True):
             ids[entry["source"], entry["digest"], entry["passages"]].append(id_)
-        complete: dict[tuple[str, str], list[str]] = {}
+        files: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
         for (name, digest, passages), own in ids.items():
-            complete[name, digest if len(own) == passages else ""] = own
-        return complete
+            files[name, digest if len(own) == passages else ""] += own
+        return files
 
     def _embed(self, digests: Mapping[str, str], report: Report) -> None:
         texts: list[tuple[str, str, dict[str, Any]]] = []
