@@ -111,7 +111,7 @@ def hub_cached() -> list[Model]:
     except (ImportError, OSError):
         return []
     try:
-        repositories = hub.scan_cache_dir().repos
+        repositories = hub.scan_cache_dir(hub.constants.HF_HUB_CACHE).repos
     except (errors.CacheNotFound, OSError, ValueError):
         return []
     found = sorted((item for item in repositories if item.repo_type == "model"), key=lambda item: -item.size_on_disk)
