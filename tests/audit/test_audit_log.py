@@ -343,3 +343,35 @@ def test_lines_are_json_in_utf_8_also_with_lone_surrogates(tmp_path: Path) -> No
     log.close()
     lines = log.path.read_bytes().split(b"\n")
     assert [json.loads(line)["query"] for line in lines[:-1]] == ["größe\n\u2028 𝄞", "half \ud83d"]
+
+
+KILLED = """
+import sys
+from secondpass import OverlapScorer, Reranker
+from secondpass.audit import AuditLog
+log = AuditLog(sys.argv[1])
+for number in range(10**6):
+    Reranker(OverlapScorer(), observers=[log]).rerank(f"q{number}", ["a b"] * 30)
+    log.flush()
+    if number == 20:
+        print("writing", flush=True)
+"""
+
+
+def test_processes_that_are_killed_leave_a_readable_file(path: Path) -> None:
+    """After two writers were killed in the middle of their work, the file takes and gives records as before."""
+    writers = [subprocess.Popen([sys.executable, "-c", KILLED, path], stdout=subprocess.PIPE) for _ in range(2)]
+    for writer in writers:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == b"writing\n"
+    for writer in writers:
+        writer.kill()
+        writer.communicate()
+    log = AuditLog(path)
+    Reranker(OverlapScorer(), observers=[log]).rerank("after", FOXES)
+    log.close()
+    opened = open_audit_file(path)
+    queries = [record["query"] for record in opened.records()]
+    assert len(queries) > 40
+    assert queries[-1] == "after"
+    assert opened.skipped <= len(writers)

@@ -78,7 +78,8 @@ def open_audit_file(path: Path) -> AuditFile:
 
 
 def _connected(path: Path) -> sqlite3.Connection:
-    link = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+    # not read-only: after a kill, SQLite must roll the last batch back before anything can be read
+    link = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True)
     try:
         if link.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,):
             return link
