@@ -1,6 +1,8 @@
 """The torch engine against ``CrossEncoder.predict``: same weights, same pairs, one run, the order alternated.
 
-usage: python benchmarks/torch_speed.py CANDIDATES.json CHECKPOINT [REPETITIONS]
+usage: python benchmarks/torch_speed.py CANDIDATES.json CHECKPOINT [REPETITIONS] [cpu]
+
+With "cpu" times are processor seconds of one thread, for a busy machine.
 
 Every repetition takes the 100 candidates of another question. "passages" are the candidates as they are; "mixed"
 are 100 texts for the same question whose lengths are spread evenly on a logarithmic scale from 16 to 512 tokens,
@@ -18,18 +20,22 @@ from pathlib import Path
 import torch
 from sentence_transformers import CrossEncoder
 
-from secondpass import load_scorer
+from secondpass import LoadOptions, load_scorer
 from secondpass.scores import Pair, Score
 
 CANDIDATES = 100
 LONGEST = 512
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
-def main(candidates_file: str, checkpoint: str, repetitions: str = "7") -> None:
+def main(candidates_file: str, checkpoint: str, repetitions: str = "7", clock: str = "wall") -> None:
     """Print seconds and the ratio for each kind of candidates."""
+    if clock == "cpu":
+        torch.set_num_threads(1)
     topics = json.loads(Path(candidates_file).read_text(encoding="utf-8"))
     model = CrossEncoder(checkpoint, device="cpu", max_length=LONGEST)
-    scorer = load_scorer(checkpoint, engine="torch", device="cpu")
+    options = LoadOptions(threads=1 if clock == "cpu" else None)
+    scorer = load_scorer(checkpoint, engine="torch", device="cpu", options=options)
 
     def theirs(pairs: Sequence[Pair]) -> list[float]:
         return model.predict(list(pairs), activation_fn=torch.nn.Identity(), show_progress_bar=False).tolist()
@@ -41,19 +47,20 @@ def main(candidates_file: str, checkpoint: str, repetitions: str = "7") -> None:
     for kind, make in (("passages", passages), ("mixed", mixed)):
         sets = [make(topics, number) for number in range(int(repetitions) + 1)]
         tokens = statistics.mean(scorer.count_tokens([pair.text for pair in sets[1]]))
-        compare(f"{kind} ({tokens:.0f} tokens on average)", sets, theirs, ours)
+        compare(f"{kind} ({tokens:.0f} tokens on average)", sets, (theirs, ours), CLOCKS[clock])
 
 
-def compare(kind: str, sets: list[list[Pair]], theirs: Callable, ours: Callable) -> None:
+def compare(kind: str, sets: list[list[Pair]], sides: tuple[Callable, Callable], clock: Callable[[], float]) -> None:
     """Run both sides on each set, the first set as warm-up, and print medians."""
+    theirs, ours = sides
     times: dict[Callable, list[float]] = {theirs: [], ours: []}
     worst = 0.0
     for repetition, pairs in enumerate(sets):
         answers = {}
         for side in (theirs, ours) if repetition % 2 else (ours, theirs):
-            started = time.perf_counter()
+            started = clock()
             answers[side] = side(pairs)
-            times[side].append(time.perf_counter() - started)
+            times[side].append(clock() - started)
         worst = max(worst, *(abs(a - b) for a, b in zip(answers[theirs], answers[ours], strict=True)))
     a, b = times[theirs][1:], times[ours][1:]
     ratios = sorted(x / y for x, y in zip(a, b, strict=True))

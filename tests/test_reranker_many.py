@@ -1,5 +1,6 @@
 """``rerank_many``: a stream of queries, batches filled across them, bounded memory."""
 
+import math
 import tracemalloc
 from collections.abc import Iterator, Sequence
 
@@ -12,7 +13,7 @@ from worlds import Failing, Scripted, texts
 from secondpass import Call, OverlapScorer, Reranker, Selection
 from secondpass.errors import ConfigurationError, InputError, ScoringError
 from secondpass.ranking import Cause
-from secondpass.scores import LOGIT, Spec
+from secondpass.scores import LOGIT, Spec, Unscored, UnscoredReason
 from secondpass.scoring.cascade import Cascade
 from secondpass.scoring.cross_encoder import CrossEncoder
 from secondpass.scoring.engines.base import Encoded
@@ -52,6 +53,38 @@ def test_a_cascade_prunes_each_query() -> None:
     cascade = Cascade(Scripted({"a": 1.0}), Scripted({}), keep=1)
     rankings = list(Reranker(cascade).rerank_many([("one", ["b", "a"]), ("two", ["a", "c"])]))
     assert [texts(ranking) for ranking in rankings] == [["a"], ["a"]]
+
+
+def test_a_query_that_comes_twice_is_pruned_twice() -> None:
+    """Two requests with one query don't compete: each keeps its own best, as ``rerank`` would."""
+    cascade = Cascade(Scripted({"a": 2.0, "c": 1.0}), Scripted({}), keep=1)
+    stream = [("one", ["b", "a"]), ("one", ["d", "c"]), ("two", ["a"])]
+    assert [texts(ranking) for ranking in Reranker(cascade).rerank_many(stream)] == [["a"], ["c"], ["a"]]
+
+
+def test_a_query_without_a_finite_score_is_marked_and_the_others_arent() -> None:
+    """NaN for all candidates of one query is that query's failure, as in ``rerank``."""
+    reranker = Reranker(Scripted({"bad": math.nan, "worse": math.nan, "good": 1.0}))
+    stream = [("one", ["bad", "worse"]), ("two", ["other", "good"])]
+    bad, good = reranker.rerank_many(stream)
+    single = reranker.rerank("one", ["bad", "worse"])
+    assert str(bad.degraded) == "scorer failed: scripted gave no finite score for any of 2 candidates"
+    assert (texts(bad), bad.dropped, bad.degraded) == (texts(single), single.dropped, single.degraded)
+    assert (texts(good), good.degraded) == (["good", "other"], None)
+    with pytest.raises(ScoringError, match="no finite score"):
+        list(Reranker(reranker.scorer, on_error="raise").rerank_many(stream))
+
+
+def test_a_deadline_counts_before_nan() -> None:
+    """Where a query has an invalid candidate and others that the deadline left out, the cause is the deadline."""
+    late = Scripted({"bad": math.nan, "late": Unscored(UnscoredReason.DEADLINE)})
+    for ranking in (
+        Reranker(late).rerank("one", ["bad", "late"]),
+        *Reranker(late).rerank_many([("q", ["bad", "late"])]),
+    ):
+        assert ranking.degraded is not None
+        assert ranking.degraded.cause is Cause.DEADLINE
+        assert (texts(ranking), texts(ranking.dropped)) == (["late"], ["bad"])
 
 
 def test_a_model_that_depends_on_the_batch_scores_each_query_alone() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -31,7 +31,7 @@ from secondpass.reranker import Reranker
 from secondpass.scoring.load import EngineName, LoadOptions
 from secondpass.scoring.requests import OnError
 from secondpass.scoring.scorer import Scorer, warm_up
-from secondpass.scoring.shared import SHARED_MODELS, LoadKey, StillLoading
+from secondpass.scoring.shared import SHARED_MODELS, LoadKey, StillLoading, WhenCold
 from secondpass.scoring.windows import Windowed, Windows
 from secondpass.selection.adaptive import Adaptive
 from secondpass.selection.budget import ContextBudget, as_budget
@@ -192,7 +192,7 @@ class IntegrationSettings(CheckedModel):
     on_error: OnError = "degrade"
     deadline_ms: float | None = None
     observers: Sequence[Observer] = ()
-    when_cold: Literal["wait", "degrade"] = "wait"
+    when_cold: WhenCold = "wait"
     score_text: str | None = None
     signal_keys: Sequence[str] = ()
 

@@ -24,6 +24,7 @@ from secondpass.scoring.early_stop import Gate
 from secondpass.scoring.load import load_scorer
 from secondpass.scoring.requests import OnError, Request, Scoring, score_requests, skipped_scoring
 from secondpass.scoring.scorer import Scorer, warm_up
+from secondpass.scoring.shared import LoadedInBackground, LoadKey, WhenCold
 from secondpass.scoring.windows import Windowed
 from secondpass.selection.adaptive import CoveredMass
 from secondpass.selection.earlier import Earlier, Results, as_earlier
@@ -44,6 +45,9 @@ class Reranker:
         loading of a model before it and the selection after it are not counted.
     :param observers: Called with each ranking; an exception in one is logged and changes nothing.
     :param gate: When to skip the pass and keep the first stage's order; None never does. See ``evaluation.fit_gate``.
+    :param when_cold: When a model given by name is loaded: ``"wait"`` loads it here; ``"degrade"`` begins to load it in
+        the background, shared within the process, and until it is ``ready`` calls return the first stage's order,
+        marked. One that can't be loaded then raises at the next call.
     :raises ConfigurationError: If a setting is invalid, or a named model can't be loaded.
     """
 
@@ -57,18 +61,21 @@ class Reranker:
         deadline_ms: float | None = None,
         observers: Sequence[Observer] = (),
         gate: Gate | None = None,
+        when_cold: WhenCold = "wait",
     ) -> None:
         if on_error not in ("degrade", "raise"):
             raise ConfigurationError(f"on_error must be 'degrade' or 'raise', got {on_error!r}")
+        if when_cold not in ("wait", "degrade"):
+            raise ConfigurationError(f"when_cold must be 'wait' or 'degrade', got {when_cold!r}")
         check_deadline(deadline_ms)
         if fusion is not None and not hasattr(fusion, "fuse"):
             raise ConfigurationError(f"fusion must be a Fusion, such as ReciprocalRank(), or None, got {fusion!r:.80}")
-        self.scorer = load_scorer(scorer) if isinstance(scorer, str | Path) else _checked(scorer)
+        self.observers = check_observers(observers)
+        self.scorer = _loaded(scorer, when_cold) if isinstance(scorer, str | Path) else _checked(scorer)
         self.selection = _checked_selection(Selection() if selection is None else selection)
         self.fusion = fusion
         self.on_error = on_error
         self.deadline_ms = deadline_ms
-        self.observers = check_observers(observers)
         self.gate = gate
         self._warm = threading.Event()
         self._executor: ThreadPoolExecutor | None = None
@@ -99,14 +106,17 @@ class Reranker:
 
     @property
     def ready(self) -> bool:
-        """Whether a warm-up has finished."""
-        return self._warm.is_set()
+        """Whether a warm-up has finished; of a model that loads in the background, whether that has."""
+        return self.scorer.ready if isinstance(self.scorer, LoadedInBackground) else self._warm.is_set()
 
     def warmup(self, *, background: bool = False) -> None:
         """Run the model once, so that the first query doesn't pay for its initialisation.
 
         :param background: Return at once, and do it on a thread; ``ready`` says when it is done.
         """
+        if background and isinstance(self.scorer, LoadedInBackground):
+            self.scorer.begin()
+            return
         if background:
             threading.Thread(target=self.warmup, name="secondpass-warmup", daemon=True).start()
             return
@@ -170,7 +180,8 @@ class Reranker:
         selection = self._checked(selection)
         most = pairs_at_once if self.scorer.spec.batch_invariant else 1
         queries = pairs = 0
-        for together in _grouped((Request.of(query, as_candidates(items)) for query, items in requests), most):
+        stream = (Request.of(query, as_candidates(items)) for query, items in requests)
+        for together in _grouped(stream, most, apart=not self.scorer.spec.call_invariant):
             started = time.perf_counter()
             scorings = self._score(together, selection, call or Call())
             took = time.perf_counter() - started
@@ -294,6 +305,10 @@ class Reranker:
         return CallInfo.since(started, query, self.scorer.spec.name, selection, reranking)
 
 
+def _loaded(name: str | Path, when_cold: WhenCold) -> Scorer:
+    return load_scorer(name) if when_cold == "wait" else LoadedInBackground(LoadKey(name))
+
+
 def _checked(scorer: Scorer) -> Scorer:
     if not isinstance(scorer, Scorer) or isinstance(scorer, type):
         raise ConfigurationError(
@@ -334,11 +349,18 @@ def _sort_key(item: Ranked) -> tuple[bool, float, float, int]:
     return value is None, -(value or 0.0), math.inf if place is None else place, item.rank_before
 
 
-def _grouped(requests: Iterable[Request], pairs: int) -> Iterator[list[Request]]:
-    """Yield consecutive requests that have at least so many candidates together; the last ones may have fewer."""
+def _grouped(requests: Iterable[Request], pairs: int, *, apart: bool) -> Iterator[list[Request]]:
+    """Yield consecutive requests that have at least so many candidates together; the last ones may have fewer.
+
+    :param apart: Whether a query that comes again begins another group: its candidates aren't to compete with those
+        of the first.
+    """
     together: list[Request] = []
     count = 0
     for request in requests:
+        if apart and any(request.query == other.query for other in together):
+            yield together
+            together, count = [], 0
         together.append(request)
         count += len(request.candidates)
         if count >= pairs:

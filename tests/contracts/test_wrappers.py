@@ -1,8 +1,10 @@
 """What every scorer that wraps others keeps, however they are composed."""
 
 import math
+import zlib
 from collections import Counter as Multiset
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 from fake_engine import FakeEngine
@@ -11,14 +13,15 @@ from hypothesis import strategies as st
 from strategies import any_text, finite, outcomes, sentences
 from worlds import Failing, Scripted
 
-from secondpass import Call, OverlapScorer, Reranker
-from secondpass.errors import ScoringError
-from secondpass.scores import Pair, Score, Unscored, UnscoredReason
+from secondpass import Call, ContextBudget, OverlapScorer, Reranker, Selection
+from secondpass.errors import ConfigurationError, ScoringError
+from secondpass.scores import Pair, Scale, ScaleKind, Score, Scored, Spec, Unscored, UnscoredReason
 from secondpass.scoring.cache import Cached
 from secondpass.scoring.cascade import Cascade
 from secondpass.scoring.cross_encoder import CrossEncoder
+from secondpass.scoring.early_stop import Stopping, StopRule
 from secondpass.scoring.fallback import Fallback
-from secondpass.scoring.scorer import Scorer
+from secondpass.scoring.scorer import BaseScorer, Scorer, count_tokens
 from secondpass.scoring.windows import Windowed, Windows
 
 BROKEN = Failing(ScoringError("broken"))
@@ -35,13 +38,21 @@ WRAPPERS: dict[str, Callable[[Scorer, Scorer], Scorer]] = {
     "pruned windows": lambda scorer, other: Windowed(scorer, Windows(max_tokens=8, max_windows=2), prune_with=other),
     "cascade": lambda scorer, other: Cascade(scorer, other, keep=2, vote=0.25),
     "fallback": lambda scorer, other: Fallback(scorer, other, retry_seconds=0),
+    "stopping": lambda scorer, _other: Stopping(scorer, StopRule(scorer.spec.fingerprint, 1, 0.1, 2, (0.5,), 20)),
 }
+
+
+def wrap(name: str, scorer: Scorer, other: Scorer) -> Scorer:
+    """Return a scorer around others; where pairs compete within a call, a cache refuses it."""
+    if name == "cached" and not scorer.spec.call_invariant:
+        with pytest.raises(ConfigurationError, match="pairs compete"):
+            Cached(scorer)
+        return scorer
+    return WRAPPERS[name](scorer, other)
+
+
 scorers = st.recursive(
-    leaves,
-    lambda inner: st.builds(
-        lambda name, scorer, other: WRAPPERS[name](scorer, other), st.sampled_from(list(WRAPPERS)), inner, inner
-    ),
-    max_leaves=4,
+    leaves, lambda inner: st.builds(wrap, st.sampled_from(list(WRAPPERS)), inner, inner), max_leaves=4
 )
 texts = st.lists(st.one_of(sentences, any_text, st.sampled_from(["", "same", "same"])), max_size=6)
 
@@ -86,3 +97,114 @@ def test_a_cancelled_call_scores_nothing(name: str) -> None:
     call.cancel()
     (outcome,) = WRAPPERS[name](OverlapScorer(), OverlapScorer()).score_pairs([Pair("fox", "fox")], call=call).outcomes
     assert getattr(outcome, "reason", None) is UnscoredReason.CANCELLED
+
+
+class Leaf(BaseScorer):
+    """Scores each pair within a range of its own, so that a value tells which scorer gave it.
+
+    :param number: The range is from ten times this number to one more.
+    :param faults: What the first calls give instead.
+    """
+
+    def __init__(self, number: int, faults: Sequence[str]) -> None:
+        scale = Scale(ScaleKind.BOUNDED, 10.0 * number, 10.0 * number + 1)
+        self.spec = Spec(f"leaf {number}", scale, f"leaf {number}", max_tokens=12)
+        self.faults = list(faults)
+
+    def score_pairs(self, pairs: Sequence[Pair], *, call: Call | None = None) -> Scored:
+        fault = self.faults.pop(0) if self.faults else ""
+        if fault == "error":
+            raise ScoringError("broken")
+        shares = [zlib.crc32(repr(pair).encode()) % 100 / 100 for pair in pairs]
+        outcomes: list[Score | Unscored] = [Score(self.spec.scale.low + share) for share in shares]
+        if fault == "NaN":
+            outcomes[::2] = [Unscored(UnscoredReason.INVALID)] * len(outcomes[::2])
+        if fault == "late":
+            outcomes[len(pairs) // 2 :] = [Unscored(UnscoredReason.DEADLINE)] * (len(pairs) - len(pairs) // 2)
+        return Scored(tuple(outcomes), self.spec)
+
+
+Plan = tuple[int, list[str]] | tuple[str, Any, Any]
+
+leaf_plans = st.tuples(st.integers(1, 3), st.lists(st.sampled_from(["", "error", "NaN", "late"]), max_size=2))
+plans: st.SearchStrategy[Plan] = st.recursive(
+    leaf_plans,
+    lambda inner: st.tuples(st.sampled_from(list(WRAPPERS)), inner, inner),
+    max_leaves=4,
+)
+readable = st.lists(sentences, min_size=1, max_size=6, unique=True)
+
+
+def build(plan: Plan, *, healthy: bool = False) -> Scorer:
+    """Return a composition of leaves, each behind a cache of its own; a healthy one has no faults."""
+    if len(plan) == 2:
+        return Cached(Leaf(plan[0], [] if healthy else plan[1]))
+    name, scorer, other = plan
+    return wrap(name, build(scorer, healthy=healthy), build(other, healthy=healthy))
+
+
+def scored_by(scorer: Scorer, texts: Sequence[str]) -> Scored | None:
+    """Return a composition's result, or None where it failed."""
+    try:
+        return scorer.score_pairs([Pair("the fox", text) for text in texts])
+    except ScoringError:
+        return None
+
+
+@given(plan=plans, texts=readable)
+def test_values_are_on_the_scale_that_the_result_states(plan: Plan, texts: Sequence[str]) -> None:
+    """Whoever answers inside, ``by`` has the scale of all values, and windows have its probabilities."""
+    scorer = build(plan)
+    for scored in filter(None, (scored_by(scorer, texts) for _ in range(3))):
+        scale, scores = scored.by.scale, [item for item in scored.outcomes if isinstance(item, Score)]
+        values = [item.value for item in scores] + [window.value for item in scores for window in item.windows]
+        assert all(scale.low <= value <= scale.high for value in values)
+        windows = [window for item in scores for window in item.windows]
+        assert [window.probability for window in windows] == [scale.probability(window.value) for window in windows]
+
+
+@given(plan=plans, texts=readable)
+def test_what_a_cache_may_keep_is_what_any_other_call_gives(plan: Plan, texts: Sequence[str]) -> None:
+    """A score isn't partial, by the stated scorer, and of one whose pairs don't compete: alone the pair has it too."""
+    scorer = build(plan)
+    if not scorer.spec.call_invariant:
+        return
+    for scored in filter(None, (scored_by(scorer, texts) for _ in range(3))):
+        if scored.by.fingerprint != scorer.spec.fingerprint:
+            continue
+        for text, outcome in zip(texts, scored.outcomes, strict=True):
+            if isinstance(outcome, Score) and not outcome.partial:
+                alone = scored_by(build(plan, healthy=True), [text])
+                assert alone is not None
+                assert alone.outcomes == (outcome,)
+
+
+@pytest.mark.parametrize("name", WRAPPERS)
+def test_competition_inside_is_stated_outside(name: str) -> None:
+    """A scorer around one whose pairs compete says so too; a cascade and a stopping scorer say it in any case."""
+    competing = Cascade(OverlapScorer(), OverlapScorer())
+    if name != "cached":
+        assert not WRAPPERS[name](competing, OverlapScorer()).spec.call_invariant
+        assert WRAPPERS[name](OverlapScorer(), OverlapScorer()).spec.call_invariant is (
+            name not in {"cascade", "stopping"}
+        )
+    if name in {"pruned windows", "fallback"}:
+        assert not WRAPPERS[name](OverlapScorer(), competing).spec.call_invariant
+
+
+class Own(BaseScorer):
+    """A scorer of one's own, without ``count_tokens``."""
+
+    spec = Spec("own", Scale(ScaleKind.UNKNOWN), "own", max_tokens=12)
+
+    def score_pairs(self, pairs: Sequence[Pair], *, call: Call | None = None) -> Scored:
+        return Scored(tuple(Score(float(len(pair.text))) for pair in pairs), self.spec)
+
+
+@pytest.mark.parametrize("name", WRAPPERS)
+def test_a_scorer_that_counts_no_tokens_is_estimated_through_any_wrapper(name: str) -> None:
+    """Three bytes count as a token, and extraction works."""
+    wrapped = WRAPPERS[name](Own(), Own())
+    assert count_tokens(wrapped, ["", "abcd", "äöü"]) == [0, 2, 2]
+    selection = Selection(budget=ContextBudget(20), policy="extract")
+    assert len(Reranker(wrapped, selection=selection).rerank("the fox", ["The fox ran. " * 40])) == 1

@@ -309,3 +309,19 @@ def test_what_a_cascade_prunes_is_no_problem() -> None:
     (system,) = result.systems
     assert set(system.completeness.unscored) == {"pruned"}
     assert system.completeness.problems() == ""
+
+
+def test_what_a_cascade_prunes_is_ranked_behind_the_scored() -> None:
+    """A bare cascade is measured on its whole order, the pruned by their place; a reranker on what it keeps."""
+    cheap = Scripted(
+        {CORPUS[name]: value for name, value in {"fox": 4.0, "whale": 3.0, "dog": 2.0, "moon": 1.0}.items()}
+    )
+    cascade = Cascade(cheap, Scripted({CORPUS["whale"]: 1.0}), keep=1)
+    collection = animals()
+    result = evaluate({"bare": cascade, "own": Reranker(cascade)}, collection, measures=["R@100", "RR"], settings=QUICK)
+    measures = Measures(["R@100", "RR"], collection.qrels)
+    names = ["fox", "whale", "dog", "moon", "bee"]
+    order = {query: sorted(ids, key=names.index) for query, ids in orders(collection).items()}
+    assert result.per_query["bare"] == measures.per_query(order)
+    assert result.per_query["own"] == measures.per_query({query: ids[:1] for query, ids in order.items()})
+    assert result.systems[0].depths[-1].quality["R@100"].mean == 1.0

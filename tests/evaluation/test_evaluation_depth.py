@@ -14,6 +14,7 @@ from secondpass.evaluation import Collection
 from secondpass.evaluation.depth import Replay, Timing, depths_within, order_at, time_depths, timing_of
 from secondpass.evaluation.systems import EVERYTHING, System, name_systems, rerank_collection
 from secondpass.fusion import Fusion, ReciprocalRank
+from secondpass.ranking import Reason
 from secondpass.scores import LOGIT, Pair, Score, Spec, Unscored, UnscoredReason
 
 outcome = st.one_of(finite, st.builds(Unscored, st.sampled_from(UnscoredReason)))
@@ -45,7 +46,8 @@ def test_derived_order_is_that_of_really_reranking_the_head(
     (result,) = rerank_collection(system, collection, no_progress)
     for depth in range(1, len(candidates) + 1):
         really = system.reranker.rerank("question", candidates[:depth], selection=EVERYTHING)
-        head = [kept.candidate.id for kept in really.kept]
+        pruned = [item.candidate.id for item in really.dropped if item.reason is Reason.PRUNED]
+        head = [*(kept.candidate.id for kept in really.kept), *pruned]
         assert list(order_at(system, result, candidates, depth)) == [*head, *(c.id for c in candidates[depth:])]
 
 

@@ -1,15 +1,17 @@
 """Models that are still loading: waiting for them, or the first stage's order until they are ready."""
 
 import asyncio
+import copy
 import threading
 from collections.abc import Iterator
 
 import pytest
 from integration_support import BY_RELEVANCE, TEXTS, LangChain, Loader
 
-from secondpass import OverlapScorer, Reranker
-from secondpass.errors import ModelNotFound
-from secondpass.scoring.shared import LoadKey, SharedModels
+from secondpass import ContextBudget, OverlapScorer, Reranker, Selection
+from secondpass.errors import ConfigurationError, ModelNotFound
+from secondpass.ranking import Cause
+from secondpass.scoring.shared import SHARED_MODELS, LoadKey, SharedModels
 
 
 @pytest.fixture
@@ -82,6 +84,52 @@ def test_what_is_given_loaded_is_ready(integration: LangChain) -> None:
         component = integration.create(**given)
         component.warmup(background=True)
         assert component.ready
+
+
+def test_a_plain_reranker_offers_the_same_choice(loader: Loader, loading: threading.Event) -> None:
+    """``Reranker(name, when_cold="degrade")`` loads in the background, and gives the first stage's order until then."""
+    reranker = Reranker(
+        "some/model", when_cold="degrade", selection=Selection(budget=ContextBudget(9), policy="extract")
+    )
+    cold = reranker.rerank("swallows fly", ["dogs bark", "swallows fly"], selection=Selection())
+    assert [kept.text for kept in cold] == ["dogs bark", "swallows fly"]
+    assert cold.degraded is not None
+    assert cold.degraded.cause is Cause.COLD
+    assert len(reranker.rerank("swallows fly", ["dogs bark", "swallows fly"]).kept) > 0
+    assert not reranker.ready
+    reranker.warmup(background=True)
+    loading.set()
+    while not reranker.ready:
+        pass
+    warm = copy.deepcopy(reranker).rerank("swallows fly", ["dogs bark", "swallows fly"], selection=Selection())
+    assert ([kept.text for kept in warm], warm.degraded) == (["swallows fly", "dogs bark"], None)
+    assert loader.names == ["some/model"]
+
+
+def test_a_plain_reranker_keeps_its_model(loader: Loader) -> None:
+    """A warm-up waits for the model; others that are loaded later don't displace it, and integrations share it."""
+    reranker = Reranker("some/model", when_cold="degrade")
+    reranker.warmup()
+    SHARED_MODELS.clear()
+    assert reranker.ready
+    assert reranker.rerank("fox", ["fox"])[0].score == 1.0
+    assert loader.names == ["some/model"]
+
+
+def test_a_plain_reranker_raises_what_it_cant_load(loader: Loader) -> None:
+    """A model that can't be loaded raises at the next call, a wrong setting at once."""
+
+    def fail(name: str) -> None:
+        raise ModelNotFound(f"no {name}")
+
+    loader.before = fail
+    reranker = Reranker("some/model", when_cold="degrade")
+    while not reranker.ready:
+        pass
+    with pytest.raises(ModelNotFound, match="no some/model"):
+        reranker.rerank("fox", ["fox"])
+    with pytest.raises(ConfigurationError, match="when_cold must be"):
+        Reranker("small", when_cold="never")  # type: ignore[arg-type]
 
 
 def test_a_cascade_shares_its_models(loader: Loader) -> None:

@@ -13,6 +13,7 @@ from secondpass.errors import ConfigurationError, ScoringError
 from secondpass.scores import LOGIT, PROBABILITY, Pair, Score, Scored, Spec, Unscored, UnscoredReason
 from secondpass.scoring.cascade import Cascade, pruning_order
 from secondpass.scoring.cross_encoder import CrossEncoder
+from secondpass.scoring.fallback import Fallback
 from secondpass.scoring.overlap import OverlapScorer
 
 CHEAP = Scripted({"a": 4.0, "b": 3.0, "c": 2.0, "d": 1.0})
@@ -121,6 +122,25 @@ def test_only_the_last_scale_counts() -> None:
     """Stages may have different scales; the result has the last one's."""
     spec = Cascade(OverlapScorer(), PRECISE).spec
     assert (spec.scale, spec.name) == (LOGIT, "overlap > scripted")
+
+
+def test_the_result_is_by_the_scorers_that_answered() -> None:
+    """With a fallback as a stage the scale and the fingerprint are those of who answered, and the reason names it."""
+    precise = Cascade(CHEAP, Fallback(Failing(), OverlapScorer()), keep=1)
+    by = precise.score_pairs(pairs("a", "b")).by
+    assert (by.scale, by.name) == (OverlapScorer().spec.scale, precise.spec.name)
+    assert by.fingerprint != precise.spec.fingerprint
+    cheap = Cascade(Fallback(Failing(), OverlapScorer()), PRECISE, keep=1)
+    scored = cheap.score_pairs(pairs("q", "b"))
+    assert (scored.by.scale, scored.by.fingerprint != cheap.spec.fingerprint) == (LOGIT, True)
+    assert "by overlap" in getattr(scored.outcomes[1], "detail", "")
+    assert Cascade(CHEAP, PRECISE, keep=1).score_pairs(pairs("a", "b")).by == Cascade(CHEAP, PRECISE, keep=1).spec
+
+
+def test_a_cheap_score_that_isnt_finite_is_last() -> None:
+    """NaN as a cheap score decides nothing about the others."""
+    cheap = Scripted({"a": float("nan"), "b": 1.0, "c": 2.0})
+    assert values(Cascade(cheap, PRECISE, keep=1).score_pairs(pairs("a", "b", "c"))) == ["invalid", "pruned", 0.3]
 
 
 def test_the_fingerprint_has_everything_that_decides() -> None:

@@ -8,11 +8,12 @@ import pytest
 from fake_engine import FakeEngine
 from worlds import Scripted, reasons, texts
 
-from secondpass import Candidate, Reranker
-from secondpass.errors import ConfigurationError
-from secondpass.scores import Pair, Scored, UnscoredReason
+from secondpass import Call, Candidate, OverlapScorer, Reranker
+from secondpass.errors import ConfigurationError, ScoringError
+from secondpass.scores import Pair, Score, Scored, UnscoredReason
 from secondpass.scoring.cross_encoder import CrossEncoder
 from secondpass.scoring.early_stop import Gate, Stopping, StopRule, first_stage_margin
+from secondpass.scoring.fallback import Fallback
 
 SCORER = Scripted({"a": 5.0, "b": 4.0, "c": 3.0, "d": 2.0, "e": 1.0})
 RULE = StopRule("scripted", top_k=1, risk=0.1, block=2, thresholds=(4.5, 3.0), questions=20)
@@ -60,6 +61,26 @@ def test_a_rule_of_another_scorer_is_refused() -> None:
     """A rule holds for the scorer that it was fitted on: scores of others differ."""
     with pytest.raises(ConfigurationError, match="must be fitted on the scorer that it stops"):
         Stopping(SCORER, replace(RULE, fingerprint="other"))
+
+
+def test_where_another_scorer_answers_everything_is_scored_on_its_scale() -> None:
+    """A fallback that changes scorers between two blocks gives all scores of the call anew, by one of them."""
+
+    class FailsLater(Scripted):
+        def score_pairs(self, pairs: Sequence[Pair], *, call: Call | None = None) -> Scored:
+            if self.asked:
+                raise ScoringError("broken")
+            return super().score_pairs(pairs, call=call)
+
+    scorer = Fallback(FailsLater(SCORER.script), OverlapScorer())
+    scored = Stopping(scorer, RULE).score_pairs([Pair("q", text) for text in "bcqae"])
+    assert [outcome.value for outcome in scored.outcomes if isinstance(outcome, Score)] == [0, 0, 1, 0, 0]
+    assert scored.by == replace(OverlapScorer().spec, call_invariant=False)
+
+
+def test_tokens_are_counted_by_the_scorer() -> None:
+    """So that windows around it have the model's size."""
+    assert Stopping(SCORER, RULE).count_tokens(["two words"]) == [2]
 
 
 def test_warming_up_and_releasing_reach_the_scorer() -> None:

@@ -1,5 +1,6 @@
 """Fallback: which scorer answers, and when one that keeps failing is left out."""
 
+import math
 from collections.abc import Sequence
 
 import pytest
@@ -100,6 +101,104 @@ def test_a_deadline_that_has_passed_is_no_failure_of_the_scorer() -> None:
     assert fallback.failures == {"1: scripted": 0, "2: overlap": 0}
 
 
+class Changing(Scripted):
+    """Gives every pair the same outcome, which a test changes, or fails.
+
+    :param outcome: The outcome; None fails.
+    """
+
+    def __init__(self, outcome: Score | Unscored | None = None) -> None:
+        super().__init__({})
+        self.outcome = outcome
+
+    def score_pairs(self, pairs: Sequence[Pair], *, call: Call | None = None) -> Scored:
+        self.asked += pairs
+        if self.outcome is None:
+            raise ScoringError("broken")
+        return Scored((self.outcome,) * len(pairs), self.spec)
+
+
+def ended_call() -> Call:
+    """Return a call that is cancelled."""
+    call = Call()
+    call.cancel()
+    return call
+
+
+@pytest.mark.parametrize(
+    ("pairs", "call", "outcome"),
+    [
+        ([], None, Score(1.0)),
+        (PAIRS, ended_call(), Unscored(UnscoredReason.CANCELLED)),
+        (PAIRS, Call(0), Unscored(UnscoredReason.DEADLINE)),
+        (PAIRS, Call(0), None),
+        (PAIRS, None, Unscored(UnscoredReason.CANCELLED)),
+        (PAIRS, None, Unscored(UnscoredReason.COLD)),
+    ],
+    ids=["empty", "cancelled before", "expired before", "failing when expired", "cancelled within", "still loading"],
+)
+def test_a_call_that_says_nothing_about_a_scorer_counts_as_nothing(
+    pairs: list[Pair], call: Call | None, outcome: Score | Unscored | None
+) -> None:
+    """After two failures such a call is neither the success that closes the circuit nor the failure that opens it."""
+    scorer = Changing()
+    fallback = Fallback(scorer, OverlapScorer(), retry_seconds=3600)
+    for _ in range(2):
+        fallback.score_pairs(PAIRS)
+    scorer.outcome = outcome
+    fallback.score_pairs(pairs, call=call)
+    assert (fallback.circuits[0].failures, fallback.failures["1: scripted"]) == (2, 2)
+
+
+def test_a_call_that_is_over_doesnt_make_the_trial() -> None:
+    """The circuit's single trial is left to a call that has time."""
+    scorer = Changing()
+    fallback = Fallback(scorer, OverlapScorer(), max_failures=1, retry_seconds=3600)
+    fallback.score_pairs(PAIRS)
+    fallback.circuits[0]._open_until = 0.0
+    fallback.score_pairs(PAIRS, call=ended_call())
+    scorer.outcome = Score(1.0)
+    assert fallback.score_pairs(PAIRS).by.name == "scripted"
+
+
+def test_the_second_scorer_isnt_charged_for_a_deadline_that_the_first_used_up() -> None:
+    """Of a call whose time ends while the first scorer fails, the second one's lack of a score is no failure."""
+    call = Call()
+
+    class UsesUp(Scripted):
+        def score_pairs(self, pairs: Sequence[Pair], *, call: Call | None = None) -> Scored:
+            assert call is not None
+            call.deadline = 0.0
+            raise ConnectionError("refused")
+
+    fallback = Fallback(UsesUp({}), OverlapScorer())
+    assert {getattr(item, "reason", None) for item in fallback.score_pairs(PAIRS, call=call).outcomes} == {"deadline"}
+    assert fallback.failures == {"1: scripted": 1, "2: overlap": 0}
+
+
+@pytest.mark.parametrize(
+    "outcome", [Unscored(UnscoredReason.INVALID), Score(math.nan), Unscored(UnscoredReason.FAILED)]
+)
+def test_a_scorer_that_gives_no_finite_score_has_failed(outcome: Score | Unscored) -> None:
+    """The next one answers, and where that gives none either, scoring has failed."""
+    fallback = Fallback(Changing(outcome), OverlapScorer())
+    scored = fallback.score_pairs(PAIRS)
+    assert (scored.by.name, scored.stages[-1].facts["failed"]) == ("overlap", {"scripted": "no finite score"})
+    assert fallback.failures == {"1: scripted": 1, "2: overlap": 0}
+    with pytest.raises(ScoringError, match="no scorer of 2 answered"):
+        Fallback(Changing(outcome), Changing(outcome)).score_pairs(PAIRS)
+
+
+def test_too_few_outcomes_are_a_failure() -> None:
+    """The next scorer answers for one that returns fewer outcomes than it was given pairs."""
+
+    class Short(Scripted):
+        def score_pairs(self, pairs: Sequence[Pair], *, call: Call | None = None) -> Scored:
+            return Scored((Score(1.0),), self.spec)
+
+    assert Fallback(Short({}), OverlapScorer()).score_pairs(PAIRS).by.name == "overlap"
+
+
 def test_a_bug_is_no_failure() -> None:
     """Other exceptions than failures of scoring pass through."""
     with pytest.raises(KeyError):
@@ -117,8 +216,8 @@ class Unknown(Scripted):
 @pytest.mark.parametrize(
     ("scorers", "settings", "message"),
     [
-        ([OverlapScorer()], {}, "two or more scorers"),
-        ([OverlapScorer(), "small"], {}, "two or more scorers"),
+        ([OverlapScorer()], {}, "at least two scorers"),
+        ([OverlapScorer(), "small"], {}, "at least two scorers"),
         ([OverlapScorer(), Unknown({})], {}, "a scale with probabilities or none"),
         ([OverlapScorer(), BROKEN], {"max_failures": 0}, "max_failures must be 1 or more"),
         ([OverlapScorer(), BROKEN], {"retry_seconds": -1}, "retry_seconds 0 or more"),

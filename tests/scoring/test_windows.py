@@ -1,5 +1,6 @@
 """Windowed scoring: which windows a text has, which of them are scored, and what becomes of their values."""
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -7,11 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import any_text, sentences
-from worlds import Scripted, count_words
+from worlds import Failing, Scripted, count_words
 
 from secondpass import Call, OverlapScorer, Pair, Reranker, Score, Scored, Unscored, UnscoredReason, Windowed, Windows
 from secondpass.errors import ConfigurationError, ScoringError
 from secondpass.scores import LOGIT, Scale, ScaleKind, Spec
+from secondpass.scoring.cache import Cached
+from secondpass.scoring.cascade import Cascade
+from secondpass.scoring.fallback import Fallback
 from secondpass.scoring.scorer import BaseScorer
 from secondpass.scoring.window_cutting import cut_windows
 
@@ -245,6 +249,70 @@ def test_an_invalid_window_doesnt_count() -> None:
     half, none = ({windows[0]: invalid, windows[1]: 2.0}, dict.fromkeys(windows, invalid))
     assert score(Windowed(Scripted(half), Windows(9, overlap=0)), "fox", STORY).value == 2.0
     assert Windowed(Scripted(none), Windows(9, overlap=0)).score("fox", [STORY]) == [invalid]
+
+
+HALVES = "The fox ran. The owl sat. The hen hid. ", "The cat ate. The dog dug. The elk hid. "
+NINE = Windows(9, overlap=0)
+
+
+@pytest.mark.parametrize(
+    ("windowed", "partial"),
+    [
+        (Windowed(Short(None), NINE), [False, False]),
+        (Windowed(Short(None, most=3), NINE), [False, True]),
+        (Windowed(Scripted({HALVES[0]: math.nan, HALVES[1]: 2.0}), NINE), [True, True]),
+        (Windowed(Cascade(Short(None), Scripted({}), keep=2), NINE), [False, False]),
+        (Windowed(Short(None), Windows(9, 0, max_windows=1), prune_with=OverlapScorer()), [False, False]),
+        (Windowed(Short(None), Windows(9, 0, max_windows=1), prune_with=Short(None, most=3)), [False, True]),
+        (Windowed(Windowed(Short(None, most=3), NINE), Windows(99)), [False, True]),
+    ],
+    ids=["complete", "deadline", "NaN", "pruned on purpose", "chosen", "choice cut short", "partial inside"],
+)
+def test_a_score_that_was_cut_short_is_partial(windowed: Windowed, partial: list[bool]) -> None:
+    """Where windows are missing against the intention, or their choice was cut short, the score is marked."""
+    outcomes = windowed.score("elk", [STORY, STORY])
+    assert [getattr(outcome, "partial", None) for outcome in outcomes] == partial
+
+
+def test_a_deadline_counts_before_nan() -> None:
+    """A text with an invalid window and one that the deadline left out is unscored because of the deadline."""
+    late = Unscored(UnscoredReason.DEADLINE)
+    script = dict(zip(HALVES, [math.nan, late], strict=True))
+    assert Windowed(Scripted(script), NINE).score("fox", [STORY]) == [late]
+
+
+def test_the_result_is_by_the_scorer_that_answered_inside() -> None:
+    """Scale, probabilities and fingerprint are those of the fallback's second scorer, which no cache mixes up."""
+    windowed = Windowed(Fallback(Failing(), OverlapScorer()), NINE)
+    scored = windowed.score_pairs([Pair("hen elk", STORY)])
+    assert scored.by.scale == OverlapScorer().spec.scale
+    assert [getattr(scored.outcomes[0], "windows", ())[0].probability] == [0.5]
+    own = Windowed(OverlapScorer(), NINE).spec.fingerprint
+    assert len({scored.by.fingerprint, windowed.spec.fingerprint, own}) == 3  # another tokenizer sized the windows
+
+
+def test_a_cache_around_it_keeps_nothing_of_a_scorer_that_stood_in() -> None:
+    """After the first scorer is back, its score is given, and not the other one's."""
+    first = Failing()
+    cached = Cached(Windowed(Fallback(first, OverlapScorer()), NINE))
+    assert score(cached, "hen elk", STORY).value == 0.5
+    first.error = None  # type: ignore[assignment]
+    first.score_pairs = Scripted({HALVES[0]: 7.0}).score_pairs  # type: ignore[method-assign]
+    assert score(cached, "hen elk", STORY).value == 7.0
+
+
+def test_the_scorer_that_chose_the_windows_is_in_the_results_fingerprint() -> None:
+    """Windows that a stand-in chose may be others."""
+    windowed = Windowed(Short(None), Windows(9, 0, max_windows=1), prune_with=Fallback(Failing(), OverlapScorer()))
+    assert windowed.score_pairs([Pair("elk", "Elk.")]).by == windowed.spec
+    assert windowed.score_pairs([Pair("elk", STORY)]).by.fingerprint != windowed.spec.fingerprint
+
+
+def test_no_scorer_is_refused() -> None:
+    """A model's name is no scorer, and neither is a class."""
+    for wrong in ("small", OverlapScorer):
+        with pytest.raises(ConfigurationError, match="Windowed needs a scorer"):
+            Windowed(wrong)  # type: ignore[arg-type]
 
 
 def test_a_failure_of_the_inner_scorer_is_raised() -> None:

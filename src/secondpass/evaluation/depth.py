@@ -10,7 +10,7 @@ from secondpass.candidates import Candidate
 from secondpass.evaluation.collection import Collection
 from secondpass.evaluation.measures import Interval, Measures, means
 from secondpass.evaluation.settings import Progress, Settings
-from secondpass.evaluation.systems import EVERYTHING, QueryResult, System, ids_by_rank
+from secondpass.evaluation.systems import EVERYTHING, QueryResult, System, full_order
 from secondpass.reranker import Reranker
 from secondpass.scores import Pair, Score, Scored, Spec, Unscored
 from secondpass.scoring.scorer import BaseScorer
@@ -97,8 +97,8 @@ def order_at(system: System, result: QueryResult, candidates: Sequence[Candidate
     readable = [item.outcome for item in by_rank if item.candidate.text.strip()]  # blank texts aren't scored
     replay = Replay(system.reranker.scorer.spec, readable)
     reranker = Reranker(replay, fusion=system.reranker.fusion, selection=EVERYTHING)
-    head = reranker.rerank(result.ranking.query, candidates[:depth]).kept
-    return (*ids_by_rank(head), *(str(candidate.id) for candidate in candidates[depth:]))
+    head = reranker.rerank(result.ranking.query, candidates[:depth])
+    return (*full_order(head), *(str(candidate.id) for candidate in candidates[depth:]))
 
 
 def time_depths(

@@ -8,7 +8,14 @@ from secondpass.evaluation.collection import Collection
 from secondpass.evaluation.context import Contexts
 from secondpass.evaluation.depth import depth_curve
 from secondpass.evaluation.measures import DEFAULT_MEASURES, Measures, Values, compare, means
-from secondpass.evaluation.results import Difference, Evaluation, MeanWithoutDegraded, SystemResult, most_changed
+from secondpass.evaluation.results import (
+    Difference,
+    Evaluation,
+    MeanWithoutDegraded,
+    SystemResult,
+    judged_scores,
+    most_changed,
+)
 from secondpass.evaluation.settings import DEFAULT_SETTINGS, Progress, Sampling, Settings
 from secondpass.evaluation.systems import (
     FIRST_STAGE,
@@ -34,7 +41,8 @@ def evaluate(
 
     Each system scores each query's candidates once; the curves come from those scores, and only the depth curve's
     milliseconds are measured apart. A ``Reranker`` is measured with its own selection: what its top-k or threshold
-    drops doesn't count. A bare scorer is measured on its whole order.
+    drops doesn't count, nor what a cascade in it prunes. A bare scorer is measured on its whole order, in which the
+    pruned follow the scored.
 
     :param rerankers: One second pass or several; a mapping names them.
     :param collection: From ``read_beir``, ``read_trec``, ``read_trec_json``, ``read_squad`` or ``ask``.
@@ -69,6 +77,7 @@ def evaluate(
             contexts=contexts.curve(system, own),
             won=won,
             lost=lost,
+            scores=judged_scores(collection, own),
         )
 
     return Evaluation(

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from secondpass.errors import ConfigurationError
 from secondpass.evaluation.collection import Collection
 from secondpass.evaluation.settings import Progress
-from secondpass.ranking import Kept, Ranked, Ranking
+from secondpass.ranking import Kept, Ranked, Ranking, Reason
 from secondpass.reranker import Reranker, scorer_for
 from secondpass.scores import Stage, Unscored, UnscoredReason
 from secondpass.scoring.scorer import Scorer, warm_up
@@ -42,7 +42,7 @@ class QueryResult:
 
     :param query: The query's id.
     :param ranking: The ranking, with everything that was ranked kept.
-    :param order: The ids that the system's own selection keeps, best first.
+    :param order: The ids that the system's own selection keeps, best first; of a bare scorer all, the pruned last.
     :param stages: Scoring, fusion, and the system's own selection.
     :param seconds: The wall-clock time of all of it.
     """
@@ -139,7 +139,8 @@ def rerank_collection(system: System, collection: Collection, progress: Progress
         selected = select((*ranking.kept, *ranking.dropped), system.selection)
         ended = time.perf_counter()
         stages = (*ranking.stages[:-1], Stage("select", ended - selecting, selected.facts))
-        results.append(QueryResult(query, ranking, ids_by_rank(selected.kept), stages, ended - started))
+        order = full_order(ranking) if system.selection is EVERYTHING else ids_by_rank(selected.kept)
+        results.append(QueryResult(query, ranking, order, stages, ended - started))
         progress(f"reranking with {system.name}", len(results), len(collection))
     return results
 
@@ -147,6 +148,12 @@ def rerank_collection(system: System, collection: Collection, progress: Progress
 def ids_by_rank(kept: Iterable[Kept]) -> tuple[str, ...]:
     """Return the ids of the kept in the order of relevance, whatever the order of reading."""
     return tuple(str(item.candidate.id) for item in sorted(kept, key=lambda item: item.rank))
+
+
+def full_order(ranking: Ranking) -> tuple[str, ...]:
+    """Return the ids of all that was ranked, best first: behind the kept what a cascade or a fitted rule pruned."""
+    pruned = (str(item.candidate.id) for item in ranking.dropped if item.reason is Reason.PRUNED)
+    return (*ids_by_rank(ranking.kept), *pruned)
 
 
 def cost_of(results: Sequence[QueryResult]) -> Cost:

@@ -14,6 +14,13 @@ _COLUMNS = (
     "tokens", "cut", "truncated", "reason", "detail", "text",
 )  # fmt: skip
 
+_TYPES = {
+    **dict.fromkeys(("index", "rank_before", "truncated"), "int64"),
+    **dict.fromkeys(("rank", "tokens", "cut"), "Int64"),  # which may be missing
+    **dict.fromkeys(("score", "probability", "fused", "first_stage_score"), "float64"),
+    "kept": "bool",
+}
+
 
 def as_frame(ranking: Ranking) -> "DataFrame":
     """Return a data frame with a row for each candidate: the kept in reading order, then the dropped.
@@ -26,8 +33,7 @@ def as_frame(ranking: Ranking) -> "DataFrame":
     data = as_dict(ranking)
     rows = [row | {"kept": name == "kept"} for name in ("kept", "dropped") for row in data[name]]
     frame = pd.DataFrame(rows, columns=[*_COLUMNS])
-    numbers = {"rank": "Int64", "tokens": "Int64", "cut": "Int64", "score": float, "probability": float, "fused": float}
-    return frame.astype(numbers | {"first_stage_score": float, "kept": bool})
+    return frame.astype(_TYPES)
 
 
 def as_dict(ranking: Ranking) -> dict[str, Any]:

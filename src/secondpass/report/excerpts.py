@@ -3,6 +3,7 @@
 import re
 from bisect import bisect_right
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from secondpass.ranking import Kept
 from secondpass.text import well_formed
@@ -48,7 +49,7 @@ def parts(item: Kept) -> list[Part]:
     bounds = sorted({0, len(text), *(bound for span in (*item.spans, *([best] if best else [])) for bound in span)})
     starts = [start for start, _ in item.spans]
     found: list[tuple[int, int, str]] = []
-    for start, end in zip(bounds, bounds[1:], strict=False):
+    for start, end in pairwise(bounds):
         span = bisect_right(starts, start) - 1
         kept = span >= 0 and start < item.spans[span][1]
         role = "left out" if not kept else "best" if best and best[0] <= start < best[1] else "kept"

@@ -18,9 +18,9 @@ from secondpass.scores import Stage
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-_ROWS, _TEXTS = 50, 20
+_ROWS, _TEXTS = 30, 20
 """How many kept candidates have a row, and how many a text; the rest is counted."""
-_ID, _LINE, _LONG = 60, 240, 2000  # characters of an id, of a text in one line, and of the query
+_ID, _LINE, _LONG = 60, 240, 1000  # characters of an id, of a text in one line, and of the query
 _FACTS = 12  # about a kept candidate
 _KINDS = {"up": "moved up", "down": "moved down", "same": "same rank", "dropped": "dropped"}
 _SEGMENTS = 60  # of the budget's gauge
@@ -77,13 +77,14 @@ def _view(ranking: Ranking) -> dict[str, Any]:
         "text": as_text(ranking, LISTED),
         "count": len(everything),
         "model": ranking.by and one_line(ranking.by.name, _LINE),
-        "measure": "probability" if any(item.probability is not None for item in everything) else "score",
+        "measure": _measure(everything),
         "kept_count": len(by_rank),
         "kept": [_row(item, item.text, share(item)) | {"rank": item.rank, "tokens": item.tokens} for item in rows],
         "reasons": reasons,
         "slope": picture,
         "kinds": {line.kind: _KINDS[line.kind] for line in reversed(picture.lines)},
         "texts": [_text(item, places) for item in rows[:_TEXTS]],
+        "windows": any(item.best_window for item in rows[:_TEXTS]),
         "dropped_count": len(ranking.dropped),
         "dropped": [
             _row(item, item.candidate.reading, share(item)) | {"reason": str(item.reason), "why": _why(item)}
@@ -108,6 +109,12 @@ def _shares(items: Sequence[Ranked]) -> Callable[[Ranked], float | None]:
     return share
 
 
+def _measure(items: Sequence[Ranked]) -> str:
+    if any(item.probability is not None for item in items):
+        return "probability"
+    return "score" if any(item.score is not None for item in items) else ""
+
+
 def _row(item: Ranked, text: str, share: float | None) -> dict[str, Any]:
     return {
         "was": item.rank_before,
@@ -130,16 +137,20 @@ def _text(item: Kept, places: Mapping[int, int]) -> dict[str, Any]:
     known = {
         "id": item.candidate.id,
         "source": item.candidate.source,
-        "read as number": places.get(id(item)),
-        "fused": item.fused and round(item.fused, 4),
+        "place in the context": places.get(id(item)),
+        "fused": None if item.fused is None else round(item.fused, 4),
         "tokens cut to fit": item.cut or None,
         "tokens that no model read": item.truncated or None,
     }
-    simple = {str(name): value for name, value in item.candidate.metadata.items() if isinstance(value, str | int | float)}
-    facts = [(name, value) for name, value in (known | simple).items() if value is not None][:_FACTS]
-    shown = [(one_line(name, _ID), one_line(str(value), _LINE)) for name, value in facts]
-    window = item.best_window
-    return {"rank": item.rank, "facts": shown, "parts": parts(item), "window": window, "whole": len(item.candidate.reading)}
+    facts: list[tuple[str, object]] = [(name, value) for name, value in known.items() if value is not None]
+    facts += [(name, value) for name, value in item.candidate.metadata.items() if _is_short(value)]
+    shown = [(one_line(str(name), _ID), one_line(str(value), _LINE)) for name, value in facts[:_FACTS]]
+    return {"rank": item.rank, "facts": shown, "parts": parts(item)}
+
+
+def _is_short(value: object) -> bool:
+    """Return whether a metadata value is shown: a text, or a number that isn't of thousands of digits."""
+    return isinstance(value, str | float) or (isinstance(value, int) and value.bit_length() <= 64)
 
 
 def _budget(ranking: Ranking) -> dict[str, Any] | None:

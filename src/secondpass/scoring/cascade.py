@@ -3,19 +3,18 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Self
 
 from secondpass.call import Call
 from secondpass.errors import ConfigurationError
 from secondpass.scores import Pair, Score, Scored, Spec, Stage, Unscored, UnscoredReason
-from secondpass.scoring.scorer import BaseScorer, Scorer, by_query, release_memory, warm_up
+from secondpass.scoring.scorer import ComposedScorer, Scorer, by_query, count_tokens, score_checked
 
 Keep = int | float
 """How many candidates go on to the next scorer: a number from 1, or a share between 0 and 1."""
 _K = 60.0  # of reciprocal rank fusion, as in secondpass.fusion
 
 
-class Cascade(BaseScorer):
+class Cascade(ComposedScorer):
     """Scores all candidates of a query with a cheap scorer, and the best of them with the next, more precise one.
 
     All scores in the result are the last scorer's. A pruned candidate is ``Unscored`` as ``PRUNED``, with the cheap
@@ -37,8 +36,7 @@ class Cascade(BaseScorer):
     def __init__(
         self, *scorers: Scorer, keep: Keep | Sequence[Keep] = 30, vote: float = 0.0, name: str | None = None
     ) -> None:
-        if len(scorers) < 2 or not all(isinstance(item, Scorer) and not isinstance(item, type) for item in scorers):
-            raise ConfigurationError(f"a cascade needs at least two scorers, cheapest first; got {scorers!r:.120}")
+        super().__init__(scorers, "a cascade needs at least two scorers, cheapest first", least=2)
         keeps = tuple(keep) if isinstance(keep, Sequence) else (keep,)
         if len(keeps) != len(scorers) - 1:
             raise ConfigurationError(
@@ -48,7 +46,6 @@ class Cascade(BaseScorer):
             _check_keep(entry)
         if not vote >= 0:
             raise ConfigurationError(f"vote must be 0 (the cheap scorer alone) or more, got {vote!r}")
-        self.scorers = scorers
         self.keep = keeps
         self.vote = vote
         self._name = name or " > ".join(scorer.spec.name for scorer in scorers)
@@ -57,18 +54,19 @@ class Cascade(BaseScorer):
         """Return the scorers, and how many candidates go on."""
         return f"Cascade({', '.join(map(repr, self.scorers))}, keep={list(self.keep)}, vote={self.vote:g})"
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        """Share the scorers: frameworks copy their components, and models are large."""
-        return self
-
     @property
     def spec(self) -> Spec:
         """The last scorer's specification, with the cascade's own name and fingerprint."""
-        specs = [scorer.spec for scorer in self.scorers]
+        return self._spec([scorer.spec for scorer in self.scorers])
+
+    def _spec(self, specs: Sequence[Spec]) -> Spec:
+        """Return the specification of a result in which scorers with these specifications answered."""
         parts = (*(spec.fingerprint for spec in specs), self.keep, self.vote)
         fingerprint = "|".join(map(str, ("cascade", *parts)))
         invariant = all(spec.batch_invariant for spec in specs)
-        return replace(specs[-1], name=self._name, fingerprint=fingerprint, batch_invariant=invariant)
+        return replace(
+            specs[-1], name=self._name, fingerprint=fingerprint, batch_invariant=invariant, call_invariant=False
+        )
 
     def score_pairs(self, pairs: Sequence[Pair], *, call: Call | None = None) -> Scored:
         """Return one outcome for each pair, in their order.
@@ -78,11 +76,13 @@ class Cascade(BaseScorer):
         groups = by_query(pairs)
         outcomes: dict[int, Score | Unscored] = {}
         stages: list[Stage] = []
-        for scorer, keep in zip(self.scorers, (*self.keep, None), strict=True):
+        specs = [scorer.spec for scorer in self.scorers]
+        for turn, (scorer, keep) in enumerate(zip(self.scorers, (*self.keep, None), strict=True)):
             if keep is not None and all(len(group) <= _most(keep, len(group)) for group in groups):
                 continue  # nothing to prune
             positions = [position for group in groups for position in group]
-            scored = scorer.score_pairs([pairs[position] for position in positions], call=call)
+            scored = score_checked(scorer, [pairs[position] for position in positions], call)
+            specs[turn] = scored.by
             results = dict(zip(positions, scored.outcomes, strict=True))
             if keep is None:
                 outcomes |= {position: _final(results[position], outcomes.get(position)) for position in positions}
@@ -90,25 +90,14 @@ class Cascade(BaseScorer):
             else:
                 ordered = [self._order(sorted(group), results) for group in groups]
                 for group in ordered:
-                    outcomes |= _pruned(group, results, keep, scorer.spec.name)
+                    outcomes |= _pruned(group, results, keep, scored.by.name)
                 groups = [_going_on(group, results, keep) for group in ordered]
                 stages += [_with_facts(stage, len(positions), sum(map(len, groups))) for stage in scored.stages]
-        return Scored(tuple(outcomes[position] for position in range(len(pairs))), self.spec, tuple(stages))
+        return Scored(tuple(outcomes[position] for position in range(len(pairs))), self._spec(specs), tuple(stages))
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Return the number of tokens of each text, as the last scorer counts them."""
-        counts: list[int] = getattr(self.scorers[-1], "count_tokens")(texts)  # noqa: B009  # not every scorer has it
-        return counts
-
-    def warmup(self) -> None:
-        """Warm up every scorer."""
-        for scorer in self.scorers:
-            warm_up(scorer)
-
-    def release(self) -> None:
-        """Free the memory of every scorer."""
-        for scorer in self.scorers:
-            release_memory(scorer)
+        return count_tokens(self.scorers[-1], texts)
 
     def _order(self, group: Sequence[int], results: Mapping[int, Score | Unscored]) -> list[int]:
         """Return a query's pairs, given in first-stage order, best first."""

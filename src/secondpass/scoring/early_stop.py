@@ -6,13 +6,13 @@
 import heapq
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
 from secondpass.call import Call
 from secondpass.errors import ConfigurationError
 from secondpass.scores import Pair, Score, Scored, Spec, Stage, Unscored, UnscoredReason
-from secondpass.scoring.scorer import BaseScorer, Scorer, by_query, release_memory, warm_up
+from secondpass.scoring.scorer import ComposedScorer, Scorer, by_query, count_tokens, score_checked
 
 
 class _Record:
@@ -92,10 +92,11 @@ def first_stage_margin(scores: Sequence[float | None], top_k: int) -> float | No
     return (known[top_k - 1] - known[top_k]) / (known[0] - known[-1])
 
 
-class Stopping(BaseScorer):
+class Stopping(ComposedScorer):
     """Scores in blocks, in the order of the pairs, and ends where a rule says that the rest hardly matters.
 
-    What it leaves out is ``Unscored`` as ``PRUNED``, and the stage's ``saved_pairs`` counts it.
+    What it leaves out is ``Unscored`` as ``PRUNED``, and the stage's ``saved_pairs`` counts it. Where another scorer
+    answers than the rule's, as from inside of ``Fallback``, all pairs are scored in one call.
 
     :param scorer: The scorer.
     :param rule: The rule, fitted on this scorer.
@@ -103,6 +104,7 @@ class Stopping(BaseScorer):
     """
 
     def __init__(self, scorer: Scorer, rule: StopRule) -> None:
+        super().__init__((scorer,), "Stopping needs a scorer")
         if rule.fingerprint != scorer.spec.fingerprint:
             raise ConfigurationError(
                 f"the rule must be fitted on the scorer that it stops: its fingerprint is {rule.fingerprint!r:.60}, "
@@ -113,8 +115,8 @@ class Stopping(BaseScorer):
 
     @property
     def spec(self) -> Spec:
-        """The scorer's specification."""
-        return self._scorer.spec
+        """The scorer's specification; whether a pair is scored depends on the others of its query."""
+        return replace(self._scorer.spec, call_invariant=False)
 
     def score_pairs(self, pairs: Sequence[Pair], *, call: Call | None = None) -> Scored:
         """Return one outcome for each pair, in their order.
@@ -126,7 +128,11 @@ class Stopping(BaseScorer):
         facts: dict[str, Any] = {}
         saved = 0
         for group in by_query(pairs):
-            results, group_facts = self._score_query([pairs[position] for position in group], call)
+            answer = self._score_query([pairs[position] for position in group], call)
+            if answer is None:
+                scored = score_checked(self._scorer, pairs, call)
+                return replace(scored, by=replace(scored.by, call_invariant=False))
+            results, group_facts = answer
             facts = _added(facts, group_facts)
             saved += sum(isinstance(item, Unscored) and item.reason is UnscoredReason.PRUNED for item in results)
             for position, outcome in zip(group, results, strict=True):
@@ -134,29 +140,32 @@ class Stopping(BaseScorer):
         facts |= {"saved_pairs": saved, "stopped_at_risk": self._rule.risk}
         return Scored(tuple(outcomes), self.spec, (Stage("score", time.perf_counter() - started, facts),))
 
-    def _score_query(self, pairs: Sequence[Pair], call: Call | None) -> tuple[list[Score | Unscored], dict[str, Any]]:
-        """Return the outcomes of one query's pairs, and the facts of its stages, added up."""
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Return the number of tokens of each text, as the scorer counts them."""
+        return count_tokens(self._scorer, texts)
+
+    def _score_query(
+        self, pairs: Sequence[Pair], call: Call | None
+    ) -> tuple[list[Score | Unscored], dict[str, Any]] | None:
+        """Return the outcomes of one query's pairs, and the facts of its stages, added up.
+
+        None where another scorer answered, on whose scale the rule's thresholds mean nothing.
+        """
         outcomes: list[Score | Unscored] = []
         facts: dict[str, Any] = {}
         for blocks, start in enumerate(range(0, len(pairs), self._rule.block)):
             values = [outcome.value for outcome in outcomes if isinstance(outcome, Score)]
             if blocks and self._rule.ends(values, blocks):
                 break
-            scored = self._scorer.score_pairs(pairs[start : start + self._rule.block], call=call)
+            scored = score_checked(self._scorer, pairs[start : start + self._rule.block], call)
+            if scored.by.fingerprint != self._rule.fingerprint:
+                return None
             outcomes += scored.outcomes
             for stage in scored.stages:
                 facts = _added(facts, stage.facts)
         detail = f"one of the top {self._rule.top_k} with a risk of at most {self._rule.risk:g}"
         rest = range(len(pairs) - len(outcomes))
         return outcomes + [Unscored(UnscoredReason.PRUNED, detail, place=place) for place in rest], facts
-
-    def warmup(self) -> None:
-        """Warm up the scorer."""
-        warm_up(self._scorer)
-
-    def release(self) -> None:
-        """Free the scorer's memory."""
-        release_memory(self._scorer)
 
 
 def _added(facts: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,13 +4,12 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
 
 from secondpass.call import Call
 from secondpass.errors import ConfigurationError, ScoringError
 from secondpass.logs import REPEATED_WARNINGS
 from secondpass.scores import Pair, ScaleKind, Score, Scored, Spec, Stage, Unscored, UnscoredReason
-from secondpass.scoring.scorer import BaseScorer, Scorer, release_memory, warm_up
+from secondpass.scoring.scorer import ComposedScorer, Scorer, count_tokens, gave_no_value, has_score, score_checked
 
 
 @dataclass(slots=True)
@@ -33,13 +32,16 @@ class Circuit:
     _open_until: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
-    def allows(self) -> bool:
-        """Return whether to ask now; the caller that is let through while the circuit is open makes the trial."""
+    def allows(self, *, trial: bool = True) -> bool:
+        """Return whether to ask now; the caller that is let through while the circuit is open makes the trial.
+
+        :param trial: Whether this caller can make it.
+        """
         with self._lock:
             if self.failures < self.max_failures:
                 return True
             now = time.monotonic()
-            if now < self._open_until:
+            if now < self._open_until or not trial:
                 return False
             self._open_until = now + self.retry_seconds
             return True
@@ -59,10 +61,11 @@ class Circuit:
             return self.failures == self.max_failures
 
 
-class Fallback(BaseScorer):
+class Fallback(ComposedScorer):
     """Asks the first of several scorers, and the next one where it fails. All scores of a call are one scorer's.
 
-    A scorer that keeps failing isn't asked for a while. Where all fail, ``Reranker`` returns the first stage's order.
+    A scorer that keeps failing isn't asked for a while; one that gives no finite score has failed too. A call that was
+    over before a scorer was asked says nothing about it. Where all fail, ``Reranker`` returns the first stage's order.
 
     :param scorers: At least two, the preferred one first. Either all of them have probabilities or none.
     :param max_failures: After so many failures in a row a scorer is left out.
@@ -71,10 +74,7 @@ class Fallback(BaseScorer):
     """
 
     def __init__(self, *scorers: Scorer, max_failures: int = 3, retry_seconds: float = 30.0) -> None:
-        if len(scorers) < 2 or not all(isinstance(item, Scorer) and not isinstance(item, type) for item in scorers):
-            raise ConfigurationError(
-                f"a fallback needs two or more scorers, the preferred one first; got {scorers!r:.120}"
-            )
+        super().__init__(scorers, "a fallback needs at least two scorers, the preferred one first", least=2)
         if len({scorer.spec.scale.kind is ScaleKind.UNKNOWN for scorer in scorers}) > 1:
             raise ConfigurationError(
                 "either all scorers of a fallback have a scale with probabilities or none, since thresholds need them"
@@ -83,22 +83,21 @@ class Fallback(BaseScorer):
             raise ConfigurationError(
                 f"max_failures must be 1 or more and retry_seconds 0 or more, got {max_failures!r}, {retry_seconds!r}"
             )
-        self.scorers = scorers
         self.circuits = tuple(Circuit(max_failures, retry_seconds) for _ in scorers)
 
     def __repr__(self) -> str:
         """Return the scorers."""
         return f"Fallback({', '.join(map(repr, self.scorers))})"
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        """Share the scorers, and what is known of their failures."""
-        return self
-
     @property
     def spec(self) -> Spec:
         """The first scorer's specification; that of a result is its own scorer's."""
         specs = [scorer.spec for scorer in self.scorers]
-        return replace(specs[0], batch_invariant=all(spec.batch_invariant for spec in specs))
+        return replace(
+            specs[0],
+            batch_invariant=all(spec.batch_invariant for spec in specs),
+            call_invariant=all(spec.call_invariant for spec in specs),
+        )
 
     @property
     def failures(self) -> dict[str, int]:
@@ -111,48 +110,49 @@ class Fallback(BaseScorer):
 
         :raises ScoringError: If all scorers failed.
         """
+        if not pairs:
+            return Scored((), self.spec)
         failed: dict[str, str] = {}
         cause: Exception | None = None
-        started, in_time = time.perf_counter(), not (call and call.stop_reason())
+        started = time.perf_counter()
         for scorer, circuit in zip(self.scorers, self.circuits, strict=True):
             name = scorer.spec.name
-            if not circuit.allows():
+            in_time = not (call and call.stop_reason())
+            if not circuit.allows(trial=in_time):
                 failed[name] = "left out after several failures"
                 continue
             try:
-                scored = scorer.score_pairs(pairs, call=call)
+                scored = score_checked(scorer, pairs, call)
             except (ScoringError, OSError) as error:
-                _note_failure(name, circuit, type(error).__name__)
                 failed[name], cause = f"{type(error).__name__}: {error!s:.200}", error
+                if in_time:
+                    _note_failure(name, circuit, type(error).__name__)
                 continue
-            if in_time and _reached_nothing(scored):
-                _note_failure(name, circuit, "no score")  # as by a scorer that hangs until the deadline
-            elif circuit.succeeded():
-                REPEATED_WARNINGS.warn((name, "again"), "the scorer %s answers again", name)
+            if in_time:
+                _note_outcomes(name, circuit, scored.outcomes)
+            if gave_no_value(scored.outcomes):
+                failed[name] = "no finite score"
+                continue
             facts = {"answered_by": name, "failed": failed}
             return replace(scored, stages=(*scored.stages, Stage("fallback", time.perf_counter() - started, facts)))
         raise ScoringError(f"no scorer of {len(self.scorers)} answered: {failed}") from cause
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Return the number of tokens of each text, as the first scorer counts them."""
-        counts: list[int] = getattr(self.scorers[0], "count_tokens")(texts)  # noqa: B009  # not every scorer has it
-        return counts
-
-    def warmup(self) -> None:
-        """Warm up every scorer."""
-        for scorer in self.scorers:
-            warm_up(scorer)
-
-    def release(self) -> None:
-        """Free the memory of every scorer."""
-        for scorer in self.scorers:
-            release_memory(scorer)
+        return count_tokens(self.scorers[0], texts)
 
 
-def _reached_nothing(scored: Scored) -> bool:
-    """Return whether a scorer gave no score although its caller waited until the deadline."""
-    reasons = {outcome.reason for outcome in scored.outcomes if isinstance(outcome, Unscored)}
-    return UnscoredReason.DEADLINE in reasons and not any(isinstance(outcome, Score) for outcome in scored.outcomes)
+def _note_outcomes(name: str, circuit: Circuit, outcomes: Sequence[Score | Unscored]) -> None:
+    """Count a success or a failure; no score since a call was cancelled or a model is loading is neither.
+
+    No score until the deadline is a failure, as of a scorer that hangs.
+    """
+    reasons = {outcome.reason for outcome in outcomes if isinstance(outcome, Unscored)}
+    if has_score(outcomes):
+        if circuit.succeeded():
+            REPEATED_WARNINGS.warn((name, "again"), "the scorer %s answers again", name)
+    elif UnscoredReason.DEADLINE in reasons or gave_no_value(outcomes):
+        _note_failure(name, circuit, "no score")
 
 
 def _note_failure(name: str, circuit: Circuit, what: str) -> None:

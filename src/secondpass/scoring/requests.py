@@ -1,6 +1,5 @@
 """Scoring of queries with their candidates: what can be scored, failures, and incomplete results."""
 
-import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -8,11 +7,11 @@ from typing import Literal
 
 from secondpass.call import Call
 from secondpass.candidates import Candidate, first_stage_ranks
-from secondpass.errors import ConfigurationError, InputError, ScoringError
+from secondpass.errors import InputError, ScoringError
 from secondpass.logs import REPEATED_WARNINGS
 from secondpass.ranking import Cause, Degraded
 from secondpass.scores import Pair, Score, Scored, Spec, Stage, Unscored, UnscoredReason
-from secondpass.scoring.scorer import Scorer
+from secondpass.scoring.scorer import Scorer, gave_no_value, score_checked
 
 OnError = Literal["degrade", "raise"]
 
@@ -88,7 +87,7 @@ def score_requests(scorer: Scorer, requests: Sequence[Request], call: Call, on_e
     ]
     started = time.perf_counter()
     try:
-        scored = _score(scorer, pairs, call) if pairs else Scored((), scorer.spec)
+        scored = score_checked(scorer, pairs, call) if pairs else Scored((), scorer.spec)
     except (ScoringError, OSError) as error:  # OSError: the network's and the disk's, of a scorer of one's own
         if on_error == "raise":
             raise
@@ -100,20 +99,34 @@ def score_requests(scorer: Scorer, requests: Sequence[Request], call: Call, on_e
     scorings: list[Scoring] = []
     start = 0
     for request, valid in zip(requests, positions, strict=True):
-        outcomes = scored.outcomes[start : start + len(valid)]
-        start += len(valid)
-        if not valid:
-            scorings.append(_unscored(request, scorer.spec.name, on_error))
-            continue
-        in_order: list[Score | Unscored] = [_EMPTY] * len(request.candidates)
-        for position, outcome in zip(valid, outcomes, strict=True):
-            in_order[position] = outcome
         own = stages if len(requests) == 1 else tuple(_share(s, len(valid), len(pairs), len(requests)) for s in stages)
-        degraded = _incomplete(outcomes, scorer.spec.name)
-        if on_error == "raise" and degraded and degraded.cause is Cause.SCORER_FAILED:
-            raise ScoringError(f"{scored.by.name} failed: {degraded.detail}")
-        scorings.append(Scoring(in_order, scored.by, own, degraded))
+        part = replace(scored, outcomes=scored.outcomes[start : start + len(valid)], stages=own)
+        scorings.append(_scoring(request, valid, part, scorer.spec.name, on_error))
+        start += len(valid)
     return scorings
+
+
+def _scoring(request: Request, valid: Sequence[int], scored: Scored, scorer: str, on_error: OnError) -> Scoring:
+    """Return one request's scoring.
+
+    :param valid: The positions of the candidates that were scored, in the order of the outcomes.
+    :raises ScoringError: If the scorer failed, and ``on_error`` is ``"raise"``.
+    """
+    if not valid:
+        return _unscored(request, scorer, on_error)
+    degraded = _incomplete(scored.outcomes, scorer)
+    if degraded is None and gave_no_value(scored.outcomes):
+        error = ScoringError(f"{scored.by.name} gave no finite score for any of {len(valid)} candidates")
+        if on_error == "raise":
+            raise error
+        last = replace(scored.stages[-1], facts={**scored.stages[-1].facts, "error": str(error)})
+        return _unscored(request, scorer, on_error, (*scored.stages[:-1], last), _failed(error, scorer))
+    in_order: list[Score | Unscored] = [_EMPTY] * len(request.candidates)
+    for position, outcome in zip(valid, scored.outcomes, strict=True):
+        in_order[position] = outcome
+    if on_error == "raise" and degraded and degraded.cause is Cause.SCORER_FAILED:
+        raise ScoringError(f"{scored.by.name} failed: {degraded.detail}")
+    return Scoring(in_order, scored.by, scored.stages, degraded)
 
 
 def skipped_scoring(request: Request) -> Scoring:
@@ -128,37 +141,6 @@ def skipped_scoring(request: Request) -> Scoring:
 def _log_degraded(cause: Cause, scorer: str, detail: str) -> None:
     """Log a degraded pass; the detail never holds texts."""
     REPEATED_WARNINGS.warn((cause, scorer), "reranking by %s is degraded: %s (%s)", scorer, cause, detail)
-
-
-def _score(scorer: Scorer, pairs: Sequence[Pair], call: Call) -> Scored:
-    """Score pairs, and check the result.
-
-    :raises ScoringError: If there is not one outcome for each pair, or no finite score where one was due.
-    :raises ConfigurationError: If the scorer didn't return a ``Scored``.
-    """
-    scored = scorer.score_pairs(pairs, call=call)
-    if not isinstance(scored, Scored) or not all(isinstance(item, Score | Unscored) for item in scored.outcomes):
-        raise ConfigurationError(
-            f"score_pairs must return Scored(outcomes, spec) with a Score or Unscored for each pair, got {scored!r:.80}"
-        )
-    outcomes = tuple(map(_finite, scored.outcomes))
-    if len(outcomes) != len(pairs):
-        raise ScoringError(f"{scored.by.name} was given {len(pairs)} pairs and returned {len(outcomes)} outcomes")
-    if all(isinstance(item, Unscored) for item in outcomes):
-        reasons = {item.reason for item in outcomes if isinstance(item, Unscored)}
-        if UnscoredReason.INVALID in reasons:
-            raise ScoringError(f"{scored.by.name} gave no finite score for any of {len(pairs)} candidates")
-    return replace(scored, outcomes=outcomes)
-
-
-def _finite(outcome: Score | Unscored) -> Score | Unscored:
-    """Return an outcome whose value is one of Python's floats, or unscored for NaN and infinity."""
-    if isinstance(outcome, Unscored):
-        return outcome
-    value = float(outcome.value)
-    if not math.isfinite(value):
-        return Unscored(UnscoredReason.INVALID, f"the scorer gave {value}")
-    return outcome if type(outcome.value) is float else replace(outcome, value=value)
 
 
 def _unscored(
@@ -183,7 +165,7 @@ def _unscored(
 
 def _share(stage: Stage, pairs: int, of: int, queries: int) -> Stage:
     """Return one request's share of a stage's time; the facts are those of all requests together."""
-    return replace(stage, seconds=stage.seconds * pairs / of, facts={**stage.facts, "queries": queries})
+    return replace(stage, seconds=stage.seconds * pairs / max(1, of), facts={**stage.facts, "queries": queries})
 
 
 def _failed(error: Exception, scorer: str) -> Degraded:

@@ -1,16 +1,24 @@
 """The scorer protocol, and a base class for scorers."""
 
+import math
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from dataclasses import replace
+from typing import Any, Protocol, Self, runtime_checkable
 
 from secondpass.call import Call
-from secondpass.errors import InputError
-from secondpass.scores import Pair, Score, Scored, Spec, Unscored
+from secondpass.errors import ConfigurationError, InputError, ScoringError
+from secondpass.scores import Pair, Score, Scored, Spec, Unscored, UnscoredReason
+
+_ENDED_EARLY = {UnscoredReason.DEADLINE, UnscoredReason.CANCELLED, UnscoredReason.COLD}
+_NO_VALUE = {UnscoredReason.INVALID, UnscoredReason.FAILED}
 
 
 @runtime_checkable
 class Scorer(Protocol):
     """Scores pairs of query and text. Must be safe to call from several threads.
+
+    All outcomes of a call are on one scale. Pairs of one query may compete (``Spec.call_invariant`` is then False),
+    pairs of different queries never do.
 
     A scorer may also have ``warmup()``, ``release()`` and ``count_tokens(texts)``; they are called where they exist.
     """
@@ -52,6 +60,81 @@ class BaseScorer:
             if not isinstance(value, str):
                 raise InputError(f"{name} must be a string, got {type(value).__name__}")
         return list(self.score_pairs([Pair(query, text) for text in texts], call=call).outcomes)
+
+
+class ComposedScorer(BaseScorer):
+    """Base class of scorers around others. Copies share these: frameworks copy their components, and models are large.
+
+    :param scorers: The scorers inside.
+    :param needs: What must hold, for the error.
+    :param least: How many there must be.
+    :raises ConfigurationError: If there are fewer, or one is no scorer.
+    """
+
+    def __init__(self, scorers: Sequence[Scorer], needs: str, least: int = 1) -> None:
+        instances = all(isinstance(item, Scorer) and not isinstance(item, type) for item in scorers)
+        if len(scorers) < least or not instances:
+            raise ConfigurationError(f"{needs}; got {scorers!r:.120}")
+        self.scorers = tuple(scorers)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Share the scorer and what it holds."""
+        return self
+
+    def warmup(self) -> None:
+        """Warm up every scorer."""
+        for scorer in self.scorers:
+            warm_up(scorer)
+
+    def release(self) -> None:
+        """Free the memory of every scorer."""
+        for scorer in self.scorers:
+            release_memory(scorer)
+
+
+def score_checked(scorer: Scorer, pairs: Sequence[Pair], call: Call | None) -> Scored:
+    """Score pairs, and check the result; a score that isn't finite becomes ``INVALID``.
+
+    :raises ScoringError: If scoring failed, or there is not one outcome for each pair.
+    :raises ConfigurationError: If the scorer didn't return a ``Scored``.
+    """
+    scored = scorer.score_pairs(pairs, call=call)
+    if not isinstance(scored, Scored) or not all(isinstance(item, Score | Unscored) for item in scored.outcomes):
+        raise ConfigurationError(
+            f"score_pairs must return Scored(outcomes, spec) with a Score or Unscored for each pair, got {scored!r:.80}"
+        )
+    if len(scored.outcomes) != len(pairs):
+        raise ScoringError(
+            f"{scored.by.name} was given {len(pairs)} pairs and returned {len(scored.outcomes)} outcomes"
+        )
+    return replace(scored, outcomes=tuple(map(_finite, scored.outcomes)))
+
+
+def _finite(outcome: Score | Unscored) -> Score | Unscored:
+    """Return an outcome whose value is one of Python's floats, or unscored for NaN and infinity."""
+    if isinstance(outcome, Unscored):
+        return outcome
+    value = float(outcome.value)
+    if not math.isfinite(value):
+        return Unscored(UnscoredReason.INVALID, f"the scorer gave {value}")
+    return outcome if type(outcome.value) is float else replace(outcome, value=value)
+
+
+def has_score(outcomes: Sequence[Score | Unscored]) -> bool:
+    """Return whether a pair has a score."""
+    return any(isinstance(outcome, Score) for outcome in outcomes)
+
+
+def gave_no_value(outcomes: Sequence[Score | Unscored]) -> bool:
+    """Return whether the scorer failed: no pair has a score, although the call didn't end before it could have one."""
+    reasons = {outcome.reason for outcome in outcomes if isinstance(outcome, Unscored)}
+    return not has_score(outcomes) and bool(reasons & _NO_VALUE) and not reasons & _ENDED_EARLY
+
+
+def count_tokens(scorer: Scorer, texts: Sequence[str]) -> list[int]:
+    """Return the number of tokens of each text as the scorer counts them; if it doesn't, three bytes are one."""
+    count = getattr(scorer, "count_tokens", None)
+    return list(count(texts)) if count else [-(-len(text.encode("utf-8", "replace")) // 3) for text in texts]
 
 
 def warm_up(scorer: Scorer) -> None:

@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, Literal, Self
 
 from secondpass.call import Call
 from secondpass.errors import SecondpassError
@@ -15,9 +16,12 @@ from secondpass.scores import LOGIT, Pair, Scored, Spec, Unscored, UnscoredReaso
 from secondpass.scoring.hardware import Request
 from secondpass.scoring.load import EngineName, LoadOptions, cascade_of, load_scorer
 from secondpass.scoring.model_files import check_name
-from secondpass.scoring.scorer import BaseScorer, Scorer, warm_up
+from secondpass.scoring.scorer import BaseScorer, Scorer, count_tokens, release_memory, warm_up
 
 logger = logging.getLogger("secondpass")
+
+WhenCold = Literal["wait", "degrade"]
+"""What a call does while a model that was named is loading."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +65,76 @@ class StillLoading(BaseScorer):
     """
 
     def __init__(self, model: str) -> None:
-        self.spec = Spec(model, LOGIT, fingerprint="still loading")
+        self.spec = Spec(model, LOGIT, "still loading", batch_invariant=False, call_invariant=False)
 
     def score_pairs(self, pairs: Sequence[Pair], *, call: Call | None = None) -> Scored:  # noqa: ARG002  # takes no time
         """Return every pair as unscored."""
         return Scored((Unscored(UnscoredReason.COLD, "the model is still loading"),) * len(pairs), self.spec)
+
+
+class LoadedInBackground(BaseScorer):
+    """A shared model that is loaded on a thread from now on; until it is ready, every pair is unscored.
+
+    :param key: What is loaded.
+    :raises ConfigurationError: If its name or a setting is invalid.
+    """
+
+    def __init__(self, key: LoadKey) -> None:
+        key.check()
+        self._key = key
+        self._loaded: tuple[int, Scorer] | None = None  # by process; kept, since others may displace it from the shared
+        self.begin()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Share the model."""
+        return self
+
+    @property
+    def ready(self) -> bool:
+        """Whether a call finds the model loaded, or raises since it can't be."""
+        return self._in_process() is not None or SHARED_MODELS.ready(self._key)
+
+    def begin(self) -> None:
+        """Begin to load the model, unless that is done or under way."""
+        if not self.ready:
+            SHARED_MODELS.warm_up_in_background(self._key)
+
+    @property
+    def spec(self) -> Spec:
+        """The model's specification; while it is loading, one that promises nothing."""
+        return self._current().spec
+
+    def score_pairs(self, pairs: Sequence[Pair], *, call: Call | None = None) -> Scored:
+        """Return one outcome for each pair, in their order.
+
+        :raises ConfigurationError: If the model can't be loaded.
+        """
+        return self._current().score_pairs(pairs, call=call)
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Return the number of tokens of each text, estimated while the model is loading."""
+        return count_tokens(self._current(), texts)
+
+    def warmup(self) -> None:
+        """Wait until the model is loaded, and run it once."""
+        warm_up(self._load())
+
+    def release(self) -> None:
+        """Free the model's memory."""
+        release_memory(self._current())
+
+    def _current(self) -> Scorer:
+        self.begin()
+        return self._load() if self.ready else StillLoading(str(self._key.model))
+
+    def _load(self) -> Scorer:
+        scorer = self._in_process() or SHARED_MODELS.get(self._key)
+        self._loaded = os.getpid(), scorer
+        return scorer
+
+    def _in_process(self) -> Scorer | None:
+        process, scorer = self._loaded or (None, None)
+        return scorer if process == os.getpid() else None
 
 
 @dataclass(slots=True)

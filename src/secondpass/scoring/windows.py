@@ -7,8 +7,8 @@ from typing import Literal
 
 from secondpass.call import Call
 from secondpass.errors import ConfigurationError
-from secondpass.scores import Pair, Score, Scored, Spec, Stage, Unscored, UnscoredReason, Window
-from secondpass.scoring.scorer import BaseScorer, Scorer, release_memory, warm_up
+from secondpass.scores import Pair, Scale, Score, Scored, Spec, Stage, Unscored, UnscoredReason, Window
+from secondpass.scoring.scorer import ComposedScorer, Scorer, count_tokens, score_checked
 from secondpass.scoring.window_cutting import Span, cut_windows
 
 Pooling = Literal["max", "first", "mean"]
@@ -75,6 +75,7 @@ class _Text:
     :param stopped: Why the text was not cut; None where it was.
     :param chosen: The positions of the windows to score.
     :param outcomes: The outcomes of these windows.
+    :param partial: Whether the choice of the windows was cut short.
     """
 
     pair: Pair
@@ -83,6 +84,7 @@ class _Text:
     stopped: UnscoredReason | None = None
     chosen: list[int] = field(default_factory=list)
     outcomes: dict[int, Score | Unscored] = field(default_factory=dict)
+    partial: bool = False
 
     def window_pair(self, position: int) -> Pair:
         """Return the query with one window."""
@@ -90,11 +92,11 @@ class _Text:
         return Pair(self.pair.query, self.pair.text[start:end])
 
 
-class Windowed(BaseScorer):
+class Windowed(ComposedScorer):
     """Scores texts in windows by another scorer; a text that fits a single window gets that scorer's own score.
 
     The first windows of all texts are scored first, then the second ones, and so on. A text of which a deadline left
-    windows unscored gets the score of the others, and one without any stays unscored.
+    windows unscored gets the score of the others, marked as partial, and one without any stays unscored.
 
     :param scorer: Scores the windows. Its ``count_tokens`` sizes them; without it, three bytes count as a token.
     :param windows: How texts are cut.
@@ -102,6 +104,8 @@ class Windowed(BaseScorer):
     """
 
     def __init__(self, scorer: Scorer, windows: Windows | None = None, *, prune_with: Scorer | None = None) -> None:
+        cheap = () if prune_with is None else (prune_with,)
+        super().__init__((scorer, *cheap), "Windowed needs a scorer, such as load_scorer('small')")
         self.scorer = scorer
         self.windows = windows or Windows()
         self.prune_with = prune_with
@@ -114,13 +118,19 @@ class Windowed(BaseScorer):
     @property
     def spec(self) -> Spec:
         """The inner scorer's specification, without its limit, and with the settings in the fingerprint."""
-        spec = self.scorer.spec
-        cheap = self.prune_with.spec if self.prune_with else None
+        return self._spec(self.scorer.spec, self.prune_with.spec if self.prune_with else None)
+
+    def _spec(self, by: Spec, cheap: Spec | None) -> Spec:
+        """Return the specification of a result in which scorers with these specifications answered."""
+        specs = [spec for spec in (by, cheap) if spec]
+        cut = self.scorer.spec.fingerprint  # sizes the windows, also where another scorer answers
+        fingerprint = f"{by.fingerprint} {self.windows!r} {cheap.fingerprint if cheap else ''}".rstrip()
         return replace(
-            spec,
-            fingerprint=f"{spec.fingerprint} {self.windows!r} {cheap.fingerprint if cheap else ''}".rstrip(),
+            by,
+            fingerprint=fingerprint if cut == by.fingerprint else f"{fingerprint} cut by {cut}",
             max_tokens=None,
-            batch_invariant=spec.batch_invariant and (cheap is None or cheap.batch_invariant),
+            batch_invariant=all(spec.batch_invariant for spec in specs),
+            call_invariant=all(spec.call_invariant for spec in specs),
         )
 
     def score_pairs(self, pairs: Sequence[Pair], *, call: Call | None = None) -> Scored:
@@ -132,10 +142,10 @@ class Windowed(BaseScorer):
         started = time.perf_counter()
         texts = self._cut(pairs, call)
         cut = time.perf_counter()
-        pruning = self._choose(texts, call)
+        pruned_by, pruning = self._choose(texts, call)
         chosen = sorted((turn, row) for row, text in enumerate(texts) for turn in range(len(text.chosen)))
         rows = [(texts[row], texts[row].chosen[turn]) for turn, row in chosen]
-        scored = self.scorer.score_pairs([text.window_pair(position) for text, position in rows], call=call)
+        scored = score_checked(self.scorer, [text.window_pair(position) for text, position in rows], call)
         for (text, position), outcome in zip(rows, scored.outcomes, strict=True):
             text.outcomes[position] = outcome
         facts = {
@@ -146,22 +156,12 @@ class Windowed(BaseScorer):
         stages = (Stage("windows", cut - started, facts), *pruning, *scored.stages)
         if not scored.stages:
             stages += (Stage("score", time.perf_counter() - cut, {"pairs": len(rows)}),)
-        return Scored(tuple(self._outcome(text) for text in texts), self.spec, stages)
+        outcomes = tuple(self._outcome(text, scored.by.scale) for text in texts)
+        return Scored(outcomes, self._spec(scored.by, pruned_by), stages)
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Return the number of tokens of each text, as the inner scorer counts them, else estimated."""
-        count = getattr(self.scorer, "count_tokens", None)
-        return list(count(texts)) if count else [-(-len(text.encode("utf-8", "replace")) // 3) for text in texts]
-
-    def warmup(self) -> None:
-        """Warm up the inner scorers."""
-        for scorer in filter(None, (self.scorer, self.prune_with)):
-            warm_up(scorer)
-
-    def release(self) -> None:
-        """Free the memory of the inner scorers."""
-        for scorer in filter(None, (self.scorer, self.prune_with)):
-            release_memory(scorer)
+        return count_tokens(self.scorer, texts)
 
     def for_extraction(self) -> "Windowed":
         """Return this scorer with windows of a size for extraction, if theirs was left open."""
@@ -195,34 +195,46 @@ class Windowed(BaseScorer):
             texts.append(_Text(pair, spans, tokens))
         return texts
 
-    def _choose(self, texts: Sequence[_Text], call: Call) -> tuple[Stage, ...]:
-        """Choose the windows to score, and return the stage of the cheap scorer, if it was asked."""
+    def _choose(self, texts: Sequence[_Text], call: Call) -> tuple[Spec | None, tuple[Stage, ...]]:
+        """Choose the windows to score, and return the cheap scorer's specification, and its stage if it was asked."""
         most = self.windows.max_windows
         long = [text for text in texts if len(text.spans) > most]
         for text in texts:
             text.chosen = _spread(len(text.spans), most)
         if not self.prune_with or not long:
-            return ()
+            return self.prune_with.spec if self.prune_with else None, ()
         started = time.perf_counter()
         rows = [(text, position) for text in long for position in range(len(text.spans))]
         pairs = [text.window_pair(position) for text, position in rows]
-        outcomes = iter(self.prune_with.score_pairs(pairs, call=call).outcomes)
+        scored = score_checked(self.prune_with, pairs, call)
+        outcomes = iter(scored.outcomes)
         for text in long:
             values = [next(outcomes) for _ in text.spans]
+            text.partial = any(map(_unfinished, values))
             if not any(isinstance(value, Unscored) for value in values):
                 text.chosen = _best([value.value for value in values if isinstance(value, Score)], most)
-        facts = {"model": self.prune_with.spec.name, "pairs": len(rows), "texts": len(long)}
-        return (Stage("prune windows", time.perf_counter() - started, facts),)
+        facts = {"model": scored.by.name, "pairs": len(rows), "texts": len(long)}
+        return scored.by, (Stage("prune windows", time.perf_counter() - started, facts),)
 
-    def _outcome(self, text: _Text) -> Score | Unscored:
+    def _outcome(self, text: _Text, scale: Scale) -> Score | Unscored:
         scores = {at: item for at, item in sorted(text.outcomes.items()) if isinstance(item, Score)}
         if not scores:
-            return next(iter(text.outcomes.values()), Unscored(text.stopped or UnscoredReason.FAILED))
-        scale = self.scorer.spec.scale
+            missing = [item for item in text.outcomes.values() if isinstance(item, Unscored)]
+            missing.sort(key=lambda item: item.reason is UnscoredReason.INVALID)  # a deadline counts before NaN
+            return next(iter(missing), Unscored(text.stopped or UnscoredReason.FAILED))
         windows = [Window(*text.spans[at], item.value, scale.probability(item.value)) for at, item in scores.items()]
         unread = sum(tokens for at, tokens in enumerate(text.tokens) if at not in scores)
         truncated = sum(item.truncated for item in scores.values())
-        return Score(self.windows.pool([window.value for window in windows]), truncated + unread, tuple(windows))
+        partial = text.partial or any(map(_unfinished, text.outcomes.values()))
+        value = self.windows.pool([window.value for window in windows])
+        return Score(value, truncated + unread, tuple(windows), partial)
+
+
+def _unfinished(outcome: Score | Unscored) -> bool:
+    """Return whether another call may give a window another outcome."""
+    if isinstance(outcome, Score):
+        return outcome.partial
+    return outcome.reason is not UnscoredReason.PRUNED
 
 
 def _spread(windows: int, most: int) -> list[int]:
