@@ -7,7 +7,8 @@ from collections.abc import Iterator
 _NUMBER = re.compile(r"\d+(?:\.\d+)?(?:e-?\d+)?")
 _TIMES = re.compile(r"^(score|fuse|select|cache|cascade|windows|fallback): .*$", re.MULTILINE)  # a report's last lines
 _PIECE = re.compile(
-    r"(?:<!-- (?P<mark>[\w ]+): (?P<note>[^>]*?) -->\n)?```(?P<language>\w+)\n(?P<code>.*?)^```$", re.DOTALL | re.MULTILINE
+    r"(?:<!-- (?P<mark>[\w ]+): (?P<note>[^>]*?) -->\n)?```(?P<language>\w+)\n(?P<code>.*?)^```$",
+    re.DOTALL | re.MULTILINE,
 )
 
 

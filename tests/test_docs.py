@@ -68,9 +68,7 @@ def names(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, request: pytest.Fixtu
             Candidate(TEXTS[4], id="hall", score=0.8, source="city", metadata={"title": "Hall"}),
             Candidate(TEXTS[0], id="life", score=0.7, source="insects", metadata={"title": "Life"}),
         ],
-        "documents": [
-            Document(text, id=str(number), metadata=fields[number]) for number, text in enumerate(TEXTS)
-        ],
+        "documents": [Document(text, id=str(number), metadata=fields[number]) for number, text in enumerate(TEXTS)],
         "nodes": [NodeWithScore(node=node, score=0.9 - place / 10) for place, node in enumerate(nodes)],
         "vectorstore": store,
         "index": VectorStoreIndex(nodes, embed_model=MockEmbedding(embed_dim=8)),
