@@ -67,4 +67,4 @@ build/float32: .venv/.all
 	@touch $@ .venv/.demo
 
 clean:
-	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .cache build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -66,7 +66,7 @@ PASSAGES = {
     "service": "The first service is due after 300 kilometres, the next ones once a year or every 3,000 kilometres. "
     "Without them the warranty ends.",
 }
-MANUAL = "\n\n".join(PASSAGES.values())  # one long document, some 1,300 tokens
+MANUAL = "\n\n".join(PASSAGES.values())  # one long document, some 900 tokens
 
 QUESTIONS = {  # a question, and the passages that answer it
     "does the battery last less long in winter?": {"battery-cold"},

@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 import typer
+import yaml
 from bs4 import BeautifulSoup
 from shown_output import blocks, same_output
 from test_readme import TEXTS
@@ -180,3 +181,18 @@ def test_the_reference_describes_the_public_names(site: Path) -> None:
     described = "".join(path.read_text(encoding="utf-8") for path in (site / "reference").glob("*.html"))
     entries = {tag["id"].rpartition(".")[2] for tag in BeautifulSoup(described, "html.parser").find_all(id=True)}
     assert set(secondpass.__all__) <= entries
+
+
+def test_the_project_files_agree_with_the_package() -> None:
+    """The citation names the package's version, LlamaHub's table its class, and the forge's files are YAML."""
+    import secondpass
+    from secondpass.llama_index import SecondPassRerank
+
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))["version"] == secondpass.__version__
+    hub = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["llamahub"]
+    assert (hub["import_path"], [*hub["class_authors"]]) == (SecondPassRerank.__module__, [SecondPassRerank.__name__])
+    for path in (ROOT / ".github").rglob("*.yml"):
+        assert yaml.safe_load(path.read_text(encoding="utf-8")), path
+    job = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8"))["jobs"]["all"]
+    assert job["strategy"]["matrix"]["python"] == ["3.11", "3.12", "3.13"]
+    assert "bash .ci/run" in [step.get("run") for step in job["steps"]]
