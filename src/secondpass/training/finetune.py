@@ -42,8 +42,8 @@ def finetune(
     """Train a cross-encoder on labelled examples, and write a folder that ``load_scorer`` opens.
 
     The loss follows from the data: cross-entropy for labels 0 and 1 (and for classes), the mean squared error for
-    grades and similarities, LambdaLoss for lists, RankNet for triplets, MarginMSE for triplets with a teacher's margin. The
-    best checkpoint on the validation data is kept. A run that was killed resumes from its last evaluation when it is
+    grades and similarities, LambdaLoss for lists, RankNet for triplets, MarginMSE for triplets with a teacher's margin.
+    The best checkpoint on the validation data is kept. A run that was killed resumes from its last evaluation when it is
     called again with the same arguments. Under ``torchrun`` each process uses one device.
 
     :param model: A folder or hub id with safetensors weights. Where classes need another head, it gets a new one.

@@ -69,7 +69,7 @@ class RunFolder:
     def _last_checkpoint(self) -> Path | None:
         """Return the newest checkpoint that is complete and undamaged; damaged ones are set aside."""
         complete = [path for path in self.checkpoints.glob("checkpoint-*") if (path / _STATE).exists()]
-        undamaged = [path for path in sorted(complete, key=_step, reverse=True) if _is_readable(path)]
+        undamaged = sorted((path for path in complete if _is_readable(path)), key=_step, reverse=True)
         if not undamaged:
             return None
         _forget_missing_best(undamaged[0] / _STATE)

@@ -154,10 +154,11 @@ def _check_labels(task: Task, name: str, part: Examples) -> None:
     labels = part.labels
     top = len(task.classes) - 1 if task.kind == "classes" else task.high
     low = 0 if task.kind == "classes" else task.low
-    outside = [label for label in labels if not low <= label <= top]
+    whole = task.kind in {"binary", "classes"}
+    outside = [label for label in labels if not low <= label <= top or (whole and label % 1)]
     if outside and task.kind in {"binary", "similarity", "classes"}:
         raise InputError(
-            f"labels must be from {low:g} to {top:g}, as the training data's are, and {len(outside)} of the {name} "
+            f"labels must be {'whole numbers ' if whole else ''}from {low:g} to {top:g}, as the training data's are, and {len(outside)} of the {name} "
             f"data's aren't, such as {outside[0]:g}"
         )
     if task.kind == "ranking":

@@ -1,4 +1,4 @@
-"""Measures on the validation groups: a student's agreement with its teacher, and those that fit a fine-tuning's task."""
+"""Measures on the validation groups: a student's agreement with its teacher, and those that fit a task."""
 
 import math
 from collections.abc import Sequence
