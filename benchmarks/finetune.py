@@ -29,8 +29,8 @@ from secondpass.training import (
 )
 
 QUESTIONS, POSITIVES, NEGATIVES = 160, 1, 3
-TEST_QUESTIONS, CANDIDATES = 60, 15
-SETTINGS = FinetuneSettings(epochs=0.6, max_length=192, evaluate_every=0.5, patience=None)
+TEST_QUESTIONS, CANDIDATES = 100, 30
+SETTINGS = FinetuneSettings(epochs=2, max_length=192, evaluate_every=0.25, patience=None)
 MINING = MiningSettings(negatives=NEGATIVES, depth=20)
 MEASURE = "nDCG@10"
 

@@ -1,5 +1,6 @@
 """``secondpass finetune``: the command line of ``secondpass.training.finetune``."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -83,6 +84,7 @@ def _mined(examples: "Examples", texts: list[str], negatives: int, guard: Any) -
     from secondpass.training import MiningSettings, mine_negatives
 
     index = Bm25Index({str(number): text for number, text in enumerate(texts)})
-    mined = mine_negatives(examples, index.search, guard=guard, settings=MiningSettings(negatives))
+    settings = MiningSettings(negatives, progress=sys.stderr.isatty())
+    mined = mine_negatives(examples, index.search, guard=guard, settings=settings)
     say(str(mined.report))
     return mined.examples
