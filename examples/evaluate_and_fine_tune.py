@@ -44,9 +44,7 @@ def main(checkpoint: str, folder: str, out: str, sizes: Sizes | None = None) -> 
     mining = MiningSettings(sizes.negatives, depth=sizes.candidates, progress=False)
     mined = mine_negatives(positives(train), Bm25Index(train.corpus).search, guard=guard, settings=mining)
     print(mined.report)
-    settings = FinetuneSettings(
-        epochs=sizes.epochs, max_length=sizes.max_length, export=sizes.export, progress=False
-    )
+    settings = FinetuneSettings(epochs=sizes.epochs, max_length=sizes.max_length, export=sizes.export, progress=False)
     report = finetune(checkpoint, mined.examples, out, settings=settings)
     print(report)
     test = read_beir(folder, "test", depth=sizes.candidates).first(sizes.test)

@@ -34,7 +34,9 @@ def rows(count: int, seed: int = 1) -> list[dict[str, object]]:
         animal = draw.choice(ANIMALS)
         others = [" ".join([*draw.choices(PLACES, k=draw.randint(3, 6)), draw.choice(FILLERS)]) for _ in range(3)]
         query = " ".join([*draw.sample(FILLERS, 5), animal])
-        made.append({"query": query, "texts": [" ".join([*draw.choices(ANIMALS, k=draw.randint(2, 5)), animal]), *others]})
+        made.append(
+            {"query": query, "texts": [" ".join([*draw.choices(ANIMALS, k=draw.randint(2, 5)), animal]), *others]}
+        )
     return made
 
 
@@ -76,7 +78,14 @@ def test_pairs_make_a_better_model_that_can_be_loaded(tiny_torch_folder: Path, t
     assert manifest["base"]["sha256"].keys() == {"model.safetensors"}
     assert str(tmp_path) not in json.dumps(manifest)
     card = (report.folder / "README.md").read_text(encoding="utf-8")
-    for part in ("# tiny animals", "license: apache-2.0", "For tests.", "loss bce", "average_precision", "MB, with fixed"):
+    for part in (
+        "# tiny animals",
+        "license: apache-2.0",
+        "For tests.",
+        "loss bce",
+        "average_precision",
+        "MB, with fixed",
+    ):
         assert part in card
     assert not (report.folder / "checkpoints").exists()
     assert "loss bce" in str(report)
@@ -174,6 +183,7 @@ def test_bad_data_stops_a_run_before_it_leaves_anything(tiny_torch_folder: Path,
     report = finetune(str(tiny_torch_folder), data, out, settings=replace(QUICK, max_length=8, epochs=1))
     assert report.manifest["truncated"] == {"pairs": 20, "share": 1.0, "max_length": 8}
     assert "truncated: 20 training pairs (100.0%)" in str(report)
+    assert load_scorer(str(out), engine="torch").spec.max_tokens == 64  # not the 8 that it was trained on
 
 
 def test_a_full_disk_keeps_the_last_good_checkpoint(tiny_torch_folder: Path, tmp_path: Path) -> None:

@@ -62,9 +62,19 @@ def test_every_loss_can_be_named_in_the_settings() -> None:
     [
         (pairs(1, 1), pairs(1, 0), ONE, "the train data must hold labels of two values .* all 2 are 1. .*mine"),
         (pairs(1, 0), pairs(0), ONE, "the validation data must hold labels of two values"),
-        (pairs(1, 0), pairs(1, 0, 0.5), ONE, "labels must be whole numbers from 0 to 1, .* 1 of the validation data's .* 0.5"),
+        (
+            pairs(1, 0),
+            pairs(1, 0, 0.5),
+            ONE,
+            "labels must be whole numbers from 0 to 1, .* 1 of the validation data's .* 0.5",
+        ),
         (pairs(1, 5, 3), pairs(2, 6), ONE, "labels must be from 1 to 5, .* such as 6"),
-        (pairs(0, 3), pairs(0, 1), THREE, "labels must be whole numbers from 0 to 2, .* of the train data's aren't, such as 3"),
+        (
+            pairs(0, 3),
+            pairs(0, 1),
+            THREE,
+            "labels must be whole numbers from 0 to 2, .* of the train data's aren't, such as 3",
+        ),
         (lists((1, 1), (0, 0)), lists((1, 0)), ONE, "the train data must hold a question with texts of different"),
         (lists((1, 0)), lists((1,)), ONE, "the validation data must hold a question with texts of different"),
     ],

@@ -164,7 +164,8 @@ def retrieve_with(source: Any, *, name: IdSource = None) -> Retrieve:
         return lambda query, _k: [_from_document(item, name) for item in source.invoke(query)]
     raise ConfigurationError(
         "source must be a LangChain vector store or retriever, a LlamaIndex retriever (with similarity_search, invoke "
-        f"or retrieve) or a Chroma collection, got {type(source).__name__}: write a function of (query, k) that returns Candidates"
+        f"or retrieve) or a Chroma collection, got {type(source).__name__}: write a function of "
+        "(query, k) that returns Candidates"
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from sentence_transformers import CrossEncoder as Model
 from transformers import EarlyStoppingCallback, set_seed
 
-from secondpass.errors import InputError, ModelError
+from secondpass.errors import ConfigurationError, InputError, ModelError
 from secondpass.models import bundled_names
 from secondpass.optimize.checkpoint import open_model
 from secondpass.scoring.model_files import HubAccess, find_model
@@ -43,8 +43,8 @@ def finetune(
 
     The loss follows from the data: cross-entropy for labels 0 and 1 (and for classes), the mean squared error for
     grades and similarities, LambdaLoss for lists, RankNet for triplets, MarginMSE for triplets with a teacher's margin.
-    The best checkpoint on the validation data is kept. A run that was killed resumes from its last evaluation when it is
-    called again with the same arguments. Under ``torchrun`` each process uses one device.
+    The best checkpoint on the validation data is kept. A run that was killed resumes from its last evaluation when it
+    is called again with the same arguments. Under ``torchrun`` each process uses one device.
 
     :param model: A folder or hub id with safetensors weights. Where classes need another head, it gets a new one.
     :param train: From ``read_table``, ``examples_of`` or ``mine_negatives``.
@@ -72,10 +72,12 @@ def finetune(
     task = choose_task(train, validation, settings.loss, opened)
     check_leaks(train.groups, validation.groups, whole_pairs=task.kind in {"similarity", "classes"})
     data = TrainingData(train.groups, validation.groups)
-    folder = RunFolder(Path(out))
+    folder, own_length = RunFolder(Path(out)), opened.max_seq_length
+    base = describe(opened, model, None)
+    opened.max_seq_length = _length(settings.max_length, own_length)
     course, truncated = _course(task, data, opened, settings, folder)
     plan = {
-        "base": describe(opened, model, None),
+        "base": base,
         "task": task.kind,
         "loss": task.loss,
         "metric": task.metric,
@@ -101,6 +103,8 @@ def finetune(
             "training": {"seconds": round(seconds)},
             "measures": {name: {key: float(value) for key, value in own.items()} for name, own in measures.items()},
         }
+        opened.max_seq_length = own_length  # what was cut for training is not cut when the model is used
+        opened.tokenizer.backend_tokenizer.no_truncation()
         write_model(opened, trainer.state, data, settings, folder, manifest)
     processes().wait_for_everyone()
     return FinetuneReport(folder.path, json.loads((folder.path / MANIFEST).read_text(encoding="utf-8")))
@@ -120,7 +124,7 @@ def _open(
             "weights, such as cross-encoder/ms-marco-MiniLM-L6-v2"
         )
     folder = find_model(name, "torch", HubAccess())
-    model = open_model(folder, settings.max_length)
+    model = open_model(folder)
     if train.classes:
         if unknown := sorted(set(validation.classes) - set(train.classes)):
             raise InputError(f"every class of the validation data must be in the training data, {unknown[0]!r} isn't")
@@ -128,7 +132,7 @@ def _open(
         if model.num_labels == 1 or not {each.casefold() for each in train.classes} <= own.keys():
             names = dict(enumerate(train.classes))
             config = {"num_labels": len(names), "id2label": names, "label2id": {v: k for k, v in names.items()}}
-            model = open_model(folder, settings.max_length, config, new_head=True)
+            model = open_model(folder, None, config, new_head=True)
             own = {label.casefold(): number for number, label in names.items()}
         names_of_model = tuple(str(model.config.id2label[number]) for number in range(model.num_labels))
         train, validation = (_renumbered(part, own, names_of_model) for part in (train, validation))
@@ -137,6 +141,12 @@ def _open(
     if settings.freeze_word_embeddings:
         model.model.get_input_embeddings().requires_grad_(requires_grad=False)
     return model, train, validation
+
+
+def _length(asked: int | None, own: int) -> int:
+    if asked is not None and not 8 <= asked <= own:
+        raise ConfigurationError(f"max_length must be from 8 to the model's {own} tokens, got {asked}")
+    return asked or own
 
 
 def _renumbered(examples: Examples, numbers: Mapping[str, int], names: tuple[str, ...]) -> Examples:

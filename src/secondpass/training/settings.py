@@ -141,6 +141,7 @@ class FinetuneSettings(TrainSettings):
     :param loss: One of ``secondpass.training.LOSSES``; ``"auto"`` takes the one that fits the data.
     :param list_size: The most texts of one question that a list has, and that a positive is compared with.
     :param patience: Evaluations without a better measure after which training ends; None never ends it early.
+    :param max_length: The longest pair in tokens while it is trained; the saved model reads as many as before.
     :param lora: The rank of low-rank adapters (Hu et al. 2021, https://arxiv.org/abs/2106.09685) that are trained
         instead of the layers' own weights, and merged into these at the end; None trains the weights. Needs the extra
         ``lora``.

@@ -158,8 +158,8 @@ def _check_labels(task: Task, name: str, part: Examples) -> None:
     outside = [label for label in labels if not low <= label <= top or (whole and label % 1)]
     if outside and task.kind in {"binary", "similarity", "classes"}:
         raise InputError(
-            f"labels must be {'whole numbers ' if whole else ''}from {low:g} to {top:g}, as the training data's are, and {len(outside)} of the {name} "
-            f"data's aren't, such as {outside[0]:g}"
+            f"labels must be {'whole numbers ' if whole else ''}from {low:g} to {top:g}, as the training data's are, "
+            f"and {len(outside)} of the {name} data's aren't, such as {outside[0]:g}"
         )
     if task.kind == "ranking":
         if not any(len(set(group.labels or ())) > 1 for group in part.groups):

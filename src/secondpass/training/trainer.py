@@ -15,7 +15,7 @@ from sentence_transformers import CrossEncoder as Model
 from sentence_transformers.base.evaluation import BaseEvaluator
 from sentence_transformers.cross_encoder import CrossEncoderTrainer, CrossEncoderTrainingArguments
 from torch import nn
-from transformers import TrainerCallback, TrainerControl, TrainerState
+from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState
 
 from secondpass.errors import ConfigurationError
 from secondpass.training.batches import TokenBatchSampler
@@ -76,6 +76,7 @@ class RowTrainer(CrossEncoderTrainer):
             evaluator=course.evaluator,
             callbacks=[_EvaluateAtTheEnd(), *callbacks],
         )
+        self.remove_callback(PrinterCallback)  # it prints to stdout where there are no progress bars
         self._rows, self._batch_tokens = course.rows, settings.batch_tokens
 
     def get_batch_sampler(self, dataset: Any, **_: Any) -> TokenBatchSampler:
