@@ -133,7 +133,8 @@ def page(run: Run) -> str:
         measures, int8 = manifest["measures"], manifest["int8"]
         lines.append(
             f"| {name} | {train['groups']} | {train['pairs']} | {mined['negatives']} | "
-            f"{mined['suspected_positives']} | {mined['mean_rank']:.1f} | {manifest['training']['steps']} | {manifest['training']['seconds']} | "
+            f"{mined['suspected_positives']} | {mined['mean_rank']:.1f} | "
+            f"{manifest['training']['steps']} | {manifest['training']['seconds']} | "
             f"{measures['before'][MEASURE]:.3f} → {measures['after'][MEASURE]:.3f} | "
             f"{format(int8['agreement'], '.3f') if int8['accepted'] else 'refused'} |"
         )

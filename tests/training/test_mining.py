@@ -1,7 +1,7 @@
 """Hard negatives: from any first stage, never a known positive, and none that a teacher finds relevant."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 from worlds import Scripted
@@ -12,6 +12,7 @@ from secondpass.evaluation import Bm25Index, retrieve_with
 from secondpass.scores import Unscored, UnscoredReason
 from secondpass.training import Examples, Group, Guard, MiningSettings, mine_negatives
 
+Retrieve = Callable[[str, int], Sequence[Candidate]]
 TEXTS = {
     "1": "a flea lives for months",
     "2": "fleas jump far",
@@ -82,27 +83,10 @@ def test_ranks_can_be_skipped_and_negatives_drawn() -> None:
     assert len(set(drawn)) > 1
 
 
-def test_bm25_a_chroma_collection_and_both_frameworks_are_first_stages() -> None:
-    """Each ranks the texts that share words with the question first."""
+def chroma() -> Retrieve:
     chromadb = pytest.importorskip("chromadb")
-    store = pytest.importorskip("langchain_core.vectorstores").InMemoryVectorStore
-    embeddings = pytest.importorskip("langchain_core.embeddings").Embeddings
-    llama_index = pytest.importorskip("llama_index.core")
-    from llama_index.core.embeddings import MockEmbedding
-    from llama_index.core.schema import TextNode
 
-    class Words(embeddings):  # type: ignore[misc, valid-type]
-        def embed_documents(self, texts: list[str]) -> list[list[float]]:
-            return [vector(text) for text in texts]
-
-        def embed_query(self, text: str) -> list[float]:
-            return vector(text)
-
-    class LlamaWords(MockEmbedding):
-        def _get_query_embedding(self, query: str) -> list[float]:
-            return vector(query)
-
-    class ChromaWords(chromadb.EmbeddingFunction):  # type: ignore[misc, name-defined]
+    class Words(chromadb.EmbeddingFunction):  # type: ignore[misc, name-defined]
         def __init__(self) -> None: ...
         def __call__(self, input: Sequence[str]) -> list[list[float]]:  # noqa: A002  Chroma's name
             return [vector(text) for text in input]
@@ -112,31 +96,55 @@ def test_bm25_a_chroma_collection_and_both_frameworks_are_first_stages() -> None
             return "words"
 
         @staticmethod
-        def build_from_config(_: dict[str, object]) -> "ChromaWords":
-            return ChromaWords()
+        def build_from_config(_: dict[str, object]) -> "Words":
+            return Words()
 
         def get_config(self) -> dict[str, object]:
             return {}
 
     client = chromadb.EphemeralClient(chromadb.Settings(anonymized_telemetry=False))
     collection = client.get_or_create_collection(
-        "mining", embedding_function=ChromaWords(), configuration={"hnsw": {"space": "cosine"}}
+        "mining", embedding_function=Words(), configuration={"hnsw": {"space": "cosine"}}
     )
     collection.upsert(ids=list(TEXTS), documents=list(TEXTS.values()))
-    langchain = store(Words())
-    langchain.add_texts(list(TEXTS.values()), ids=list(TEXTS))
+    return retrieve_with(collection)
+
+
+def langchain_retriever() -> Retrieve:
+    core = pytest.importorskip("langchain_core.vectorstores")
+    from langchain_core.embeddings import Embeddings
+
+    class Words(Embeddings):
+        def embed_documents(self, texts: list[str]) -> list[list[float]]:
+            return [vector(text) for text in texts]
+
+        def embed_query(self, text: str) -> list[float]:
+            return vector(text)
+
+    store = core.InMemoryVectorStore(Words())
+    store.add_texts(list(TEXTS.values()), ids=list(TEXTS))
+    return retrieve_with(store.as_retriever(search_kwargs={"k": 5}))
+
+
+def llama_index_retriever() -> Retrieve:
+    llama_index = pytest.importorskip("llama_index.core")
+    from llama_index.core.embeddings import MockEmbedding
+    from llama_index.core.schema import TextNode
+
+    class Words(MockEmbedding):
+        def _get_query_embedding(self, query: str) -> list[float]:
+            return vector(query)
+
     nodes = [TextNode(text=text, id_=key, embedding=vector(text)) for key, text in TEXTS.items()]
-    index = llama_index.VectorStoreIndex(nodes, embed_model=LlamaWords(embed_dim=64))
-    stages = {
-        "bm25": Bm25Index(TEXTS).search,
-        "chroma": retrieve_with(collection),
-        "langchain store": retrieve_with(langchain),
-        "langchain retriever": retrieve_with(langchain.as_retriever(search_kwargs={"k": 5})),
-        "llama-index": retrieve_with(index.as_retriever(similarity_top_k=5)),
-    }
-    for name, retrieve in stages.items():
-        (group,) = mine_negatives([QUESTION], retrieve, settings=QUIET).examples.groups
-        assert set(group.texts[1:]) == {TEXTS["3"], TEXTS["4"]}, name
+    index = llama_index.VectorStoreIndex(nodes, embed_model=Words(embed_dim=64))
+    return retrieve_with(index.as_retriever(similarity_top_k=5))
+
+
+@pytest.mark.parametrize("make", [lambda: Bm25Index(TEXTS).search, chroma, langchain_retriever, llama_index_retriever])
+def test_any_first_stage_is_mined(make: Callable[[], Retrieve]) -> None:
+    """BM25, a Chroma collection, and a retriever of either framework rank the texts that share words first."""
+    (group,) = mine_negatives([QUESTION], make(), settings=QUIET).examples.groups
+    assert set(group.texts[1:]) == {TEXTS["3"], TEXTS["4"]}
 
 
 def test_bad_input_is_refused() -> None:
