@@ -119,7 +119,7 @@ TESTED = "| test set | queries | BM25 | nano | tuned on | nDCG@10 | difference t
 RESULTS = f"""## Test sets
 
 BM25's first {CANDIDATES} candidates, the first {TEST_QUESTIONS} test questions of SciFact and NFCorpus and all of
-DL 2019; the int8 forms. The difference to the bundled `nano` has a 95 % bootstrap interval, and the p-value of a paired
+DL 2019; the int8 form where it was accepted, else the float32 weights. The difference to the bundled `nano` has a 95 % bootstrap interval, and the p-value of a paired
 permutation test.
 """
 

@@ -99,7 +99,7 @@ class FinetuneReport(TrainingReport):
             )
         if not self.improved:
             lines.append(f"no better than before on {self.manifest['metric']}: keep the model that you have")
-        return "\n".join([*lines, self.refused or f"int8: {self.folder / _EXPORT}"])
+        return "\n".join([*lines, self.refused or f"int8: {self.folder.name}/{_EXPORT}"])
 
 
 def write_model(
