@@ -118,9 +118,9 @@ TRAINED = (
 TESTED = "| test set | queries | BM25 | nano | tuned on | nDCG@10 | difference to nano |"
 RESULTS = f"""## Test sets
 
-BM25's first {CANDIDATES} candidates, the first {TEST_QUESTIONS} test questions of SciFact and NFCorpus and all of
-DL 2019; the int8 form where it was accepted, else the float32 weights. The difference to the bundled `nano` has a 95 % bootstrap interval, and the p-value of a paired
-permutation test.
+BM25's first {CANDIDATES} candidates, the first {TEST_QUESTIONS} test questions of SciFact and NFCorpus, all of DL 2019.
+The int8 form is measured where it was accepted, else the float32 weights. The difference to the bundled `nano` has a
+95 % bootstrap interval, and the p-value of a paired permutation test.
 """
 
 
