@@ -14,7 +14,7 @@ from strategies import any_text, finite, outcomes, sentences
 from worlds import Failing, Scripted
 
 from secondpass import Call, ContextBudget, OverlapScorer, Reranker, Selection
-from secondpass.errors import ScoringError
+from secondpass.errors import ConfigurationError, ScoringError
 from secondpass.scores import Pair, Scale, ScaleKind, Score, Scored, Spec, Unscored, UnscoredReason
 from secondpass.scoring.cache import Cached
 from secondpass.scoring.cascade import Cascade
@@ -40,12 +40,19 @@ WRAPPERS: dict[str, Callable[[Scorer, Scorer], Scorer]] = {
     "fallback": lambda scorer, other: Fallback(scorer, other, retry_seconds=0),
     "stopping": lambda scorer, _other: Stopping(scorer, StopRule(scorer.spec.fingerprint, 1, 0.1, 2, (0.5,), 20)),
 }
+
+
+def wrap(name: str, scorer: Scorer, other: Scorer) -> Scorer:
+    """Return a scorer around others; where pairs compete within a call, a cache refuses it."""
+    if name == "cached" and not scorer.spec.call_invariant:
+        with pytest.raises(ConfigurationError, match="pairs compete"):
+            Cached(scorer)
+        return scorer
+    return WRAPPERS[name](scorer, other)
+
+
 scorers = st.recursive(
-    leaves,
-    lambda inner: st.builds(
-        lambda name, scorer, other: WRAPPERS[name](scorer, other), st.sampled_from(list(WRAPPERS)), inner, inner
-    ),
-    max_leaves=4,
+    leaves, lambda inner: st.builds(wrap, st.sampled_from(list(WRAPPERS)), inner, inner), max_leaves=4
 )
 texts = st.lists(st.one_of(sentences, any_text, st.sampled_from(["", "same", "same"])), max_size=6)
 
@@ -122,7 +129,7 @@ Plan = tuple[int, list[str]] | tuple[str, Any, Any]
 leaf_plans = st.tuples(st.integers(1, 3), st.lists(st.sampled_from(["", "error", "NaN", "late"]), max_size=2))
 plans: st.SearchStrategy[Plan] = st.recursive(
     leaf_plans,
-    lambda inner: st.tuples(st.sampled_from([name for name in WRAPPERS if name != "cached"]), inner, inner),
+    lambda inner: st.tuples(st.sampled_from(list(WRAPPERS)), inner, inner),
     max_leaves=4,
 )
 readable = st.lists(sentences, min_size=1, max_size=6, unique=True)
@@ -133,7 +140,7 @@ def build(plan: Plan, *, healthy: bool = False) -> Scorer:
     if len(plan) == 2:
         return Cached(Leaf(plan[0], [] if healthy else plan[1]))
     name, scorer, other = plan
-    return WRAPPERS[name](build(scorer, healthy=healthy), build(other, healthy=healthy))
+    return wrap(name, build(scorer, healthy=healthy), build(other, healthy=healthy))
 
 
 def scored_by(scorer: Scorer, texts: Sequence[str]) -> Scored | None:

@@ -1,13 +1,10 @@
-"""The score cache, in memory and on disk: what is scored again, and what a damaged or full disk costs."""
+"""The score cache: what is scored again, which scores are kept, and for which scorers."""
 
-import multiprocessing
-import os
-import signal
-import sqlite3
-import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,20 +12,19 @@ from worlds import Failing, Scripted
 
 from secondpass import Call, OverlapScorer
 from secondpass.errors import ConfigurationError, ScoringError
-from secondpass.scores import Pair, Score, Scored, Spec, Unscored, UnscoredReason
+from secondpass.scores import Pair, Score, Scored, Spec, Unscored, UnscoredReason, Window
 from secondpass.scoring.cache import Cached, _key
 from secondpass.scoring.fallback import Fallback
-from secondpass.scoring.score_file import ScoreFile
 from secondpass.scoring.windows import Windowed, Windows
 
 PAIRS = [Pair("query", "a"), Pair("query", "b"), Pair("query", "a")]
 SCRIPT = {"a": Score(1.25, truncated=3), "b": -0.1}
 
 
-def cached(path: Path | None = None, **settings: int) -> tuple[Cached, Scripted]:
+def cached(**settings: int) -> tuple[Cached, Scripted]:
     """Return a cache and the scorer in it."""
     scorer = Scripted(SCRIPT)
-    return Cached(scorer, path, **settings), scorer
+    return Cached(scorer, **settings), scorer
 
 
 def test_a_pair_is_scored_once() -> None:
@@ -46,14 +42,6 @@ def test_hits_and_misses_are_in_the_report() -> None:
     assert cache.score_pairs(PAIRS).stages[0].facts == {"hits": 2, "misses": 1, "hits_on_disk": 0}
 
 
-def test_a_file_survives_its_process(tmp_path: Path) -> None:
-    """Another cache on the same file finds the scores, with their truncation."""
-    cached(tmp_path / "scores.db")[0].score_pairs(PAIRS)
-    cache, scorer = cached(tmp_path / "scores.db")
-    assert cache.score_pairs(PAIRS).outcomes[0] == Score(1.25, 3)
-    assert scorer.asked == []
-
-
 def test_what_has_no_score_is_not_kept() -> None:
     """A pair that a deadline left unscored is scored the next time."""
     scorer = Scripted({"a": Unscored(UnscoredReason.DEADLINE)})
@@ -61,6 +49,40 @@ def test_what_has_no_score_is_not_kept() -> None:
     cache.score_pairs(PAIRS[:1])
     cache.score_pairs(PAIRS[:1])
     assert scorer.asked == PAIRS[:1] * 2
+
+
+@pytest.mark.parametrize(
+    "score", [Score(1, partial=True), Score(np.float32("nan")), Score(1, windows=(Window(0, 1, np.inf),))]
+)
+def test_a_score_that_another_call_may_improve_is_not_kept(score: Score, tmp_path: Path) -> None:
+    """A text of which a deadline left windows unscored, or without a finite value, is scored the next time."""
+    for _ in range(2):
+        scorer = Scripted({"a": score, "b": 2.0})
+        cache = Cached(scorer, tmp_path / "scores.db")
+        cache.score_pairs(PAIRS[:2])
+        cache.score_pairs(PAIRS[:2])
+        assert [pair.text for pair in scorer.asked].count("a") == 2
+    assert scorer.asked == PAIRS[:1] * 2
+
+
+class CutShort(Scripted):
+    """Cancels the call after the first text."""
+
+    def score_pairs(self, pairs: Sequence[Pair], *, call: Call | None = None) -> Scored:
+        scored = super().score_pairs(pairs)
+        if call:
+            call.cancel()
+            return replace(scored, outcomes=(scored.outcomes[0], Unscored(UnscoredReason.CANCELLED)))
+        return scored
+
+
+def test_a_call_that_was_stopped_keeps_what_it_has() -> None:
+    """Scores from before a cancellation are complete, and known in the next call."""
+    scorer = CutShort(SCRIPT)
+    cache = Cached(scorer)
+    cache.score_pairs(PAIRS[:2], call=Call())
+    assert cache.score_pairs(PAIRS).outcomes == (Score(1.25, 3), Score(-0.1), Score(1.25, 3))
+    assert scorer.asked == [*PAIRS[:2], PAIRS[1]]
 
 
 class BatchDependent(Scripted):
@@ -78,6 +100,21 @@ def test_scores_that_depend_on_the_batch_are_cached_on_request_alone() -> None:
     assert Cached(BatchDependent({}), allow_batch_dependent=True)
 
 
+class Competing(Scripted):
+    """A scorer that leaves out the worst pair of each call."""
+
+    @property
+    def spec(self) -> Spec:
+        return replace(super().spec, call_invariant=False)
+
+
+@pytest.mark.parametrize("allow_batch_dependent", [False, True])
+def test_a_scorer_whose_pairs_compete_is_refused(allow_batch_dependent: bool) -> None:
+    """What it left out of one call isn't known to be left out of another; no setting lifts that."""
+    with pytest.raises(ConfigurationError, match=r"pairs compete: put Cached around the scorers inside"):
+        Cached(Competing({}), allow_batch_dependent=allow_batch_dependent)
+
+
 TEXT = st.text(st.characters(codec=None, exclude_categories=()), max_size=4)
 
 
@@ -88,128 +125,12 @@ def test_different_parts_have_different_keys(parts: list[tuple[str, str, str]]) 
     assert one != other
 
 
-def test_the_memory_is_bounded(tmp_path: Path) -> None:
-    """Of more scores than ``max_entries`` the last used stay in memory, and the last written on disk."""
+def test_the_memory_is_bounded() -> None:
+    """Of more scores than ``max_entries`` the last used stay in memory."""
     cache, scorer = cached(max_entries=2)
     for text in ("a", "b", "a", "c", "a", "b"):
         cache.score_pairs([Pair("query", text)])
     assert [pair.text for pair in scorer.asked] == ["a", "b", "c", "b"]
-    file = ScoreFile(tmp_path / "scores.db", max_entries=2)
-    for number in range(5):
-        file.write({bytes([number]): Score(number)})
-    assert file.read([bytes([number]) for number in range(5)]) == {b"\x03": Score(3), b"\x04": Score(4)}
-
-
-def damage(path: Path) -> None:
-    """Overwrite a file."""
-    path.write_bytes(b"no database at all" * 100)
-
-
-def test_a_damaged_file_is_set_aside(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """The damaged file is renamed and another one begun; a warning names it, and the scores are computed."""
-    damage(tmp_path / "scores.db")
-    cache, scorer = cached(tmp_path / "scores.db")
-    assert cache.score_pairs(PAIRS).outcomes[1] == Score(-0.1)
-    cache.score_pairs(PAIRS)
-    assert [path.name for path in tmp_path.glob("*.damaged-*")] == [f"scores.db.damaged-{os.getpid()}"]
-    assert "the score cache was damaged" in caplog.text
-    assert cached(tmp_path / "scores.db")[0].score_pairs(PAIRS).stages[0].facts["hits_on_disk"] == 2
-    assert len(scorer.asked) == 2
-
-
-def test_a_file_that_is_damaged_in_use_is_set_aside(tmp_path: Path) -> None:
-    """Pages that turn to garbage under an open cache cost scores, and nothing else."""
-    cache = Cached(Scripted({str(number): float(number) for number in range(500)}), tmp_path / "scores.db")
-    pairs = [Pair("query", str(number)) for number in range(500)]
-    cache.score_pairs(pairs)
-    cache.release()
-    content = bytearray((tmp_path / "scores.db").read_bytes())
-    content[100:-4096] = os.urandom(len(content) - 4196)
-    (tmp_path / "scores.db").write_bytes(content)
-    fresh, scorer = cached(tmp_path / "scores.db")
-    assert list(fresh.score_pairs(PAIRS).outcomes) == [Score(1.25, 3), Score(-0.1), Score(1.25, 3)]
-    assert scorer.asked == PAIRS[:2]
-
-
-def test_a_row_with_a_wrong_checksum_is_not_trusted(tmp_path: Path) -> None:
-    """A value that changed on disk is unknown, and written anew."""
-    cached(tmp_path / "scores.db")[0].score_pairs(PAIRS)
-    with sqlite3.connect(tmp_path / "scores.db") as link:
-        link.execute("UPDATE scores SET value = replace(value, '1.25', '9.25')")
-    link.close()
-    cache, scorer = cached(tmp_path / "scores.db")
-    assert cache.score_pairs(PAIRS[:1]).outcomes == (Score(1.25, 3),)
-    assert scorer.asked == PAIRS[:1]
-
-
-@pytest.mark.parametrize("pragma", ["max_page_count = 1", "query_only = 1"], ids=["disk full", "read-only"])
-def test_a_file_that_can_not_be_written_costs_no_answer(
-    tmp_path: Path, pragma: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    """While the disk is full or the file read-only, scores come from the scorer, and one warning is logged."""
-    file = ScoreFile(tmp_path / "scores.db", max_entries=10_000)
-    file.write({b"first": Score(1.0)})
-    file._connections[os.getpid()].execute(f"PRAGMA {pragma}")
-    for number in range(20):
-        file.write({bytes([number, place % 256, place // 256]): Score(place) for place in range(300)})
-    assert file.read([b"first"]) == {b"first": Score(1.0)}
-    assert file.failures > 1
-    assert caplog.text.count("the score cache can't be used for now") == 1
-
-
-def test_a_folder_that_can_not_be_made_is_a_configuration_error(tmp_path: Path) -> None:
-    """A cache in a place that can't exist is refused at construction."""
-    (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigurationError, match="the folder of the score cache can't be made"):
-        Cached(Scripted({}), tmp_path / "file" / "scores.db")
-
-
-def _write_for_ever(path: Path) -> None:
-    file, number = ScoreFile(path, max_entries=100_000), 0
-    while True:
-        file.write({number.to_bytes(8, "big"): Score(number)})
-        number += 1
-
-
-def test_killed_writers_damage_nothing(tmp_path: Path) -> None:
-    """Processes that are killed while they write leave a sound file, in which every row has its checksum."""
-    path, context = tmp_path / "scores.db", multiprocessing.get_context("spawn")
-    ScoreFile(path, 100_000).write({b"first": Score(0.5)})
-    for _ in range(2):
-        writers = [context.Process(target=_write_for_ever, args=(path,)) for _ in range(2)]
-        for writer in writers:
-            writer.start()
-        before = path.with_name("scores.db-wal").stat().st_size if path.with_name("scores.db-wal").exists() else 0
-        while not path.with_name("scores.db-wal").exists() or path.with_name("scores.db-wal").stat().st_size <= before:
-            time.sleep(0.01)
-        for writer in writers:
-            os.kill(writer.pid or 0, signal.SIGKILL)
-            writer.join()
-    with sqlite3.connect(path) as link:
-        assert link.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-        keys = [key for (key,) in link.execute("SELECT key FROM scores")]
-    link.close()
-    assert len(ScoreFile(path, 100_000).read(keys)) == len(keys) > 1
-
-
-def _fill(path: Path, first: int) -> None:
-    file = ScoreFile(path, max_entries=100_000)
-    for number in range(first, first + 200):
-        file.write({number.to_bytes(8, "big"): Score(number)})
-
-
-def test_several_processes_share_a_file(tmp_path: Path) -> None:
-    """What three processes write at once is all there, unless one waited too long for the file."""
-    context = multiprocessing.get_context("spawn")
-    writers = [context.Process(target=_fill, args=(tmp_path / "scores.db", 1000 * turn)) for turn in range(3)]
-    for writer in writers:
-        writer.start()
-    for writer in writers:
-        writer.join()
-    keys = [(1000 * turn + number).to_bytes(8, "big") for turn in range(3) for number in range(200)]
-    found = ScoreFile(tmp_path / "scores.db", 100_000).read(keys)
-    assert len(found) > 300
-    assert all(score.value == int.from_bytes(key, "big") for key, score in found.items())
 
 
 class OtherScale(Scripted):
@@ -236,6 +157,72 @@ def test_cached_scores_are_never_mixed_with_another_scorers() -> None:
     scored = cache.score_pairs(PAIRS)
     assert [outcome.value for outcome in scored.outcomes if isinstance(outcome, Score)] == [7.0, 8.0, 7.0]
     assert scored.by.name == "other"
+
+
+def test_each_repeated_pair_has_the_outcome_of_another_scorer() -> None:
+    """Where the second scorer of a fallback answers a call with a repeated pair, it is asked once for both."""
+    other = OtherScale({"a": 7.0, "b": 8.0})
+    scored = Cached(Fallback(Failing(), other)).score_pairs(PAIRS)
+    assert scored.outcomes == (Score(7.0), Score(8.0), Score(7.0))
+    assert (scored.by.name, other.asked) == ("other", PAIRS[:2])
+
+
+class Exchanged(Scripted):
+    """A scorer whose model is exchanged while it scores, so that the values of a call are the new one's."""
+
+    model = 1
+
+    @property
+    def spec(self) -> Spec:
+        return replace(super().spec, fingerprint=f"model {self.model}")
+
+    def score_pairs(self, pairs: Sequence[Pair], *, call: Call | None = None) -> Scored:
+        self.model += 1
+        self.script = dict.fromkeys("ab", float(self.model))
+        return super().score_pairs(pairs)
+
+
+def test_scores_are_kept_for_the_scorer_that_gave_them() -> None:
+    """Values of a new model are not those of the old one, whose name the scorer had when the call began."""
+    scorer = Exchanged({})
+    cache = Cached(scorer)
+    assert cache.score_pairs(PAIRS).outcomes == (Score(2.0),) * 3
+    scorer.model = 1
+    assert cache.score_pairs(PAIRS).stages[0].facts["misses"] == 2
+
+
+class Changing(Scripted):
+    """A scorer that has another fingerprint each time it is asked for its specification."""
+
+    reads = 0
+
+    @property
+    def spec(self) -> Spec:
+        self.reads += 1
+        return replace(super().spec, fingerprint=f"read {self.reads}")
+
+
+def test_the_specification_is_read_once_a_call() -> None:
+    """All keys of a call are made with one fingerprint, and what answers with another one isn't kept."""
+    scorer = Changing(SCRIPT)
+    cache = Cached(scorer)
+    before = scorer.reads
+    cache.score_pairs(PAIRS)
+    assert scorer.reads - before == 2  # the cache's, and that of the scorer itself, which says who answered
+    assert cache.score_pairs(PAIRS).outcomes == (Score(1.25, 3), Score(-0.1), Score(1.25, 3))
+
+
+class ForgetsOne(Scripted):
+    """Returns an outcome too few."""
+
+    def score_pairs(self, pairs: Sequence[Pair], *, call: Call | None = None) -> Scored:
+        return super().score_pairs(pairs[1:])
+
+
+def test_a_scorer_that_forgets_a_pair_has_failed() -> None:
+    """As without a cache, that is a ``ScoringError``."""
+    with pytest.raises(ScoringError, match="was given 2 pairs and returned 1 outcomes"):
+        Cached(ForgetsOne(SCRIPT)).score_pairs(PAIRS)
 
 
 def test_a_failing_scorer_raises_through_the_cache() -> None:

@@ -1,33 +1,38 @@
 """The score cache: a pair that comes back isn't scored again."""
 
+import math
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Self
 
 from secondpass.call import Call
 from secondpass.errors import ConfigurationError
-from secondpass.scores import Pair, Score, Scored, Spec, Stage
+from secondpass.forks import watch_forks
+from secondpass.scores import Pair, Score, Scored, Spec, Stage, Unscored
 from secondpass.scoring.score_file import ScoreFile
-from secondpass.scoring.scorer import BaseScorer, Scorer, count_tokens, release_memory, warm_up
+from secondpass.scoring.scorer import BaseScorer, Scorer, count_tokens, release_memory, score_checked, warm_up
 
 _KEY_BYTES = 20
+_FORK_SECONDS = 1.0  # how long a fork waits for a thread that uses the memory
 
 
 class Cached(BaseScorer):
     """Looks scores up, in memory and on disk, and asks another scorer for those that are not there.
 
-    Only scores are kept: what failed or wasn't scored in time is scored the next time. Keys are hashes of the scorer's
-    fingerprint, the query and the text; neither text is stored.
+    Only finite scores of whole texts are kept: what failed or wasn't scored in time is scored the next time. Keys are
+    hashes of the scorer's fingerprint, the query and the text; neither text is stored.
 
     :param scorer: The scorer. Put ``Cached`` inside of ``Fallback``, ``Cascade`` and ``Windowed``.
-    :param path: A SQLite file, which may be shared by processes; None keeps scores in memory alone.
+    :param path: A SQLite file of its own, which may be shared by processes; None keeps scores in memory alone.
     :param max_entries: How many scores are kept in memory, the last used, and on disk, the last written.
     :param allow_batch_dependent: Cache scores that depend on the other pairs of their batch, too.
-    :raises ConfigurationError: If the scorer's scores depend on the batch, or a setting is out of its range.
+    :raises ConfigurationError: If the scorer's scores depend on the batch or on the other pairs of a call, the file is
+        another application's database, or a setting is out of its range.
     """
 
     def __init__(
@@ -44,9 +49,16 @@ class Cached(BaseScorer):
             )
         if max_entries < 1:
             raise ConfigurationError(f"max_entries must be 1 or more, got {max_entries!r}")
-        if not (scorer.spec.batch_invariant or allow_batch_dependent):
+        spec = scorer.spec
+        if not spec.call_invariant:
             raise ConfigurationError(
-                f"the scores of {scorer.spec.name} depend on the other pairs of their batch, and a cached one isn't "
+                "the score cache needs a scorer that gives a pair the same outcome in each call, but in "
+                f"{type(scorer).__name__} {spec.name!r} pairs compete: put Cached around the scorers inside, "
+                "as in Cascade(Cached(a), Cached(b))"
+            )
+        if not (spec.batch_invariant or allow_batch_dependent):
+            raise ConfigurationError(
+                f"the scores of {spec.name} depend on the other pairs of their batch, and a cached one isn't "
                 "what the model gives in another: allow_batch_dependent=True caches them all the same"
             )
         self.scorer = scorer
@@ -69,26 +81,28 @@ class Cached(BaseScorer):
     def score_pairs(self, pairs: Sequence[Pair], *, call: Call | None = None) -> Scored:
         """Return one outcome for each pair, in their order.
 
-        :raises ScoringError: If the scorer failed.
+        :raises ScoringError: If the scorer failed, or gave not one outcome for each pair.
         """
         started = time.perf_counter()
-        spec = self.spec
+        spec = self.spec  # read once: a scorer may change it between calls
         keys = [_key(spec.fingerprint, pair) for pair in pairs]
-        known = self._memory.read(keys)
-        from_file = self._from_file([key for key in dict.fromkeys(keys) if key not in known], call)
+        different = dict(zip(keys, pairs, strict=True))
+        known = self._memory.read(list(different))
+        from_file = self._from_file([key for key in different if key not in known], call)
         self._memory.write(from_file)
         known |= from_file
-        unknown = {key: pair for key, pair in zip(keys, pairs, strict=True) if key not in known}
+        unknown = {key: pair for key, pair in different.items() if key not in known}
         facts = {"hits": sum(key in known for key in keys), "misses": len(unknown), "hits_on_disk": len(from_file)}
         stage = Stage("cache", time.perf_counter() - started, facts)
         if not unknown:
             return Scored(tuple(known[key] for key in keys), spec, (stage,))
-        scored = self.scorer.score_pairs(list(unknown.values()), call=call)
-        if scored.by.fingerprint != spec.fingerprint:  # another scorer answered: one call, one scale
-            return self.scorer.score_pairs(pairs, call=call) if known else scored
-        outcomes = dict(zip(unknown, scored.outcomes, strict=True))
-        self._keep({key: outcome for key, outcome in outcomes.items() if isinstance(outcome, Score)}, call)
-        return Scored(tuple((known | outcomes)[key] for key in keys), spec, (stage, *scored.stages))
+        outcomes, scored = self._score(unknown, call)
+        if known and scored.by.fingerprint != spec.fingerprint:  # another scorer answered: one call, one scale
+            known, stage = {}, replace(stage, facts={"hits": 0, "misses": len(different), "hits_on_disk": 0})
+            outcomes, scored = self._score(different, call)
+        if scored.by.fingerprint == spec.fingerprint:
+            self._keep({key: item for key, item in outcomes.items() if isinstance(item, Score) and _lasts(item)}, call)
+        return Scored(tuple((known | outcomes)[key] for key in keys), scored.by, (stage, *scored.stages))
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Return the number of tokens of each text, as the scorer counts them."""
@@ -104,27 +118,50 @@ class Cached(BaseScorer):
         if self._file:
             self._file.close()
 
+    def _score(self, pairs: Mapping[bytes, Pair], call: Call | None) -> tuple[dict[bytes, Score | Unscored], Scored]:
+        scored = score_checked(self.scorer, list(pairs.values()), call)
+        return dict(zip(pairs, scored.outcomes, strict=True)), scored
+
     def _from_file(self, keys: Sequence[bytes], call: Call | None) -> dict[bytes, Score]:
-        return self._file.read(keys) if self._file and not _stopped(call) else {}
+        return self._file.read(keys, call) if self._file and not _stopped(call) else {}
 
     def _keep(self, scores: Mapping[bytes, Score], call: Call | None) -> None:
         """Keep scores, on disk only while the caller has time: it may be busy with another process."""
         self._memory.write(scores)
         if self._file and not _stopped(call):
-            self._file.write(scores)
+            self._file.write(scores, call)
 
 
 def _stopped(call: Call | None) -> bool:
     return call is not None and call.stop_reason() is not None
 
 
+def _lasts(score: Score) -> bool:
+    """Return whether another call gives the same score, and it is one."""
+    values = (score.value, *(window.value for window in score.windows))
+    return not score.partial and all(map(math.isfinite, values))
+
+
 class _Memory:
-    """Scores by key, the last used ones. Safe across threads."""
+    """Scores by key, the last used ones. Safe across threads and forks."""
 
     def __init__(self, max_entries: int) -> None:
         self._max_entries = max_entries
         self._scores: OrderedDict[bytes, Score] = OrderedDict()
         self._lock = threading.Lock()
+        self._held_for_fork = False
+        watch_forks(self)
+
+    def before_fork(self) -> None:
+        """Wait until no other thread is changing the scores."""
+        self._held_for_fork = self._lock.acquire(timeout=_FORK_SECONDS)
+
+    def after_fork(self, *, in_child: bool) -> None:
+        """Free the lock."""
+        if in_child:
+            self._lock = threading.Lock()
+        elif self._held_for_fork:
+            self._lock.release()
 
     def read(self, keys: Sequence[bytes]) -> dict[bytes, Score]:
         with self._lock:

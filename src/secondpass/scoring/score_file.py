@@ -1,39 +1,56 @@
 """Scores on disk: one SQLite file, shared by processes, that may be lost but is never trusted blindly."""
 
-import json
 import logging
-import os
 import sqlite3
 import threading
+import weakref
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass
 from functools import partial
-from hashlib import blake2b
 from pathlib import Path
 from typing import TypeVar
+from uuid import uuid4
 
+from secondpass.call import Call
 from secondpass.errors import ConfigurationError
-from secondpass.scores import Score, Window
+from secondpass.forks import watch_forks
+from secondpass.scores import Score
+from secondpass.scoring.score_table import MOST_KEYS, connect, insert, is_sound, select
 
 T = TypeVar("T")
 
-_VERSION = 1  # of the table; another one is made anew
-_BUSY_MS = 250  # how long another process is waited for; then the scores count as unknown
-_MOST_VARIABLES = 500  # of one statement
-_CHECK_BYTES = 8
+_BUSY_SECONDS = 0.25  # how long another process's transaction is waited for; then the scores count as unknown
+_OPENING_SECONDS = 1.0  # how long other processes that open the file, or set it aside, are waited for
+_FORK_SECONDS = 5.0  # how long a fork waits for the thread that uses the file
 
 _logger = logging.getLogger("secondpass")
 
 
+@dataclass(frozen=True, slots=True)
+class _Link:
+    """An open file.
+
+    :param database: The connection.
+    :param file: Device and inode: another file may be at the path since.
+    :param close: Closes it, also where the cache is dropped: a connection waits for the garbage collector by itself.
+    """
+
+    database: sqlite3.Connection
+    file: tuple[int, int] | None
+    close: "weakref.finalize[[], ScoreFile]"
+
+
 class ScoreFile:
-    """Keeps scores by key in a SQLite file. Safe across threads and processes, which may be killed at any moment.
+    """Keeps scores by key in a SQLite file. Safe across threads, forks and processes, which may be killed at any time.
 
     Every row has a checksum. A file that SQLite can't read is renamed, and another one is begun; while a file can't be
-    read or written (locked, disk full, read-only), nothing is found and nothing kept.
+    read or written (locked, disk full, read-only), nothing is found and nothing kept. A call waits for the file no
+    longer than until its deadline. The file is opened and renamed behind the lock of another one, ``{path}.lock``.
 
     :param path: The file; folders are made.
     :param max_entries: How many scores are kept, the last written.
-    :raises ConfigurationError: If the folder can't be made.
+    :raises ConfigurationError: If the folder can't be made, or the file is another application's database.
     """
 
     def __init__(self, path: Path, max_entries: int) -> None:
@@ -45,124 +62,125 @@ class ScoreFile:
         self.failures = 0
         self._max_entries = max_entries
         self._lock = threading.Lock()
-        self._connections: dict[int, sqlite3.Connection] = {}  # of a forked process its own; the parent's stays unused
+        self._link: _Link | None = None
+        self._held_for_fork = False
+        self._inherited: _Link | bool = False
+        watch_forks(self)
+        with suppress(sqlite3.Error, OSError), self._lock:  # locked or damaged: the first call finds that, too
+            if path.exists():
+                self._open(Call())
 
-    def read(self, keys: Sequence[bytes]) -> dict[bytes, Score]:
+    def before_fork(self) -> None:
+        """Close the file: a child that uses its parent's connection, or opens the file beside it, loses what it writes.
+
+        SQLite, "How To Corrupt An SQLite Database File", 2.6.
+        """
+        self._held_for_fork = self._lock.acquire(timeout=_FORK_SECONDS)
+        if self._held_for_fork:
+            self._close()
+
+    def after_fork(self, *, in_child: bool) -> None:
+        """Free the lock. A child that inherited an open file after all doesn't use it."""
+        if in_child:
+            if not self._held_for_fork:
+                self._inherited, self._link = self._link or True, None
+            self._lock = threading.Lock()
+        elif self._held_for_fork:
+            self._lock.release()
+
+    def read(self, keys: Sequence[bytes], call: Call | None = None) -> dict[bytes, Score]:
         """Return the scores that are there."""
         found: dict[bytes, Score] = {}
-        for start in range(0, len(keys), _MOST_VARIABLES):
-            rows = self._try(partial(_select, keys[start : start + _MOST_VARIABLES]))
-            scores = ((key, _unpacked(key, value)) for key, value in rows or ())
-            found |= {key: score for key, score in scores if score is not None}
+        for start in range(0, len(keys), MOST_KEYS):
+            scores = self._try(partial(select, keys[start : start + MOST_KEYS]), call)
+            if scores is None:
+                break
+            found |= scores
         return found
 
-    def write(self, scores: Mapping[bytes, Score]) -> None:
+    def write(self, scores: Mapping[bytes, Score], call: Call | None = None) -> None:
         """Keep scores; those beyond ``max_entries`` push out the oldest."""
-        rows = [(key, _packed(key, score)) for key, score in scores.items()]
-        if rows:
-            self._try(partial(_insert, rows, self._max_entries))
+        if scores:
+            self._try(partial(insert, scores, self._max_entries), call)
 
     def close(self) -> None:
         """Close the file; the next call opens it again."""
         with self._lock:
             self._close()
 
-    def _try(self, action: Callable[[sqlite3.Connection], T]) -> T | None:
-        with self._lock:
-            try:
-                return action(self._open())
-            except sqlite3.OperationalError as error:  # locked, full, read-only, not to be opened
-                self._failed(error)
-            except sqlite3.DatabaseError as error:  # damaged, or no database
-                self._failed(error)
-                self._set_aside()
-            return None
+    def _try(self, action: Callable[[sqlite3.Connection], T], call: Call | None) -> T | None:
+        call, lock = call or Call(), self._lock
+        while not lock.acquire(timeout=call.wait_seconds):
+            if call.stop_reason():
+                return None
+        try:
+            return action(self._open(call))
+        except (sqlite3.OperationalError, OSError, ConfigurationError) as error:  # locked, full, read-only, not ours
+            self._failed(error)
+        except sqlite3.DatabaseError as error:  # damaged, or no database
+            self._failed(error)
+            self._set_aside(call)
+        finally:
+            lock.release()
+        return None
 
-    def _open(self) -> sqlite3.Connection:
-        link = self._connections.get(os.getpid())
-        if link is None:
-            link = sqlite3.connect(self.path, timeout=_BUSY_MS / 1000, check_same_thread=False)
-            try:
-                _prepare(link)
-            except sqlite3.Error:
-                link.close()
-                raise
-            self._connections[os.getpid()] = link
-        return link
+    def _open(self, call: Call) -> sqlite3.Connection:
+        if self._inherited:
+            raise OSError("the process was forked while another thread used the file")
+        if self._link and self._link.file != _file_at(self.path):
+            self._close()
+        if self._link is None:
+            with self._alone(call):
+                database = connect(self.path, _at_most(_BUSY_SECONDS, call))
+                close = weakref.finalize(self, database.close)
+                close.atexit = False  # a daemon thread may be using it
+                self._link = _Link(database, _file_at(self.path), close)
+        self._link.database.execute(f"PRAGMA busy_timeout = {int(1000 * _at_most(_BUSY_SECONDS, call))}")
+        return self._link.database
+
+    def _alone(self, call: Call) -> AbstractContextManager[object]:
+        """Return a context in which no other process opens the file or renames it.
+
+        :raises OSError: If that can't be had in time.
+        """
+        from filelock import FileLock
+
+        lock = FileLock(f"{self.path}.lock")
+        return lock.acquire(timeout=_at_most(_OPENING_SECONDS, call), poll_interval=0.005)
 
     def _close(self) -> None:
-        link = self._connections.pop(os.getpid(), None)
+        link, self._link = self._link, None
         if link is not None:
             with suppress(sqlite3.Error):
                 link.close()
 
-    def _failed(self, error: sqlite3.Error) -> None:
+    def _failed(self, error: Exception) -> None:
         self.failures += 1
         if self.failures == 1:
-            _logger.warning("the score cache can't be used for now (%s): scores are computed", error)
+            _logger.warning("the score cache can't be used for now (%s): scores are computed", str(error))
 
-    def _set_aside(self) -> None:
+    def _set_aside(self, call: Call) -> None:
         """Rename a damaged file, unless another process has done so: then the file at the path is a new one."""
-        self._close()
-        with suppress(OSError):
-            if _is_sound(self.path):
+        damaged = self._link.file if self._link else _file_at(self.path)
+        with suppress(OSError), self._alone(call):
+            self._close()
+            if damaged != _file_at(self.path) or is_sound(self.path, _at_most(_BUSY_SECONDS, call)):
                 return
-            aside = self.path.with_name(f"{self.path.name}.damaged-{os.getpid()}")
+            aside = self.path.with_name(f"{self.path.name}.damaged-{uuid4().hex}")
             self.path.replace(aside)
             for suffix in ("-wal", "-shm"):
                 self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
             _logger.warning("the score cache was damaged: it is now %s, and another one is begun", aside.name)
 
 
-def _prepare(link: sqlite3.Connection) -> None:
-    link.execute("PRAGMA journal_mode = WAL")
-    link.execute("PRAGMA synchronous = NORMAL")
-    (version,) = link.execute("PRAGMA user_version").fetchone()
-    with link:
-        if version != _VERSION:
-            link.execute("DROP TABLE IF EXISTS scores")
-            link.execute(f"PRAGMA user_version = {_VERSION}")
-        link.execute(
-            "CREATE TABLE IF NOT EXISTS scores "
-            "(id INTEGER PRIMARY KEY AUTOINCREMENT, key BLOB NOT NULL UNIQUE, value BLOB NOT NULL)"
-        )
-
-
-def _select(keys: Sequence[bytes], link: sqlite3.Connection) -> list[tuple[bytes, bytes]]:
-    marks = ",".join("?" * len(keys))
-    return link.execute(f"SELECT key, value FROM scores WHERE key IN ({marks})", keys).fetchall()  # noqa: S608  # marks
-
-
-def _insert(rows: Sequence[tuple[bytes, bytes]], max_entries: int, link: sqlite3.Connection) -> None:
-    with link:
-        link.executemany("INSERT OR REPLACE INTO scores (key, value) VALUES (?, ?)", rows)
-        link.execute("DELETE FROM scores WHERE id <= (SELECT max(id) FROM scores) - ?", [max_entries])
-
-
-def _is_sound(path: Path) -> bool:
+def _file_at(path: Path) -> tuple[int, int] | None:
+    """Return device and inode; None without a file."""
     try:
-        link = sqlite3.connect(path, timeout=_BUSY_MS / 1000)
-        try:
-            return bool(link.execute("PRAGMA quick_check(1)").fetchone() == ("ok",))
-        finally:
-            link.close()
-    except sqlite3.Error:
-        return False
-
-
-def _packed(key: bytes, score: Score) -> bytes:
-    windows = [(window.start, window.end, window.value, window.probability) for window in score.windows]
-    value = json.dumps([score.value, score.truncated, windows]).encode()
-    return _check(key, value) + value
-
-
-def _unpacked(key: bytes, stored: object) -> Score | None:
-    """Return a stored score, or None where the checksum doesn't match."""
-    if not isinstance(stored, bytes) or stored[:_CHECK_BYTES] != _check(key, stored[_CHECK_BYTES:]):
+        found = path.stat()
+    except FileNotFoundError:
         return None
-    value, truncated, windows = json.loads(stored[_CHECK_BYTES:])
-    return Score(value, truncated, tuple(Window(*window) for window in windows))
+    return found.st_dev, found.st_ino
 
 
-def _check(key: bytes, value: bytes) -> bytes:
-    return blake2b(key + value, digest_size=_CHECK_BYTES).digest()
+def _at_most(seconds: float, call: Call) -> float:
+    return seconds if call.remaining is None else min(seconds, call.remaining)
