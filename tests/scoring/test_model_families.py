@@ -281,7 +281,7 @@ def test_a_family_is_recognised_by_the_hub_id() -> None:
 
 
 def test_the_page_is_that_of_the_last_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """docs/model_families.md is made of the table and the recorded checks, which cover every form and keep the tolerance."""
+    """docs/model_families.md is made of the table and the checks, which cover every form and keep the tolerance."""
     monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
     model_families = importlib.import_module("model_families")
     figures = json.loads(model_families.FIGURES.read_text(encoding="utf-8"))

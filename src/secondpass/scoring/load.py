@@ -14,7 +14,8 @@ from secondpass.scoring.cascade import Cascade
 from secondpass.scoring.cross_encoder import CrossEncoder
 from secondpass.scoring.engines.base import EngineSettings
 from secondpass.scoring.hardware import Request
-from secondpass.scoring.model_files import HubAccess, ModelFolder, check_sha256, describe_contents, find_model
+from secondpass.scoring.hub import HubAccess
+from secondpass.scoring.model_files import ModelFolder, check_sha256, describe_contents, find_model
 from secondpass.scoring.scorer import Scorer
 from secondpass.scoring.worker import WorkerSettings
 

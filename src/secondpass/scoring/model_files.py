@@ -1,4 +1,4 @@
-"""A model's files: bundled, in a folder, or on the Hugging Face hub. No other module knows the hub."""
+"""A model's files: bundled, in a folder, or fetched from the Hugging Face hub."""
 
 import hashlib
 import json
@@ -12,6 +12,7 @@ from typing import Any
 
 from secondpass.errors import ModelError, ModelNotFound
 from secondpass.models import bundled_models, bundled_names
+from secondpass.scoring.hub import COMMON, HubAccess, fetch, graph_patterns, listed_graph
 from secondpass.scoring.onnx_variants import choose_graph, instruction_sets
 
 FORMS_FILE = "forms.json"
@@ -19,7 +20,6 @@ FORMS_FILE = "forms.json"
 GRAPHS = ("model.onnx", "onnx/model.onnx")
 _HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 _SMALL = re.compile(r"ms-marco-MiniLM-L-?12-v2")  # the name by which others have the default model
-_COMMON = ["*.json", "*.txt", "*.model", "*.jinja"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,24 +116,6 @@ class ModelFolder:
         return content
 
 
-@dataclass(frozen=True, slots=True)
-class HubAccess:
-    """Settings of the Hugging Face hub.
-
-    :param revision: A branch, a tag or a commit; None takes the default branch.
-    :param local_files_only: Take files from the cache, and never connect to the hub.
-    :param cache_folder: The hub's cache; None takes the hub library's own.
-    :param file: The ONNX file to fetch; None fetches those with the usual names, or the one that suits the machine.
-    :param dtype: The requested dtype; ``"int8"`` fetches the quantised file that suits the machine.
-    """
-
-    revision: str | None = None
-    local_files_only: bool = False
-    cache_folder: str | None = None
-    file: str | None = None
-    dtype: str = "auto"
-
-
 def find_model(model: str | Path, engine: str, hub: HubAccess) -> ModelFolder:
     """Return the folder of a bundled model, the folder at a path, or the folder to which the hub's files were fetched.
 
@@ -152,13 +134,18 @@ def find_model(model: str | Path, engine: str, hub: HubAccess) -> ModelFolder:
     if isinstance(model, Path) or path.exists() or not _HUB_ID.fullmatch(model):
         raise _unknown(model)
     if engine != "onnx":
-        return _from_hub(model, [*_COMMON, "*.safetensors", "*.py"], hub)
+        return _fetched(model, [*COMMON, "*.safetensors", "*.py"], hub)
     if not hub.file and hub.dtype != "int8":
-        folder = _from_hub(model, _graph_patterns(*GRAPHS), hub)
+        folder = _fetched(model, graph_patterns(*GRAPHS), hub)
         if folder.graph is not None:
             return folder
-    file = hub.file or _listed_graph(model, hub)
-    return _from_hub(model, _graph_patterns(*([file] if file else ())), hub)  # without one, what the cache has
+    file = hub.file or listed_graph(model, hub)
+    return _fetched(model, graph_patterns(*([file] if file else ())), hub)  # without one, what the cache has
+
+
+def _fetched(model: str, patterns: list[str], hub: HubAccess) -> ModelFolder:
+    path = fetch(model, patterns, hub)
+    return ModelFolder(path, path.name, hub.file, hub.dtype)
 
 
 def check_name(model: str | Path) -> None:
@@ -222,51 +209,3 @@ def weights_hash(*files: Path) -> str:
         with file.open("rb") as stream:
             digest.update(hashlib.file_digest(stream, "sha256").digest())
     return digest.hexdigest()[:32]
-
-
-def _from_hub(model: str, patterns: list[str], hub: HubAccess) -> ModelFolder:
-    import huggingface_hub  # costs a quarter of a second, and a model in a folder never needs it
-    from huggingface_hub import errors
-
-    try:
-        path = huggingface_hub.snapshot_download(
-            model,
-            revision=hub.revision,
-            cache_dir=hub.cache_folder,
-            local_files_only=hub.local_files_only,
-            allow_patterns=patterns,
-            ignore_patterns=["openvino/*"],
-        )
-    except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError, errors.HFValidationError) as error:
-        at = f" at revision {hub.revision!r}" if hub.revision else ""
-        raise ModelNotFound(
-            f"no folder and no hub model {model!r}{at} (a private one needs HF_TOKEN): {str(error).splitlines()[0]}"
-        ) from error
-    except (errors.HfHubHTTPError, errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, OSError) as error:
-        raise ModelNotFound(
-            f"{model!r} is no folder, isn't in the hub's cache, and the hub can't be reached "
-            f"({type(error).__name__}): give a folder, or load it once with a connection"
-        ) from error
-    return ModelFolder(Path(path), Path(path).name, hub.file, hub.dtype)
-
-
-def _graph_patterns(*graphs: str) -> list[str]:
-    """Return patterns of the files that graphs need, their external weights among them."""
-    return [*_COMMON, *graphs, *(graph.removesuffix(".onnx") + ".onnx[._]data*" for graph in graphs)]
-
-
-def _listed_graph(model: str, hub: HubAccess) -> str | None:
-    """Return the ONNX file of a repository that suits this machine; None where the hub can't be asked."""
-    import huggingface_hub
-    from huggingface_hub import errors
-
-    if hub.local_files_only:
-        return None
-    # With the bases of all errors of the HTTP library that the hub's uses: requests, httpx or httpx2.
-    bases = [base for base in errors.HfHubHTTPError.__mro__ if issubclass(base, Exception) and base is not Exception]
-    network: tuple[type[Exception], ...] = (errors.OfflineModeIsEnabled, *bases)
-    try:
-        siblings = huggingface_hub.model_info(model, revision=hub.revision).siblings or ()
-    except network:
-        return None  # the cache may have it
-    return choose_graph([item.rfilename for item in siblings], hub.dtype, instruction_sets())
