@@ -3,6 +3,7 @@
 import importlib
 import json
 import logging
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -191,6 +192,18 @@ def test_tokens_of_other_scripts(texts: tuple[str, ...], engine: str, form: Make
 def multilingual_onnx(form: Maker, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the tiny XLM-RoBERTa as an ONNX file."""
     return to_onnx("xlm-roberta", form("xlm-roberta"), tmp_path_factory.mktemp("multilingual") / "out")[0]
+
+
+@pytest.mark.parametrize("file", ["chat_template.jinja", "1_LogitScore/config.json"])
+def test_templates_and_answers_are_part_of_the_fingerprint(file: str, form: Maker, tmp_path: Path) -> None:
+    """Another template, or other tokens that answer, give other scores: the fingerprint, and so a cache, knows."""
+    changed = Path(shutil.copytree(form("qwen3-modules"), tmp_path / "model"))
+    content = (changed / file).read_text(encoding="utf-8")
+    (changed / file).write_text(
+        content.replace("<Query>", "<Question>").replace('"false_token_id": ', '"false_token_id": 1')
+    )
+    scorers = [load_scorer(folder, engine="torch", device="cpu") for folder in (form("qwen3-modules"), changed)]
+    assert scorers[0].spec.fingerprint != scorers[1].spec.fingerprint
 
 
 # What is refused
