@@ -160,6 +160,16 @@ def choose_limits(request: Request, device: str, hardware: Hardware) -> BatchLim
     return replace(limits, max_tokens=request.batch_tokens or limits.max_tokens)
 
 
+def token_budget(free_bytes: int, bytes_per_token: float) -> int:
+    """Return how many tokens a packed batch may have, from what was measured on a GPU.
+
+    :param free_bytes: Its free memory, of which a share is used: others use it too.
+    :param bytes_per_token: What a token of a batch takes.
+    """
+    least, most = GPU_BATCH_TOKENS
+    return min(most, max(least, int(free_bytes * GPU_MEMORY_SHARE / max(1.0, bytes_per_token))))
+
+
 def cpu_threads(requested: int | None) -> int:
     """Return the CPU threads of a forward pass: the request, else ``OMP_NUM_THREADS``, else one a processor."""
     declared = os.environ.get("OMP_NUM_THREADS", "")
