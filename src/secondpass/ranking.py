@@ -1,12 +1,17 @@
 """The result of a second pass: every candidate, kept or dropped with a reason, and what each stage did."""
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from os import PathLike
+from typing import TYPE_CHECKING, Any
 
 from secondpass.candidates import Candidate
 from secondpass.scores import Score, Spec, Stage, Unscored, Window
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
 class Reason(StrEnum):
@@ -186,6 +191,55 @@ class Ranking:
         from secondpass.report.data import as_dict  # as above
 
         return as_dict(self)
+
+    def to_json(self, indent: int | None = None) -> str:
+        """Return ``to_dict`` as JSON, in ASCII characters.
+
+        :param indent: Spaces of each level; None for one line.
+        """
+        return json.dumps(self.to_dict(), indent=indent)
+
+    def to_frame(self) -> "DataFrame":
+        """Return a pandas data frame with a row for each candidate: the kept in reading order, then the dropped.
+
+        :raises MissingExtra: If pandas isn't installed.
+        """
+        from secondpass.report.data import as_frame  # as above
+
+        return as_frame(self)
+
+    def to_html(self, path: str | PathLike[str] | None = None) -> str:
+        """Return the report as a complete HTML document without scripts and external files, and write it.
+
+        Long texts and long lists are cut; what is left out is counted.
+
+        :param path: The file, which is replaced only when all is written; None writes none.
+        :raises OSError: If the file can't be written.
+        """
+        from secondpass.report.html import as_document, write  # as above
+
+        document = as_document(self)
+        if path is not None:
+            write(document, path)
+        return document
+
+    def _repr_html_(self) -> str:
+        """Return the report as a notebook shows it."""
+        from secondpass.report.html import as_html  # as above
+
+        return as_html(self)
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: ARG002, FBT001  # IPython's interface
+        """Print the report in IPython, which also keeps it beside a notebook's HTML; long lists are cut."""
+        from secondpass.report.text import LISTED, as_text  # as above
+
+        printer.text(as_text(self, LISTED))
+
+    def __rich__(self) -> object:
+        """Return the report as rich prints it, as wide as the terminal."""
+        from secondpass.report.terminal import RankingView  # as above; rich is there when this is called
+
+        return RankingView(self)
 
 
 def nothing_relevant(kept: Sequence[Kept], dropped: Sequence[Dropped]) -> bool:

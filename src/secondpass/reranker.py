@@ -4,11 +4,9 @@ import asyncio
 import inspect
 import logging
 import math
-import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from functools import partial
 from pathlib import Path
@@ -30,6 +28,7 @@ from secondpass.scoring.windows import Windowed
 from secondpass.selection.adaptive import CoveredMass
 from secondpass.selection.earlier import Earlier, Results, as_earlier
 from secondpass.selection.select import Selection, select
+from secondpass.threads import CallThreads
 
 Observer = Callable[[Ranking], None]
 
@@ -87,8 +86,7 @@ class Reranker:
         self.observers = tuple(observers)
         self.gate = gate
         self._warm = threading.Event()
-        self._executor: ThreadPoolExecutor | None = None
-        self._process = os.getpid()
+        self._executor = CallThreads("secondpass-rerank")
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Reranker":
         """Return a reranker with the same settings and the same scorer."""
@@ -198,18 +196,23 @@ class Reranker:
     ) -> Ranking:
         """Return what ``rerank`` returns, from a thread of the reranker's own.
 
-        When the task is cancelled, the call is: scoring stops after the batch in progress.
+        When the task is cancelled, the call is: scoring stops after the batch in progress. Up to 32 calls run at once;
+        one whose deadline passes while it waits for a thread runs then, unscored.
         """
-        if self._executor is None or self._process != os.getpid():  # threads aren't copied by a fork
-            self._executor, self._process = ThreadPoolExecutor(thread_name_prefix="secondpass-rerank"), os.getpid()
         call = call or Call(self.deadline_ms)
         work = partial(
             self.rerank, query, candidates, selection=selection, call=call, exclude=exclude, previous=previous
         )
+        future = self._executor.submit(partial(copy_context().run, work))
+        ranking = asyncio.wrap_future(future)
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._executor, copy_context().run, work)
+            done, _ = await asyncio.wait([ranking], timeout=call.remaining)
+            if not done:
+                self._executor.run_now(future)
+            return await ranking
         except asyncio.CancelledError:
             call.cancel()
+            ranking.cancel()
             raise
 
     def _score(self, requests: Sequence[Request], scorer: Scorer, call: Call) -> list[Scoring]:

@@ -2,12 +2,14 @@
 
 import json
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import candidates, selections
 from worlds import Failing, Scripted, count_words
 
-from secondpass import Candidate, ContextBudget, OverlapScorer, Ranking, Reranker, Selection, Windowed, Windows
+from secondpass import Candidate, ContextBudget, OverlapScorer, Ranking, Reranker, Selection, Windowed, Windows, errors
+from secondpass.errors import MissingExtra
 
 
 def test_plain_data_survives_json(ranking: Ranking) -> None:
@@ -103,3 +105,47 @@ def test_windows_are_in_the_data() -> None:
         {"start": 52, "end": 91, "score": 1.0, "probability": 1.0},
     ]
     assert kept["best_window"] == kept["windows"][1] | {"text": text[52:].strip()}
+
+
+def test_json_is_the_plain_data(ranking: Ranking) -> None:
+    """``to_json`` is ``to_dict`` in ASCII, also where a text has a lone surrogate."""
+    assert json.loads(ranking.to_json()) == ranking.to_dict()
+    assert ranking.to_json(indent=1).startswith('{\n "query"')
+    assert "\\ud800" in Reranker(OverlapScorer()).rerank("fox", ["fox \ud800"]).to_json()
+
+
+def test_a_data_frame_has_a_row_for_each_candidate(ranking: Ranking) -> None:
+    """The kept come first, with ranks and tokens; the dropped have none, and a reason."""
+    pytest.importorskip("pandas", reason="the extra frames isn't installed")
+    frame = ranking.to_frame()
+    assert frame["id"].tolist() == ["fox", "copy", "dog"]
+    assert frame["kept"].tolist() == [True, False, False]
+    assert frame["rank"].isna().tolist() == [False, True, True]
+    assert frame.loc[0, ["index", "rank", "rank_before", "tokens", "score"]].tolist() == [1, 1, 2, 4, 1.0]
+    assert frame["reason"].tolist()[1:] == ["duplicate", "over budget"]
+
+
+@pytest.mark.parametrize("count", [0, 1, 10_000])
+def test_a_data_frame_of_any_length_has_the_same_columns(ranking: Ranking, count: int) -> None:
+    """No candidates, one, or ten thousand: the columns and their types don't change."""
+    pytest.importorskip("pandas", reason="the extra frames isn't installed")
+    frame = (
+        Reranker(Scripted({}), selection=Selection(top_k=5))
+        .rerank("fox", [f"text {i}" for i in range(count)])
+        .to_frame()
+    )
+    assert len(frame) == count
+    assert frame.columns.tolist() == ranking.to_frame().columns.tolist()
+    assert [str(frame.dtypes[name]) for name in ("kept", "rank", "tokens", "score")] == [
+        "bool",
+        "Int64",
+        "Int64",
+        "float64",
+    ]
+
+
+def test_a_data_frame_needs_pandas(ranking: Ranking, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without pandas the error names the extra."""
+    monkeypatch.setattr(errors, "find_spec", lambda _: None)
+    with pytest.raises(MissingExtra, match=r'pip install "secondpass\[frames\]"'):
+        ranking.to_frame()

@@ -1,6 +1,7 @@
 """``secondpass evaluate``."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,7 +13,7 @@ from secondpass.errors import ConfigurationError
 from secondpass.text import well_formed
 
 if TYPE_CHECKING:
-    from secondpass.evaluation import Collection
+    from secondpass.evaluation import Collection, Evaluation
 
 _SOURCES = "--beir FOLDER, --squad FILE, --run FILE.json --qrels FILE, or --run, --qrels, --queries and --texts"
 
@@ -37,6 +38,7 @@ def evaluate(
     limit: Annotated[int | None, typer.Option(help="Only the first so many queries.")] = None,
     json_: Annotated[Path | None, typer.Option("--json", help="Write the whole result as JSON.")] = None,
     markdown: Annotated[Path | None, typer.Option(help="Write the tables; they are printed without it.")] = None,
+    plots: Annotated[Path | None, typer.Option(help="Draw the curves and scores into this folder (PNG).")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     engine: Annotated[str, typer.Option(help="auto, onnx or torch.")] = "auto",
 ) -> None:
@@ -55,6 +57,7 @@ def evaluate(
         )
         _check_output("--json", json_)
         _check_output("--markdown", markdown)
+        save_plots = _plots(plots)
         collection = _Source(beir, split, squad, run, qrels, queries, texts, candidates).read()
         collection = collection if limit is None else collection.first(limit)
         scorers = [open_scorer(name, engine, device) for name in model]
@@ -65,6 +68,7 @@ def evaluate(
             _write(json_, json.dumps(result.to_dict(), indent=1, ensure_ascii=False) + "\n")
         if markdown:
             _write(markdown, result.to_markdown())
+        save_plots(result)
         for system in result.systems:
             if problems := system.completeness.problems():
                 typer.echo(f"secondpass: {system.name}: {problems}", err=True)
@@ -121,6 +125,16 @@ def _check_output(option: str, path: Path | None) -> None:
     """Check the folder beforehand: an hour of scoring should not end at a misspelt name."""
     if path and (not path.parent.is_dir() or path.is_dir()):
         raise ConfigurationError(f"{option} must name a file in a folder that is there, got {path}")
+
+
+def _plots(folder: Path | None) -> Callable[["Evaluation"], object]:
+    """Check the option and matplotlib beforehand, and return what draws the plots."""
+    if folder is None:
+        return lambda _: None
+    from secondpass.plots import save
+
+    folder.mkdir(parents=True, exist_ok=True)
+    return lambda result: save(result, folder)
 
 
 def _write(path: Path, text: str) -> None:

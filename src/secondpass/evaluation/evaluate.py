@@ -8,7 +8,14 @@ from secondpass.evaluation.collection import Collection
 from secondpass.evaluation.context import Contexts
 from secondpass.evaluation.depth import depth_curve
 from secondpass.evaluation.measures import DEFAULT_MEASURES, Measures, Values, compare, means
-from secondpass.evaluation.results import Difference, Evaluation, MeanWithoutDegraded, SystemResult, most_changed
+from secondpass.evaluation.results import (
+    Difference,
+    Evaluation,
+    MeanWithoutDegraded,
+    SystemResult,
+    judged_scores,
+    most_changed,
+)
 from secondpass.evaluation.settings import DEFAULT_SETTINGS, Progress, Sampling, Settings
 from secondpass.evaluation.systems import (
     FIRST_STAGE,
@@ -70,6 +77,7 @@ def evaluate(
             contexts=contexts.curve(system, own),
             won=won,
             lost=lost,
+            scores=judged_scores(collection, own),
         )
 
     return Evaluation(

@@ -2,9 +2,9 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, NamedTuple
 
 from secondpass.evaluation.collection import Collection
 from secondpass.evaluation.context import ContextPoint
@@ -59,6 +59,14 @@ class MeanWithoutDegraded:
     after: float
 
 
+class JudgedScore(NamedTuple):
+    """A candidate's raw score, its probability (None on a scale without), and its grade (None where not judged)."""
+
+    score: float
+    probability: float | None
+    grade: int | None
+
+
 @dataclass(frozen=True, slots=True)
 class SystemResult:
     """The result of one second pass.
@@ -73,6 +81,7 @@ class SystemResult:
     :param contexts: Answer in context, by budget; empty where it wasn't asked for.
     :param won: The queries that gained most on the first measure.
     :param lost: The queries that lost most on it.
+    :param scores: The scores of all candidates of the judged queries; left out of ``Evaluation.to_dict``.
     """
 
     name: str
@@ -85,6 +94,7 @@ class SystemResult:
     contexts: tuple[ContextPoint, ...]
     won: tuple[QueryChange, ...]
     lost: tuple[QueryChange, ...]
+    scores: tuple[JudgedScore, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +130,10 @@ class Evaluation:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data: mappings, lists, strings and numbers."""
-        plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        without_scores = replace(self, systems=tuple(replace(system, scores=()) for system in self.systems))
+        plain: dict[str, Any] = json.loads(json.dumps(asdict(without_scores)))
+        for system in plain["systems"]:
+            del system["scores"]
         return plain
 
     def to_markdown(self) -> str:
@@ -153,6 +166,17 @@ def most_changed(
         return QueryChange(query, collection.queries[query], before[query], after[query], tuple(moves))
 
     return tuple(map(change, won)), tuple(map(change, lost))
+
+
+def judged_scores(collection: Collection, results: Iterable[QueryResult]) -> tuple[JudgedScore, ...]:
+    """Return the scores of one system's candidates, of judged queries, with their grades."""
+    return tuple(
+        JudgedScore(item.score, item.probability, collection.qrels[result.query].get(str(item.candidate.id)))
+        for result in results
+        if result.query in collection.qrels
+        for item in result.candidates
+        if item.score is not None
+    )
 
 
 def _moves(result: QueryResult, grades: Mapping[str, int]) -> list[CandidateMove]:

@@ -1,9 +1,39 @@
-"""A ranking as plain data."""
+"""A ranking as plain data, and as a data frame."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from secondpass.errors import require
 from secondpass.ranking import Dropped, Kept, Ranked, Ranking, Reason
 from secondpass.scores import Score, Stage, Window
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+_COLUMNS = (
+    "index", "id", "source", "kept", "rank_before", "rank", "score", "probability", "fused", "first_stage_score",
+    "tokens", "cut", "truncated", "reason", "detail", "text",
+)  # fmt: skip
+
+_TYPES = {
+    **dict.fromkeys(("index", "rank_before", "truncated"), "int64"),
+    **dict.fromkeys(("rank", "tokens", "cut"), "Int64"),  # which may be missing
+    **dict.fromkeys(("score", "probability", "fused", "first_stage_score"), "float64"),
+    "kept": "bool",
+}
+
+
+def as_frame(ranking: Ranking) -> "DataFrame":
+    """Return a data frame with a row for each candidate: the kept in reading order, then the dropped.
+
+    :raises MissingExtra: If pandas isn't installed.
+    """
+    require("Ranking.to_frame", "frames", "pandas")
+    import pandas as pd
+
+    data = as_dict(ranking)
+    rows = [row | {"kept": name == "kept"} for name in ("kept", "dropped") for row in data[name]]
+    frame = pd.DataFrame(rows, columns=[*_COLUMNS])
+    return frame.astype(_TYPES)
 
 
 def as_dict(ranking: Ranking) -> dict[str, Any]:

@@ -1,14 +1,23 @@
 """A ranking as plain text."""
 
-from secondpass.ranking import Kept, Ranked, Ranking
+from collections.abc import Sequence
+
+from secondpass.ranking import Dropped, Kept, Ranked, Ranking
+from secondpass.report.excerpts import one_line
 from secondpass.scores import Stage
 
+LISTED = 50
+"""How many kept and how many dropped candidates a cut report lists; the others are counted."""
 _TEXT_WIDTH = 60
+_QUERY_WIDTH = 2000
 
 
-def as_text(ranking: Ranking) -> str:
-    """Return a table of kept and dropped candidates, with the reasons, and the time of each stage."""
-    lines = [f"query: {ranking.query}"]
+def as_text(ranking: Ranking, most: int | None = None) -> str:
+    """Return a table of kept and dropped candidates, with the reasons, and the time of each stage.
+
+    :param most: How many of the kept and of the dropped are listed, the rest being counted; None lists all.
+    """
+    lines = [f"query: {one_line(ranking.query, _QUERY_WIDTH)}"]
     if ranking.degraded:
         lines.append(f"DEGRADED, {ranking.degraded}")
     tokens = "" if ranking.tokens is None else f", {ranking.tokens} tokens"
@@ -16,16 +25,33 @@ def as_text(ranking: Ranking) -> str:
         f"kept {len(ranking.kept)}{tokens}",
         f"{'rank':>6} {'was':>4} {'prob':>6} {'score':>7} {'tokens':>6}  text",
     ]
-    for kept in ranking.kept:
+    for kept in ranking.kept[:most]:
         count = "-" if kept.tokens is None else str(kept.tokens)
-        lines.append(f"{kept.rank:>6} {_figures(kept)} {count:>6}  {_shortened(kept.text)}")
+        lines.append(f"{kept.rank:>6} {_figures(kept)} {count:>6}  {one_line(kept.text, _TEXT_WIDTH)}")
         lines += _highlight(kept)
+    lines += _rest(ranking.kept, most)
     lines.append(f"dropped {len(ranking.dropped)}")
-    for dropped in ranking.dropped:
-        why = f"{dropped.reason}: {dropped.detail}" if dropped.detail else str(dropped.reason)
-        lines.append(f"{'':>6} {_figures(dropped)} {'':>6}  {_shortened(dropped.candidate.reading)}  [{why}]")
-    lines += [_stage(stage) for stage in ranking.stages]
+    for dropped in ranking.dropped[:most]:
+        text = one_line(dropped.candidate.reading, _TEXT_WIDTH)
+        lines.append(f"{'':>6} {_figures(dropped)} {'':>6}  {text}  [{why(dropped)}]")
+    lines += _rest(ranking.dropped, most)
+    lines += [stage_line(stage) for stage in ranking.stages]
     return "\n".join(lines)
+
+
+def why(item: Dropped) -> str:
+    """Return why a candidate was dropped, in one line."""
+    return f"{item.reason}: {item.detail}" if item.detail else str(item.reason)
+
+
+def stage_line(stage: Stage) -> str:
+    """Return what a stage did, and its milliseconds, in one line."""
+    facts = ", ".join(f"{name} {fact}" for name, fact in stage.facts.items())
+    return f"{stage.name}: {stage.seconds * 1000:.1f} ms" + (f" ({facts})" if facts else "")
+
+
+def _rest(items: Sequence[Ranked], most: int | None) -> list[str]:
+    return [] if most is None or len(items) <= most else [f"{'':>6} ... and {len(items) - most:,} more"]
 
 
 def _figures(item: Ranked) -> str:
@@ -40,14 +66,4 @@ def _highlight(kept: Kept) -> list[str]:
     if not window:
         return []
     where = f"best window, characters {window.start} to {window.end}: "
-    return [f"{'':>6} {'':>4} {'':>6} {'':>7} {'':>6}  {where}{_shortened(kept.best_text)}"]
-
-
-def _shortened(text: str) -> str:
-    line = " ".join(text[: _TEXT_WIDTH * 4].split())
-    return line if len(line) <= _TEXT_WIDTH else line[: _TEXT_WIDTH - 1] + "…"
-
-
-def _stage(stage: Stage) -> str:
-    facts = ", ".join(f"{name} {fact}" for name, fact in stage.facts.items())
-    return f"{stage.name}: {stage.seconds * 1000:.1f} ms ({facts})"
+    return [f"{'':>6} {'':>4} {'':>6} {'':>7} {'':>6}  {where}{one_line(kept.best_text, _TEXT_WIDTH)}"]
