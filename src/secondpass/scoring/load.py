@@ -59,6 +59,7 @@ class LoadOptions:
         models or worker processes on one machine, give each its share.
     :param label: The output column that means "relevant", where the model's configuration doesn't name it.
     :param trust_remote_code: Whether Python code that comes with the model may run.
+    :param packed: Whether the torch engine packs encoders' batches, without padding: None for on CUDA, where it pays.
     :param local_files_only: Take files from the hub's cache, and never connect to the hub.
     :param cache_folder: The hub's cache; None takes the hub library's own.
     :param sha256: The SHA-256 of the ONNX or safetensors file, as hexadecimal digits; other weights are refused.
@@ -73,6 +74,7 @@ class LoadOptions:
     threads: int | None = None
     label: int | None = None
     trust_remote_code: bool = False
+    packed: bool | None = None
     local_files_only: bool = False
     cache_folder: str | None = None
     sha256: str | None = None
@@ -125,7 +127,7 @@ def load_scorer(
     name, folder = _find(model, engine, device, hub)
     request = Request(device, dtype, options.batch_tokens, options.batch_size, options.threads)
     settings = EngineSettings(
-        folder.name(str(model)), folder, request, max_length, options.label, options.trust_remote_code
+        folder.name(str(model)), folder, request, max_length, options.label, options.trust_remote_code, options.packed
     )
     if options.sha256 is not None:
         check_sha256(folder.graph if name == "onnx" else folder.only_safetensors(), options.sha256)

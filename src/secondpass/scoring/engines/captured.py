@@ -120,11 +120,9 @@ def cuda_capture(device: str) -> Capture:
     """Return a function that captures CUDA graphs, all in one pool of memory: they never run at the same time."""
     pool = torch.cuda.graph_pool_handle()
 
-    def capture(
-        compute: Compute, inputs: torch.Tensor, shape: Shape
-    ) -> tuple[Callable[[], object], torch.Tensor]:
+    def capture(compute: Compute, inputs: torch.Tensor, shape: Shape) -> tuple[Callable[[], object], torch.Tensor]:
         with torch.cuda.device(device):
-            stream = torch.cuda.Stream()
+            stream: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]
             stream.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(stream):
                 compute(inputs, shape)  # libraries choose their kernels in a first run

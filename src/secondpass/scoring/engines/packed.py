@@ -88,7 +88,7 @@ class PackedClassifier:
         self._model = model
         self._base: Any = getattr(model, _BERT.get(kind, "model"))
         self._modern = kind == "modernbert"
-        self.first_position = 0 if self._modern or kind == "bert" else model.config.pad_token_id + 1
+        self.first_position = 0 if self._modern or kind == "bert" else self._base.embeddings.padding_idx + 1
         before = model.config._attn_implementation
         try:
             self._switch(before)
@@ -156,11 +156,11 @@ class PackedClassifier:
 
 
 def packed_attention(
-    module: nn.Module,
+    module: nn.Module,  # noqa: ARG001
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
-    attention_mask: torch.Tensor | None,
+    attention_mask: torch.Tensor | None,  # noqa: ARG001
     scaling: float | None = None,
     sliding_window: int | None = None,
     **within: Any,
@@ -203,9 +203,12 @@ def reference_attention(  # noqa: PLR0913  the signature of torch's varlen_attn
     mixed = torch.zeros_like(query)  # also what belongs to no sequence
     for (q, end_q), (k, end_k) in zip(pairwise(starts_q.tolist()), pairwise(starts_k.tolist()), strict=True):
         if end_q > q and end_k > k:
-            own = [part.transpose(0, 1)[None] for part in (query[q:end_q], key[k:end_k], value[k:end_k])]
+            q_own, k_own, v_own = (
+                part.transpose(0, 1)[None] for part in (query[q:end_q], key[k:end_k], value[k:end_k])
+            )
             mask = None if window_size == _UNLIMITED else _band(end_q - q, window_size[0]).to(query.device)
-            mixed[q:end_q] = scaled_dot_product_attention(*own, attn_mask=mask, scale=scale)[0].transpose(0, 1)
+            own = scaled_dot_product_attention(q_own, k_own, v_own, attn_mask=mask, scale=scale)
+            mixed[q:end_q] = own[0].transpose(0, 1)
     return mixed
 
 

@@ -75,16 +75,19 @@ class PackedBatches:
         """Halve the batches from now on, after one that didn't fit into memory."""
         self.budget = max(1, self.budget // 2)
 
-    def measure(self, memory: Memory, longest: int) -> None:
+    def measure(self, memory: Memory, longest: int, budget: int | None = None) -> None:
         """Set the budget from the free memory and the bytes that a token takes, and capture the shapes up to it.
 
         :param memory: Measures the device.
         :param longest: The most tokens of one sequence.
+        :param budget: A budget that is given; None measures it.
         """
         self._compute.capture([])
+        self.budget = budget or max(self.budget, MEASURED[1])
         self(_sequences(MEASURED[1], longest))  # takes what is taken once
-        small, large = (memory.peak(partial(self, _sequences(tokens, longest))) for tokens in MEASURED)
-        self.budget = token_budget(memory.free(), (large - small) / (MEASURED[1] - MEASURED[0]))
+        if budget is None:
+            small, large = (memory.peak(partial(self, _sequences(tokens, longest))) for tokens in MEASURED)
+            self.budget = token_budget(memory.free(), (large - small) / (MEASURED[1] - MEASURED[0]))
         self._compute.capture(fixed_shapes(self.budget, longest))
 
     def _split(self, pairs: Sequence[Encoded]) -> Iterator[list[Encoded]]:
