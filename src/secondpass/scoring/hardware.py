@@ -61,7 +61,8 @@ class Hardware:
 class Request:
     """The requested placement; ``"auto"`` and None choose from the hardware.
 
-    :param device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``.
+    :param device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``; of several, ``"cuda:all"`` or
+        ``"cuda:0,cuda:1"``, see ``split_devices``.
     :param dtype: ``"auto"``, ``"float32"``, ``"float16"`` or ``"bfloat16"``.
     :param batch_tokens: The limit of a batch in padded tokens.
     :param batch_size: The limit of a batch in pairs.
@@ -77,7 +78,7 @@ class Request:
 
     def __post_init__(self) -> None:
         """Check what needs no hardware."""
-        if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", str(self.device)):
+        if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?|cuda:all|cuda:\d+(,cuda:\d+)+", str(self.device)):
             raise DeviceError(f"device must be auto, cpu, mps, cuda or cuda:N, got {self.device!r}")
         if self.dtype not in ("auto", "int8", *DTYPES):  # int8 is that of a graph
             raise DeviceError(f"dtype must be auto, {', '.join(DTYPES)}, got {self.dtype!r}")
@@ -128,6 +129,18 @@ def choose_device(requested: str, hardware: Hardware) -> tuple[str, str]:
     if device not in available:
         raise DeviceError(f"device must be one that this engine can use ({', '.join(available)}), got {requested!r}")
     return device, f"{device} was requested"
+
+
+def split_devices(requested: str, hardware: Hardware) -> list[str]:
+    """Return the single devices of a request for several, each once; other requests as they are.
+
+    :raises DeviceError: If all CUDA devices are requested, and there is none.
+    """
+    if requested == "cuda:all":
+        if not hardware.gpus:
+            raise DeviceError("cuda:all was requested, and this engine can use no CUDA device")
+        return [f"cuda:{gpu.index}" for gpu in hardware.gpus]
+    return list(dict.fromkeys(str(requested).split(",")))
 
 
 def choose_dtype(requested: str, device: str, hardware: Hardware) -> tuple[str, str]:

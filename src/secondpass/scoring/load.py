@@ -11,8 +11,9 @@ from secondpass.errors import ConfigurationError, MissingExtra, ModelError, is_i
 from secondpass.models import CASCADES, DEFAULT_MODEL, bundled_names
 from secondpass.scoring.cascade import Cascade
 from secondpass.scoring.cross_encoder import CrossEncoder
+from secondpass.scoring.devices import Devices
 from secondpass.scoring.engines.base import EngineSettings
-from secondpass.scoring.hardware import Request
+from secondpass.scoring.hardware import Request, split_devices
 from secondpass.scoring.model_files import HubAccess, ModelFolder, check_sha256, describe_contents, find_model
 from secondpass.scoring.scorer import Scorer
 from secondpass.scoring.worker import WorkerSettings
@@ -59,7 +60,8 @@ class LoadOptions:
         models or worker processes on one machine, give each its share.
     :param label: The output column that means "relevant", where the model's configuration doesn't name it.
     :param trust_remote_code: Whether Python code that comes with the model may run.
-    :param packed: Whether the torch engine packs encoders' batches, without padding: None for on CUDA, where it pays.
+    :param packed: Whether the torch engine packs encoders' batches, without padding: None for where they can
+        be packed, but not on MPS.
     :param local_files_only: Take files from the hub's cache, and never connect to the hub.
     :param cache_folder: The hub's cache; None takes the hub library's own.
     :param sha256: The SHA-256 of the ONNX or safetensors file, as hexadecimal digits; other weights are refused.
@@ -102,7 +104,7 @@ def load_scorer(
     max_length: int | None = None,
     revision: str | None = None,
     options: LoadOptions = DEFAULT_OPTIONS,
-) -> CrossEncoder | Cascade:
+) -> CrossEncoder | Cascade | Devices:
     """Load a cross-encoder. Load it once and share it: it is safe across threads, chains and query engines.
 
     :param model: A bundled model (``"small"``, ``"nano"``: no download, no extra), ``"fast"`` (the cascade of the two),
@@ -110,7 +112,8 @@ def load_scorer(
         ``secondpass.optimize`` writes it, int8 on a CPU and float32 on an accelerator.
     :param engine: ``"onnx"`` (base install), ``"torch"`` (extra ``torch``), or ``"auto"``: the form that the folder
         has; with both forms torch on an accelerator, else ONNX Runtime; for a hub id torch if it is installed.
-    :param device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``.
+    :param device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``. Several GPUs share the work with
+        ``"cuda:all"`` or ``"cuda:0,cuda:1"``.
     :param dtype: ``"auto"``, ``"float32"``, ``"float16"`` or ``"bfloat16"``; of an ONNX graph its own.
     :param max_length: The longest pair in tokens; None takes the model's own.
     :param revision: A branch, tag or commit of a hub model.
@@ -125,6 +128,10 @@ def load_scorer(
         return cascade_of(model, load)
     hub = HubAccess(revision, options.local_files_only, options.cache_folder, options.file)
     name, folder = _find(model, engine, device, hub)
+    if device == "cuda:all" or "," in str(device):
+        several = split_devices(device, importlib.import_module(ENGINES[name].module).hardware(device))
+        load = partial(load_scorer, model, engine=engine, dtype=dtype, max_length=max_length, revision=revision)
+        return Devices([load(device=single, options=options) for single in several], several)
     request = Request(device, dtype, options.batch_tokens, options.batch_size, options.threads)
     settings = EngineSettings(
         folder.name(str(model)), folder, request, max_length, options.label, options.trust_remote_code, options.packed

@@ -203,9 +203,8 @@ def reference_attention(  # noqa: PLR0913  the signature of torch's varlen_attn
     mixed = torch.zeros_like(query)  # also what belongs to no sequence
     for (q, end_q), (k, end_k) in zip(pairwise(starts_q.tolist()), pairwise(starts_k.tolist()), strict=True):
         if end_q > q and end_k > k:
-            q_own, k_own, v_own = (
-                part.transpose(0, 1)[None] for part in (query[q:end_q], key[k:end_k], value[k:end_k])
-            )
+            spans = (query[q:end_q], key[k:end_k], value[k:end_k])
+            q_own, k_own, v_own = (span.transpose(0, 1)[None] for span in spans)
             mask = None if window_size == _UNLIMITED else _band(end_q - q, window_size[0]).to(query.device)
             own = scaled_dot_product_attention(q_own, k_own, v_own, attn_mask=mask, scale=scale)
             mixed[q:end_q] = own[0].transpose(0, 1)

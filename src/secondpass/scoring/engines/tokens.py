@@ -152,14 +152,12 @@ class PairTokenizer:
         if self._template is None:
             return False
         probes = [*_PROBES, Pair("a question", "long " * self._max_length)]
-        return all(
-            own.truncated == other.truncated
-            and all(
-                np.array_equal(own.features[name], other.features.get(name, own.features[name]))
-                for name in own.features
-            )
-            for own, other in zip(self.encode(probes), encode(probes), strict=True)
-        )
+        for own, other in zip(self.encode(probes), encode(probes), strict=True):
+            common = {*own.features} & {*other.features}
+            same = all(np.array_equal(own.features[name], other.features[name]) for name in common)
+            if not same or own.truncated != other.truncated:
+                return False
+        return True
 
     def _whole_pairs(self, pairs: Sequence[Pair]) -> list[Encoded]:
         encoded = []

@@ -1,4 +1,4 @@
-"""The torch engine's choice of packed batches: where the model has a packed form, on CUDA, or where it is asked for."""
+"""The torch engine's choice of packed batches: on CUDA and on CPUs, where the model has a packed form."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -24,7 +24,7 @@ class TorchPacking:
     :param request: The requested placement; its limit of tokens is that of a packed batch, and isn't measured.
     :param placement: Where the model runs.
     :param longest: The most tokens of a pair.
-    :param wanted: Whether to pack; None for where it pays, which is on CUDA.
+    :param wanted: Whether to pack; None for where the model allows it and it pays, which is on CUDA and on CPUs.
     """
 
     def __init__(self, request: Request, placement: Placement, longest: int, *, wanted: bool | None = None) -> None:
@@ -64,7 +64,8 @@ class TorchPacking:
         :raises ModelError: If packing was asked for, and the model can't be packed.
         """
         self.close()
-        if not (self._cuda if self._wanted is None else self._wanted):
+        pays = self._placement.device != "mps"  # which compiles for each shape
+        if not (pays if self._wanted is None else self._wanted):
             return
         try:
             classifier = PackedClassifier(_classifier(model))
