@@ -45,8 +45,8 @@ class Devices(ComposedScorer):
         super().__init__(scorers, "a model on several devices needs a scorer for each")
         if len({scorer.spec.fingerprint for scorer in scorers}) > 1 or len(names) != len(scorers):
             raise ConfigurationError(
-                f"the scorers of {', '.join(names)} need a name each, and one model, dtype and length: say dtype= where "
-                "the GPUs choose different ones"
+                f"the scorers of {', '.join(names)} need a name each, and one model, dtype and length: say dtype= "
+                "where the GPUs choose different ones"
             )
         self.names = tuple(names)
         self.failed: dict[str, str] = {}
