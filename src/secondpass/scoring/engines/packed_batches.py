@@ -14,6 +14,8 @@ from secondpass.scoring.hardware import token_budget
 
 MEASURED = (2048, 6144)
 """Tokens of the two batches from which the memory of a token is measured."""
+RECOVERY = 100
+"""Calls without an error after which batches are doubled again: what took the memory may be gone."""
 _TYPICAL = 128  # tokens of a sequence in them
 
 
@@ -57,23 +59,29 @@ class PackedBatches:
     While the device computes a batch, the next one is put together and copied.
 
     :param compute: Computes one packed batch.
-    :param budget: Tokens of a batch at most; a longer sequence is a batch of its own.
+    :param budget: Tokens of a batch at most, while there is enough memory; a longer sequence is a batch of its own.
     :param first_position: The position of each sequence's first token.
     """
 
     def __init__(self, compute: Captured, budget: int, first_position: int = 0) -> None:
         self._compute = compute
         self._first_position = first_position
-        self.budget = budget
+        self._most = self.budget = budget
+        self._calls = 0  # without an error, since the budget was changed
 
     def __call__(self, pairs: Sequence[Encoded]) -> torch.Tensor:
         """Return the raw outputs in float32 on the CPU, (pairs, labels)."""
         started = [self._start(batch) for batch in self._split(pairs)]
-        return torch.cat(started).float().cpu()
+        outputs = torch.cat(started).float().cpu()
+        self._calls += 1
+        if self._calls >= RECOVERY and self.budget < self._most:
+            self._calls, self.budget = 0, min(self._most, 2 * self.budget)
+        return outputs
 
-    def shrink(self) -> None:
-        """Halve the batches from now on, after one that didn't fit into memory."""
-        self.budget = max(1, self.budget // 2)
+    def shrink(self, pairs: Sequence[Encoded]) -> None:
+        """Halve the batches from now on, after one of these pairs' didn't fit into memory."""
+        largest = max(sum(pair.length for pair in batch) for batch in self._split(pairs))
+        self._calls, self.budget = 0, max(1, min(self.budget, largest) // 2)
 
     def measure(self, memory: Memory, longest: int, budget: int | None = None) -> None:
         """Set the budget from the free memory and the bytes that a token takes, and capture the shapes up to it.
@@ -88,6 +96,7 @@ class PackedBatches:
         if budget is None:
             small, large = (memory.peak(partial(self, _sequences(tokens, longest))) for tokens in MEASURED)
             self.budget = token_budget(memory.free(), (large - small) / (MEASURED[1] - MEASURED[0]))
+        self._most = self.budget
         self._compute.capture(fixed_shapes(self.budget, longest))
 
     def _split(self, pairs: Sequence[Encoded]) -> Iterator[list[Encoded]]:

@@ -12,7 +12,7 @@ from secondpass.scoring.engines.base import Encoded
 from secondpass.scoring.engines.captured import Captured, cuda_capture
 from secondpass.scoring.engines.packed import PackedClassifier
 from secondpass.scoring.engines.packed_batches import CudaMemory, Memory, PackedBatches
-from secondpass.scoring.hardware import Placement, Request
+from secondpass.scoring.hardware import GPU_BATCH_TOKENS, Placement, Request
 
 BATCHES_AHEAD = 4
 """Packed batches that are started at once on a GPU, the next while it computes the one before."""
@@ -94,7 +94,7 @@ class TorchPacking:
         try:
             return self._batches(pairs)
         except torch.OutOfMemoryError:
-            self._batches.shrink()
+            self._batches.shrink(pairs)
             raise
 
     def measure(self, memory: Memory | None = None) -> None:
@@ -109,7 +109,7 @@ class TorchPacking:
         try:
             self._batches.measure(memory, self._longest, self._request.batch_tokens)
         except torch.OutOfMemoryError:  # others use the device: it is measured again at the next warm-up
-            self._batches.shrink()
+            self._batches.budget = GPU_BATCH_TOKENS[0]
 
 
 def _classifier(model: Any) -> Any:
