@@ -188,7 +188,7 @@ def measure_cells(
                 len(times),
                 candidates / median,
                 share,
-                memory[side] + run.loaded[side],
+                used,
                 difference,
             )
         )

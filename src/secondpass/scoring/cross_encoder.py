@@ -102,7 +102,7 @@ class CrossEncoder(BaseScorer):
         engine, worker = self._here()
         started = time.perf_counter()
         once = list(dict.fromkeys(pairs))  # identical pairs are scored once
-        jobs, tokenising, reason = _run(engine, worker, once, call)
+        jobs, tokenising, reason = _run(engine, worker, once, call, (self._limits or WorkerSettings()).max_pairs)
         stopped = reason or call.stop_reason() or UnscoredReason.FAILED
         results = [result for job in jobs for result in zip(job.rows, job.encoded, strict=True)]
         outcomes = [self._outcome(row, item, stopped) for row, item in results]
@@ -194,14 +194,15 @@ class CrossEncoder(BaseScorer):
 
 
 def _run(
-    engine: Engine, worker: Worker, pairs: Sequence[Pair], call: Call
+    engine: Engine, worker: Worker, pairs: Sequence[Pair], call: Call, most: int
 ) -> tuple[list[Job], float, UnscoredReason | None]:
     """Tokenise and score pairs; on a GPU the next are tokenised while it works on those before.
 
+    :param most: How many pairs may wait.
     :returns: The jobs, the seconds of tokenising, and why the last of the pairs are unscored, if they are.
     """
     overlaps = call.deadline is None and engine.facts.placement.device != "cpu"
-    step = OVERLAPPED_PAIRS if overlaps else max(1, len(pairs))
+    step = max(1, min(OVERLAPPED_PAIRS, most // 2) if overlaps else len(pairs))
     jobs: list[Job] = []
     seconds, reason = 0.0, None
     try:
@@ -209,9 +210,9 @@ def _run(
             started = time.perf_counter()
             jobs.append(Job(engine, _encode_in_time(engine, pairs[start : start + step], call), call))
             seconds += time.perf_counter() - started
-            worker.submit(jobs[-1])
             if len(jobs) > 2:  # two wait at most: the queue is there for other calls too
                 reason = reason or _wait(jobs[-3], worker)
+            worker.submit(jobs[-1])
         for job in jobs[-2:]:
             reason = reason or _wait(job, worker)
     except BaseException:

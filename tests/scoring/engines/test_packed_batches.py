@@ -1,6 +1,10 @@
 """Packed batches on a device: fixed shapes, captured graphs, overlap and memory, all simulated on the CPU."""
 
+import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
 from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
@@ -15,12 +19,22 @@ torch = pytest.importorskip("torch", reason="the extra torch isn't installed")
 from secondpass import LoadOptions, load_scorer  # noqa: E402
 from secondpass.errors import OutOfMemory  # noqa: E402
 from secondpass.scores import Pair, Score  # noqa: E402
+from secondpass.scoring.batching import BatchLimits  # noqa: E402
 from secondpass.scoring.engines import packed_batches  # noqa: E402
 from secondpass.scoring.engines.base import Encoded  # noqa: E402
 from secondpass.scoring.engines.captured import SMALLEST, Captured, fixed_shapes  # noqa: E402
 from secondpass.scoring.engines.packed import PackedClassifier, Shape  # noqa: E402
 from secondpass.scoring.engines.packed_batches import MEASURED, PackedBatches  # noqa: E402
-from secondpass.scoring.hardware import GPU_BATCH_TOKENS, GPU_MEMORY_SHARE, token_budget  # noqa: E402
+from secondpass.scoring.engines.torch_packing import TorchPacking  # noqa: E402
+from secondpass.scoring.hardware import (  # noqa: E402
+    GPU_BATCH_TOKENS,
+    GPU_MEMORY_SHARE,
+    Hardware,
+    Placement,
+    Request,
+    place,
+    token_budget,
+)
 
 Tiny = Callable[..., Path]
 
@@ -105,6 +119,34 @@ def test_a_failed_capture_leaves_nothing_captured(caplog: pytest.LogCaptureFixtu
     assert captured.failure.startswith("RuntimeError: CUDA error")
     assert "can't be captured" in caplog.text
     assert PackedBatches(captured, budget=2048)(sequences(7, 8)).tolist() == [[7.0], [8.0]]
+
+
+def test_the_report_says_why_nothing_is_captured() -> None:
+    """The placement's reason has the number of captured shapes, or why there are none."""
+    packing = TorchPacking(Request(), Placement("cpu", "float32", BatchLimits(768), "cpu was requested"), 300)
+    packing._captured = Captured(first_ids, "cpu", Replays())
+    packing._batches = PackedBatches(packing._captured, budget=768)
+    packing.measure(FakeMemory(0, token=1))
+    assert packing.placement.reason == "cpu was requested; packed, 5 CUDA graphs"
+    assert packing.placement.limits == BatchLimits(GPU_BATCH_TOKENS[0], packed=True)
+    packing._captured._capture = Replays(fails_at=1024)
+    packing.measure(FakeMemory(0, token=1))
+    assert "; packed, without CUDA graphs (RuntimeError: CUDA error" in packing.placement.reason
+
+
+@pytest.mark.parametrize("given_budget", [None, 3000])
+def test_a_warmup_without_memory_leaves_the_smallest_batches(given_budget: int | None) -> None:
+    """If others have the memory when it is measured, packed batches are small, and nothing fails."""
+
+    def no_memory(inputs: Any, shape: Shape) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    placement = Placement("cpu", "float32", BatchLimits(60_000), "for a test")
+    packing = TorchPacking(Request(batch_tokens=given_budget), placement, 300)
+    packing._captured = Captured(no_memory, "cpu", Replays())
+    packing._batches = PackedBatches(packing._captured, budget=60_000)
+    packing.measure(FakeMemory(10**10, token=1))
+    assert packing.placement.limits.max_tokens == GPU_BATCH_TOKENS[0]
 
 
 # Overlap
@@ -246,10 +288,8 @@ def test_batches_grow_again_after_calls_without_an_error() -> None:
 
 def test_a_released_engine_prepares_again(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
     """What ``warmup`` prepared is gone after ``release``, and is prepared again by the next call."""
-    from secondpass.scoring.engines.torch_packing import TorchPacking
-
     prepared: list[str] = []
-    monkeypatch.setattr(TorchPacking, "measure", lambda self: prepared.append("measured"))
+    monkeypatch.setattr(TorchPacking, "measure", lambda _: prepared.append("measured"))
     scorer = load_scorer(tiny("torch"), engine="torch", device="cpu")
     scorer.score("bee", ["cat"])
     assert prepared == []
@@ -259,3 +299,32 @@ def test_a_released_engine_prepares_again(tiny: Tiny, monkeypatch: pytest.Monkey
     scorer.release()
     scorer.score("bee", ["cat"])
     assert len(prepared) == 2
+
+
+def test_forward_passes_on_mps_are_serialised(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two scorers on MPS never compute at the same time, and their batches have few lengths and aren't packed."""
+    inside, most = [0], [0]
+    both = threading.Barrier(2, timeout=5)
+    scorers = [load_scorer(tiny("torch"), engine="torch", device="cpu") for _ in range(2)]
+
+    def scores(pairs: Sequence[Encoded]) -> Any:
+        inside[0] += 1
+        most[0] = max(most[0], inside[0])
+        with suppress(threading.BrokenBarrierError):
+            both.wait(0.2)  # the other one comes in if it can
+        inside[0] -= 1
+        return torch.zeros(len(pairs), 1)
+
+    for scorer in scorers:
+        engine = scorer._engine  # type: ignore[union-attr]
+        placement = replace(engine.facts.placement, device="mps")
+        monkeypatch.setattr(engine, "facts", replace(engine.facts, placement=placement))
+        monkeypatch.setattr(engine._packing, "scores", scores)
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(lambda scorer: scorer.score("bee", ["cat"]), scorers))
+    assert most == [1]
+    limits = place(Request("mps"), Hardware(1, mps=True)).limits
+    assert len({limits.padded(length) for length in range(1, 513)}) == 8
+    packing = TorchPacking(Request(), Placement("mps", "float32", limits, "for a test"), 512)
+    packing.open(scorers[0]._engine._open())  # type: ignore[union-attr]
+    assert not packing.active

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from itertools import islice
 from typing import Any
@@ -103,8 +103,7 @@ class TorchEngine:
         :raises ModelError: If the output has another shape.
         """
         longest = self.facts.placement.limits.padded(max(item.length for item in batch))
-        serialised = _ON_MPS if self.facts.placement.device == "mps" else nullcontext()
-        with scoring_errors("torch", (RuntimeError,)), torch.inference_mode(), serialised:
+        with scoring_errors("torch", (RuntimeError,)), torch.inference_mode(), self._on_device():
             outputs = None
             with suppress(torch.OutOfMemoryError):  # its traceback keeps the batch's tensors alive inside of the block
                 outputs = self._scores(batch, longest)
@@ -130,7 +129,7 @@ class TorchEngine:
     def warmup(self) -> None:
         """Choose the size of packed batches from the free memory, and capture them as CUDA graphs."""
         self._open()
-        with scoring_errors("torch", (RuntimeError,)), torch.inference_mode():
+        with scoring_errors("torch", (RuntimeError,)), torch.inference_mode(), self._on_device():
             self._packing.measure()
         self._warm = self._measured = True
         self.facts = replace(self.facts, placement=self._packing.placement)
@@ -168,6 +167,12 @@ class TorchEngine:
             pack_linears(model)
         self._packing.open(model)
         return model
+
+    def _on_device(self) -> AbstractContextManager[object]:
+        device = self.facts.placement.device
+        if device.startswith("cuda"):
+            return torch.cuda.device(device)  # pinned memory belongs to the thread's device
+        return _ON_MPS if device == "mps" else nullcontext()
 
     def _scores(self, batch: Sequence[Encoded], longest: int) -> torch.Tensor:
         model = self._open()

@@ -54,9 +54,10 @@ class TorchPacking:
 
     @property
     def _fact(self) -> str:
-        if self._captured and self._captured.failure:
-            return f"packed, without CUDA graphs ({self._captured.failure})"
-        return f"packed, {len(self._captured)} CUDA graphs" if self._captured else "packed"
+        graphs, failure = (len(self._captured), self._captured.failure) if self._captured is not None else (0, "")
+        if failure:
+            return f"packed, without CUDA graphs ({failure})"
+        return f"packed, {graphs} CUDA graphs" if graphs else "packed"
 
     def open(self, model: Any) -> None:
         """Pack the batches of a model of sentence-transformers from now on, if it can be.
@@ -120,5 +121,5 @@ def _classifier(model: Any) -> Any:
     modules = list(model) if isinstance(model, torch.nn.Sequential) else []
     classifier = getattr(modules[0], "auto_model", None) if len(modules) == 1 else None
     if classifier is None:
-        raise ValueError("it is more than one encoder with its head")
+        raise ValueError("it is not one encoder with its head")
     return classifier
