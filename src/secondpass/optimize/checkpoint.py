@@ -65,12 +65,19 @@ def logits(model: Model, pairs: Sequence[Pair], batch_size: int = 8) -> list[lis
     return values
 
 
-def open_model(folder: ModelFolder, max_length: int | None = None, config: Mapping[str, Any] | None = None) -> Model:
+def open_model(
+    folder: ModelFolder,
+    max_length: int | None = None,
+    config: Mapping[str, Any] | None = None,
+    *,
+    new_head: bool = False,
+) -> Model:
     """Open a checkpoint on the CPU, in float32.
 
     :param folder: A folder with config.json, safetensors weights and a tokenizer.
     :param max_length: The longest pair in tokens; None takes the model's own.
     :param config: Values that replace those of the configuration.
+    :param new_head: Whether a head of another shape than the stored one is created, with random weights.
     :raises ModelError: If there are no such files, or sentence-transformers can't open them.
     """
     if not folder.has_checkpoint:
@@ -80,7 +87,7 @@ def open_model(folder: ModelFolder, max_length: int | None = None, config: Mappi
     if not any((folder.path / name).is_file() for name in _TOKENIZERS):  # transformers would make an empty one
         raise ModelError(f"{folder.path} must have a tokenizer, and has none of {', '.join(_TOKENIZERS)}")
     options = {
-        "model_kwargs": {"dtype": torch.float32, "use_safetensors": True},
+        "model_kwargs": {"dtype": torch.float32, "use_safetensors": True, "ignore_mismatched_sizes": new_head},
         "config_kwargs": dict(config or {}),
         "local_files_only": True,
     }
