@@ -112,6 +112,14 @@ def test_a_device_that_dies_is_taken_out_and_its_work_redone(after: int, count: 
     assert len(lost.batches) == after
 
 
+@pytest.mark.parametrize("chunks", [1, 2, 5])
+def test_two_of_three_devices_die(chunks: int) -> None:
+    """The last device scores what both others failed on, however few parts there are."""
+    devices, given_pairs = on(Lost(), Lost(), FakeEngine(rows=64)), pairs(chunks * CHUNK_PAIRS[0])
+    assert values(devices, given_pairs) == words(given_pairs)
+    assert values(devices, given_pairs) == words(given_pairs)
+
+
 def test_the_report_names_a_failed_device() -> None:
     """The first device asked fails at once: the report has its name and error, and who scored instead."""
     facts = on(Lost(), FakeEngine()).score_pairs(pairs(3)).stages[0].facts

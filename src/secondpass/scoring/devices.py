@@ -5,11 +5,12 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from secondpass.call import Call
 from secondpass.errors import ConfigurationError, OutOfMemory, QueueFull, ScoringError
+from secondpass.forks import watch_forks
 from secondpass.scores import Pair, Score, Scored, Spec, Stage, Unscored
 from secondpass.scoring.scorer import (
     ComposedScorer,
@@ -20,6 +21,7 @@ from secondpass.scoring.scorer import (
     score_checked,
     warm_up,
 )
+from secondpass.threads import CallThreads
 
 CHUNK_PAIRS = (128, 1024)
 """At least, and at most, in a part of a call that one device scores."""
@@ -51,7 +53,9 @@ class Devices(ComposedScorer):
         self.names = tuple(names)
         self.failed: dict[str, str] = {}
         self._lock = threading.Lock()
-        self._calls = Counter[int]()
+        self._calls = Counter[int]()  # in progress, by device
+        self._threads = CallThreads("secondpass-devices")
+        watch_forks(self)
 
     def __repr__(self) -> str:
         """Return model and devices."""
@@ -76,11 +80,11 @@ class Devices(ComposedScorer):
                     self._serve(device, work, call)
             else:
                 lanes = (order * _AT_ONCE)[: max(len(order), work.chunks)]
-                with ThreadPoolExecutor(len(lanes), thread_name_prefix="secondpass-devices") as threads:
-                    for future in [threads.submit(self._serve, device, work, call) for device in lanes]:
-                        future.result()
+                for future in [self._threads.submit(partial(self._serve, device, work, call)) for device in lanes]:
+                    future.result()
         except BaseException:
             call.cancel()  # a bug, or the caller was interrupted
+            work.abort(ScoringError("the call was interrupted"))
             raise
         return Scored(work.outcomes(), self.spec, (Stage("score", time.perf_counter() - started, self._facts(work)),))
 
@@ -113,6 +117,14 @@ class Devices(ComposedScorer):
         name = self.names[device]
         if self.failed.setdefault(name, str(error)) == str(error):
             _logger.warning("%s has failed and isn't used any more (%s)", name, type(error).__name__)
+
+    def before_fork(self) -> None:
+        """See ``ForkAware``."""
+
+    def after_fork(self, *, in_child: bool) -> None:
+        """Forget the parent's calls in the child."""
+        if in_child:
+            self._lock, self._calls = threading.Lock(), Counter()
 
     def usable(self) -> list[int]:
         """Return the numbers of the devices that haven't failed."""

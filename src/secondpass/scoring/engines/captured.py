@@ -81,7 +81,7 @@ class Captured:
             for shape in shapes:
                 inputs = torch.zeros(shape.size, dtype=torch.int32, device=self._device)
                 self._graphs.insert(0, _Graph(shape, inputs, *self._capture(self._compute, inputs, shape)))
-        except (RuntimeError, NotImplementedError) as error:
+        except RuntimeError as error:
             self.failure = f"{type(error).__name__}: {error!s:.200}"
         if self.failure:  # outside of the except block: the traceback in it keeps tensors alive
             self._graphs = []

@@ -229,7 +229,8 @@ def _firsts(rows: torch.Tensor, starts: torch.Tensor) -> torch.Tensor:
 
 def _means(rows: torch.Tensor, starts: torch.Tensor) -> torch.Tensor:
     """Return the mean of each sequence's tokens, (sequences, width)."""
-    of = torch.searchsorted(starts[1:].contiguous(), torch.arange(len(rows), device=rows.device), right=True)
+    places = torch.arange(len(rows), device=rows.device, dtype=starts.dtype)
+    of = torch.searchsorted(starts[1:].contiguous(), places, right=True)
     sums = rows.new_zeros((len(starts), rows.shape[1]), dtype=torch.float32).index_add_(0, of, rows.float())
     return (sums[:-1] / starts.diff()[:, None].clamp(min=1)).to(rows.dtype)
 
