@@ -1,5 +1,6 @@
 """A torch checkpoint, opened with sentence-transformers: its scores, its features, and a shorter last layer."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -105,8 +106,9 @@ def open_checkpoint(folder: ModelFolder, label: int | None) -> Checkpoint:
     :param label: The output column that means "relevant", where the configuration leaves it open.
     :raises ModelError: If it isn't a trained sequence classifier with a tokenizer that can be saved as tokenizer.json.
     """
-    config = folder.json("config.json")
-    model = open_model(folder, read_max_length(None, config, folder.json("tokenizer_config.json")))
+    config = folder.config
+    _check_architecture(folder, config)
+    model = open_model(folder, read_max_length(None, config, folder.tokenizer_config))
     opened = Checkpoint(folder, model, read_head(config, model.num_labels, label=label))
     if not opened.architecture.endswith("ForSequenceClassification"):
         raise ModelError(f"{folder.path} must hold a sequence classifier, and holds a {opened.architecture}")
@@ -124,6 +126,29 @@ def open_checkpoint(folder: ModelFolder, label: int | None) -> Checkpoint:
     if not model.tokenizer.is_fast:
         raise ModelError(f"{folder.path} must have a tokenizer that can be saved as tokenizer.json, and its kind can't")
     return opened
+
+
+def _check_architecture(folder: ModelFolder, config: Mapping[str, Any]) -> None:
+    """Refuse architectures of which no int8 form is made, before anything is opened.
+
+    :raises ModelError: If it is such an architecture.
+    """
+    architecture = ", ".join(config.get("architectures") or ())
+    if architecture.startswith("Deberta"):
+        raise ModelError(
+            f"{folder.path} holds a {architecture}: DeBERTa's attention adds scores of relative positions, for which "
+            "ONNX Runtime has no operator. Run it with the torch engine, or with an ONNX file of its repository"
+        )
+    if architecture.endswith(("ForCausalLM", "ForConditionalGeneration")):
+        raise ModelError(
+            f"{folder.path} holds a {architecture}, a decoder that answers a prompt, and only encoders with a "
+            "classifier are exported. Run it with the torch engine"
+        )
+    if folder.has_modules and len(json.loads((folder.path / "modules.json").read_text(encoding="utf-8"))) > 1:
+        raise ModelError(
+            f"{folder.path} has a head made of sentence-transformers' modules, which the export doesn't read. Run it "
+            "with the torch engine"
+        )
 
 
 class FirstTokenLayer(nn.Module):

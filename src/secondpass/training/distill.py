@@ -9,8 +9,9 @@ from sentence_transformers import CrossEncoder as Model
 
 from secondpass.errors import ConfigurationError
 from secondpass.optimize.checkpoint import reads_first_token_only
+from secondpass.scoring.hub import HubAccess
 from secondpass.scoring.load import load_scorer
-from secondpass.scoring.model_files import HubAccess, find_model
+from secondpass.scoring.model_files import find_model
 from secondpass.scoring.scorer import Scorer
 from secondpass.training.data import TrainingData, check_split, make_rows, pair_lengths, score_columns, summary
 from secondpass.training.losses import DistillationLoss, HiddenTeacher

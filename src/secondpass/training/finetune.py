@@ -12,7 +12,8 @@ from transformers import EarlyStoppingCallback, set_seed
 from secondpass.errors import ConfigurationError, InputError, ModelError
 from secondpass.models import bundled_names
 from secondpass.optimize.checkpoint import open_model
-from secondpass.scoring.model_files import HubAccess, find_model
+from secondpass.scoring.hub import HubAccess
+from secondpass.scoring.model_files import find_model
 from secondpass.training.adapters import AdapterTrainer, add_adapters, merge
 from secondpass.training.data import TrainingData, check_leaks, full_lengths, pair_lengths, summary
 from secondpass.training.report import FinetuneReport, write_model

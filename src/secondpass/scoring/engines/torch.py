@@ -1,4 +1,4 @@
-"""The torch engine: every model that sentence-transformers' ``CrossEncoder`` loads."""
+"""The torch engine: what sentence-transformers' ``CrossEncoder`` loads, and language models that answer a prompt."""
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,11 +10,13 @@ from typing import Any
 import torch
 import transformers
 from sentence_transformers import CrossEncoder as Model
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
 from secondpass.errors import ModelError, OutOfMemory
 from secondpass.scores import Pair, Spec
 from secondpass.scoring.engines.base import Encoded, EngineFacts, EngineSettings, scoring_errors
-from secondpass.scoring.engines.tokens import PairTokenizer
+from secondpass.scoring.engines.decoders import PROMPTS, Prompt, PromptedModel, prompt_of
+from secondpass.scoring.engines.tokens import PairTokenizer, hide_special_pieces
 from secondpass.scoring.engines.torch_linear import pack_linears
 from secondpass.scoring.engines.torch_packing import TorchPacking
 from secondpass.scoring.hardware import Gpu, Hardware, cpu_count, nvidia_gpus, place
@@ -60,15 +62,14 @@ class TorchEngine:
         self._placement = place(settings.request, hardware(settings.request.device))
         if settings.request.threads:
             torch.set_num_threads(settings.request.threads)  # torch has one setting for the whole process
-        self._config = self._folder.json("config.json")
-        self._max_length = read_max_length(
-            settings.max_length, self._config, self._folder.json("tokenizer_config.json")
-        )
+        self._config = self._folder.config
+        self._prompted = _check_architecture(settings, self._config)
+        self._max_length = read_max_length(settings.max_length, self._config, self._folder.tokenizer_config)
         self._opening = threading.Lock()  # callers tokenise with the model's own code, also after release()
         self._tokenizing = threading.Lock()  # every call of the library changes the tokenizer's settings
         self._packing = TorchPacking(settings.request, self._placement, self._max_length, wanted=settings.packed)
         self._warm = self._measured = False  # whether warmup() was called, and done for the model that is open
-        self._model: Model | None = None
+        self._model: Model | PromptedModel | None = None
         model = self._open()
         self._prompt = (model.prompts or {}).get(model.default_prompt_name or "")
         self._tokenizer = model.tokenizer
@@ -141,28 +142,25 @@ class TorchEngine:
         if self.facts.placement.device.startswith("cuda"):
             torch.cuda.empty_cache()
 
-    def _open(self) -> Model:
+    def _open(self) -> Model | PromptedModel:
         with self._opening:
             if self._model is None:
                 self._model = self._load()
             return self._model
 
-    def _load(self) -> Model:
+    def _load(self) -> Model | PromptedModel:
         dtype = getattr(torch, self._placement.dtype)
         with quiet():
             try:
-                model = Model(
-                    str(self._folder.path),
-                    device=self._placement.device,
-                    max_length=self._max_length,
-                    trust_remote_code=self._settings.trust_remote_code,
-                    model_kwargs={"dtype": dtype, "use_safetensors": True},
-                )
+                model = self._load_with(dtype)
             except _LOADING as error:
                 raise ModelError(f"sentence-transformers can't load {self._folder.path}: {error!s:.500}") from error
         model.eval()
-        if not (model.prompts or getattr(model.tokenizer, "chat_template", None)):  # which write special tokens as text
+        if not (
+            self._prompted or model.prompts or getattr(model.tokenizer, "chat_template", None)
+        ):  # which write special tokens as text
             model.tokenizer.split_special_tokens = True  # "[SEP]" that a user typed is text, and ends no segment
+            hide_special_pieces(model.tokenizer.backend_tokenizer)
         if self._placement.device == "cpu" and dtype is torch.float32:
             pack_linears(model)
         self._packing.open(model)
@@ -196,10 +194,23 @@ class TorchEngine:
             if not others and pairs.agrees_with(self._encode_by_library):
                 self._pairs, self._example = pairs, example
 
+    def _load_with(self, dtype: torch.dtype) -> Model | PromptedModel:
+        device = self._placement.device
+        if self._prompted:
+            return PromptedModel(self._prompted, self._folder, self._max_length, dtype).to(device)
+        return Model(
+            str(self._folder.path),
+            device=device,
+            max_length=self._max_length,
+            trust_remote_code=self._settings.trust_remote_code,
+            model_kwargs={"dtype": dtype, "use_safetensors": True},
+        )
+
     def _read_facts(self, labels: int) -> EngineFacts:
         settings = self._settings
         head = read_head(self._config, labels, label=settings.label)
-        files = [*settings.folder.path.rglob("*.safetensors"), *settings.folder.path.glob("*.json")]
+        kinds = ("*.safetensors", "*.json", "*.jinja")  # modules have their own folders, and templates decide scores
+        files = [file for kind in kinds for file in settings.folder.path.rglob(kind)]
         versions = (torch.__version__, transformers.__version__)
         parts = (
             settings.folder.revision or "",
@@ -207,6 +218,7 @@ class TorchEngine:
             *versions,
             self._placement.dtype,
             self._max_length,
+            *(self._prompted.pieces if self._prompted else ()),
         )
         spec = Spec(
             settings.name,
@@ -225,8 +237,7 @@ class TorchEngine:
         length = int(mask.sum())
         truncated = 0
         if length >= self._max_length:
-            whole = len(self._tokenizer(pair.query, pair.text, truncation=False, verbose=False)["input_ids"])
-            truncated = max(0, whole - length)
+            truncated = max(0, self._whole_length(pair) - length)
         return Encoded(length, truncated, own)
 
     def _features(self, batch: Sequence[Encoded], longest: int) -> dict[str, Any]:
@@ -252,8 +263,42 @@ class TorchEngine:
         own["attention_mask"] = torch.ones(item.length, dtype=torch.long)
         return {name: own.get(name, value) for name, value in self._example.items()}
 
+    def _whole_length(self, pair: Pair) -> int:
+        """Return a pair's tokens without truncation, its template included."""
+        model = self._open()
+        if isinstance(model, PromptedModel):
+            return model.preprocess([tuple(pair)], truncation=False)["input_ids"].shape[1]
+        kwargs = {"text": {"truncation": False, "verbose": False}}
+        features = model.preprocess([tuple(pair)], prompt=self._prompt, processing_kwargs=kwargs)
+        return int(features["attention_mask"].sum())
+
     def _length(self, text: str) -> int:
         return len(self._tokenizer(text, add_special_tokens=False, truncation=False, verbose=False)["input_ids"])
+
+
+def _check_architecture(settings: EngineSettings, config: Mapping[str, Any]) -> Prompt | None:
+    """Return the prompt of a model whose files don't say how it reads a pair; None where they do.
+
+    :raises ModelError: If the model needs code that comes with it, or nothing says how it reads a pair.
+    """
+    architecture = ", ".join(config.get("architectures") or ()) or "its architecture"
+    foreign = config.get("auto_map") and config.get("model_type") not in CONFIG_MAPPING_NAMES
+    if foreign and not settings.trust_remote_code:
+        raise ModelError(
+            f"{settings.name} needs Python code that comes with it ({architecture}), which never runs unasked: read "
+            "it, then pass LoadOptions(trust_remote_code=True); no test has compared its scores"
+        )
+    answers = architecture.endswith(("ForCausalLM", "ForConditionalGeneration"))
+    prompt = prompt_of(settings.name)
+    if not answers or settings.folder.has_modules or (prompt is None and settings.folder.has_pair_template):
+        return None
+    if prompt is None:
+        known = ", ".join(prompt.models for prompt in PROMPTS)
+        raise ModelError(
+            f"{settings.name} is a language model ({architecture}) without modules.json: nothing says how it reads a "
+            f"pair, and which token means relevant. Known by their names are {known}"
+        )
+    return prompt
 
 
 @contextmanager
