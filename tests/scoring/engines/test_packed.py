@@ -17,6 +17,7 @@ from secondpass.errors import ModelError  # noqa: E402
 from secondpass.scores import Pair, Score  # noqa: E402
 from secondpass.scoring.engines.base import Encoded  # noqa: E402
 from secondpass.scoring.engines.packed import PackedClassifier, Shape, pack, reference_attention  # noqa: E402
+from secondpass.scoring.engines.tokens import PairTokenizer  # noqa: E402
 
 WORDS = 90
 LONGEST = 40
@@ -205,3 +206,29 @@ def test_a_model_that_can_not_be_packed_is_padded_and_says_why(tiny: Tiny, monke
     assert reason.endswith("padded: bert has no packed form")
     with pytest.raises(ModelError, match="packed=True needs an encoder that can be packed: bert has no packed form"):
         values(tiny("torch"), True, ["a bird"])
+
+
+@pytest.mark.parametrize("agrees", [True, False])
+@pytest.mark.parametrize("packed", [True, False])
+def test_texts_are_tokenised_once_where_that_gives_the_same(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch, agrees: bool, packed: bool
+) -> None:
+    """Where texts' tokens make up the library's pairs the library isn't asked; elsewhere it is, with equal scores."""
+    pairs = [Pair("how long can a bee live", text) for text in ("a bird [SEP] can fly", "", " cat " * 90)]
+    by_library = load_scorer(tiny("torch"), engine="torch", device="cpu", options=LoadOptions(packed=False))
+    wanted = [tokens.features["input_ids"].tolist() for tokens in by_library._engine._encode_by_library(pairs)]
+    if not agrees:
+        monkeypatch.setattr(PairTokenizer, "agrees_with", lambda *_: False)
+    scorer = load_scorer(tiny("torch"), engine="torch", device="cpu", options=LoadOptions(packed=packed))
+    engine = scorer._engine
+    asked: list[int] = []
+    encode = engine._encode_by_library
+    monkeypatch.setattr(engine, "_encode_by_library", lambda part: asked.append(len(part)) or encode(part))
+    assert [tokens.features["input_ids"].tolist() for tokens in engine.encode(pairs)] == wanted
+    assert asked == ([] if agrees else [3])
+    outcomes, expected = scorer.score_pairs(pairs).outcomes, by_library.score_pairs(pairs).outcomes
+    for ours, theirs in zip(outcomes, expected, strict=True):
+        assert isinstance(ours, Score)
+        assert isinstance(theirs, Score)
+        assert ours.value == pytest.approx(theirs.value, abs=1e-4)
+        assert ours.truncated == theirs.truncated
