@@ -12,8 +12,9 @@ from secondpass.errors import ConfigurationError, MissingExtra, ModelError, is_i
 from secondpass.models import CASCADES, DEFAULT_MODEL, ModelFamily, Status, bundled_names, family_of, unsupported
 from secondpass.scoring.cascade import Cascade
 from secondpass.scoring.cross_encoder import CrossEncoder
+from secondpass.scoring.devices import Devices
 from secondpass.scoring.engines.base import EngineSettings
-from secondpass.scoring.hardware import Request
+from secondpass.scoring.hardware import Request, split_devices
 from secondpass.scoring.hub import HubAccess
 from secondpass.scoring.model_files import ModelFolder, check_sha256, describe_contents, find_model
 from secondpass.scoring.scorer import Scorer
@@ -64,6 +65,8 @@ class LoadOptions:
         models or worker processes on one machine, give each its share.
     :param label: The output column that means "relevant", where the model's configuration doesn't name it.
     :param trust_remote_code: Whether Python code that comes with the model may run.
+    :param packed: Whether the torch engine packs encoders' batches, without padding: None for where they can
+        be packed, but not on MPS.
     :param local_files_only: Take files from the hub's cache, and never connect to the hub.
     :param cache_folder: The hub's cache; None takes the hub library's own.
     :param sha256: The SHA-256 of the ONNX or safetensors file, as hexadecimal digits; other weights are refused.
@@ -78,6 +81,7 @@ class LoadOptions:
     threads: int | None = None
     label: int | None = None
     trust_remote_code: bool = False
+    packed: bool | None = None
     local_files_only: bool = False
     cache_folder: str | None = None
     sha256: str | None = None
@@ -105,7 +109,7 @@ def load_scorer(
     max_length: int | None = None,
     revision: str | None = None,
     options: LoadOptions = DEFAULT_OPTIONS,
-) -> CrossEncoder | Cascade:
+) -> CrossEncoder | Cascade | Devices:
     """Load a cross-encoder. Load it once and share it: it is safe across threads, chains and query engines.
 
     :param model: A bundled model (``"small"``, ``"nano"``: no download, no extra), ``"fast"`` (the cascade of the two),
@@ -113,7 +117,8 @@ def load_scorer(
         ``secondpass.optimize`` writes it, int8 on a CPU and float32 on an accelerator.
     :param engine: ``"onnx"`` (base install), ``"torch"`` (extra ``torch``), or ``"auto"``: the form that the folder
         has; with both forms torch on an accelerator, else ONNX Runtime; for a hub id torch if it is installed.
-    :param device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``.
+    :param device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``. Several GPUs share the work with
+        ``"cuda:all"`` or ``"cuda:0,cuda:1"``.
     :param dtype: ``"auto"``, ``"float32"``, ``"float16"`` or ``"bfloat16"``; of an ONNX graph its own. Of several ONNX
         files ``"int8"`` takes the quantised one for this CPU's instruction set.
     :param max_length: The longest pair in tokens; None takes the model's own.
@@ -130,10 +135,14 @@ def load_scorer(
     _check_family(str(model))
     hub = HubAccess(revision, options.local_files_only, options.cache_folder, options.file, dtype)
     name, folder = _find(model, engine, device, hub)
+    if device == "cuda:all" or "," in str(device):
+        several = split_devices(device, importlib.import_module(ENGINES[name].module).hardware(device))
+        load = partial(load_scorer, model, engine=engine, dtype=dtype, max_length=max_length, revision=revision)
+        return Devices([load(device=single, options=options) for single in several], several)
     _refuse(str(model), unsupported(folder.config.get("architectures") or ()))
     request = Request(device, dtype, options.batch_tokens, options.batch_size, options.threads)
     settings = EngineSettings(
-        folder.name(str(model)), folder, request, max_length, options.label, options.trust_remote_code
+        folder.name(str(model)), folder, request, max_length, options.label, options.trust_remote_code, options.packed
     )
     if options.sha256 is not None:
         check_sha256(folder.graph if name == "onnx" else folder.only_safetensors(), options.sha256)

@@ -4,7 +4,7 @@ import json
 import sys
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -28,6 +28,7 @@ _PROBES = (
     Pair("Où est-ce?", "数据 [SEP] <s> text \n 12.5"),
     Pair("", "b"),
     Pair("b", ""),
+    Pair("  a  b ", "\tc \n"),
 )
 
 
@@ -146,6 +147,21 @@ class PairTokenizer:
     def count(self, texts: Sequence[str]) -> list[int]:
         """Return the number of tokens of each text, without special tokens."""
         return [len(ids) for ids in self._cache.ids(texts)]
+
+    def agrees_with(self, encode: Callable[[Sequence[Pair]], Sequence[Encoded]]) -> bool:
+        """Return whether pairs are put together from texts, and another tokenizer gives the same for a few.
+
+        :param encode: Tokenises pairs as ``encode`` does.
+        """
+        if self._template is None:
+            return False
+        probes = [*_PROBES, Pair("a question", "long " * self._max_length)]
+        for own, other in zip(self.encode(probes), encode(probes), strict=True):
+            common = {*own.features} & {*other.features}
+            same = all(np.array_equal(own.features[name], other.features[name]) for name in common)
+            if not same or own.truncated != other.truncated:
+                return False
+        return True
 
     def _whole_pairs(self, pairs: Sequence[Pair]) -> list[Encoded]:
         encoded = []
