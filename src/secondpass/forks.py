@@ -40,11 +40,13 @@ def _before() -> None:
 
 
 def _after(*, in_child: bool) -> None:
-    for item in reversed(_prepared or list(_objects)):  # a host such as uWSGI may call the child's hook alone
-        item.after_fork(in_child=in_child)
-    _prepared.clear()
-    if _lock.locked():
-        _lock.release()
+    try:
+        for item in reversed(_prepared or list(_objects)):  # a host such as uWSGI may call the child's hook alone
+            item.after_fork(in_child=in_child)
+    finally:  # a signal's handler may raise in here, and then the next fork must not wait for ever
+        _prepared.clear()
+        if _lock.locked():
+            _lock.release()
 
 
 if hasattr(os, "register_at_fork"):

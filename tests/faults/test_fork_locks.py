@@ -16,6 +16,8 @@ from secondpass.logs import RepeatedWarnings
 from secondpass.scores import Pair
 from secondpass.scoring.cross_encoder import CrossEncoder
 from secondpass.scoring.engines.tokens import TokenCache
+from secondpass.scoring.fallback import Fallback
+from secondpass.scoring.overlap import OverlapScorer
 from secondpass.scoring.shared import LoadKey, SharedModels
 from secondpass.threads import CallThreads, _end
 
@@ -87,6 +89,13 @@ def test_threads_for_calls() -> None:
     with held(threads._changed):
         assert works_in_child(lambda: threads.submit(lambda: None).result())
     go_on.set()
+
+
+def test_the_circuits_of_a_fallback() -> None:
+    """The child asks the scorers while a thread of the parent notes an answer."""
+    fallback = Fallback(OverlapScorer(), OverlapScorer())
+    with held(fallback.circuits[0]._lock):
+        assert works_in_child(lambda: fallback.score("query", ["text"]))
 
 
 class LockedEngine(FakeEngine):

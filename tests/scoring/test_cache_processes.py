@@ -237,3 +237,17 @@ def test_a_file_that_another_one_began_meanwhile_is_not_renamed(
     one.read([b"key"])
     assert [ScoreFile(path, 9).read([b"key"])] == found
     assert len(list(tmp_path.glob("*.damaged-*"))) == 1
+
+
+@forks
+@quiet
+def test_a_host_may_call_the_childs_hook_alone(tmp_path: Path) -> None:
+    """As uWSGI does: also after an earlier fork, the child leaves the connection that it inherited alone."""
+    file = ScoreFile(tmp_path / "scores.db", 100)
+    assert ends_well(lambda: None)
+    file.write({b"key": Score(1.0)})
+    connection = file._link
+    file.after_fork(in_child=True)
+    assert connection is not None
+    assert file._link is None
+    assert file.read([b"key"]) == {}

@@ -12,7 +12,7 @@ from secondpass import Call, Reranker
 from secondpass.errors import ConfigurationError, OutOfMemory, ScoringError
 from secondpass.ranking import Cause, Degraded
 from secondpass.scores import Pair, Score, Unscored, UnscoredReason
-from secondpass.scoring.cross_encoder import CrossEncoder
+from secondpass.scoring.cross_encoder import ENCODING_BLOCK, CrossEncoder
 from secondpass.scoring.engines.base import Encoded
 from secondpass.scoring.jobs import DEADLINE_BLOCK
 
@@ -220,3 +220,19 @@ def test_a_deadline_is_kept_while_long_texts_are_tokenised() -> None:
     engine.encode = encode_once  # type: ignore[method-assign]
     outcomes = CrossEncoder(engine).score_pairs(words(*range(1, 31)), call=call).outcomes
     assert [getattr(outcome, "reason", None) for outcome in outcomes] == [UnscoredReason.DEADLINE] * 30
+
+
+def test_a_cancelled_call_is_not_tokenised_to_its_end() -> None:
+    """Long texts take seconds; after a block of pairs the call looks whether its caller has gone."""
+
+    class CancelledMeanwhile(FakeEngine):
+        tokenised = 0
+
+        def encode(self, pairs: Sequence[Pair]) -> list[Encoded]:
+            self.tokenised += len(pairs)
+            call.cancel()
+            return super().encode(pairs)
+
+    engine, call = CancelledMeanwhile(), Call()
+    outcomes = CrossEncoder(engine).score("query", [f"text {i}" for i in range(1000)], call=call)
+    assert (engine.tokenised, len(outcomes), engine.batches) == (ENCODING_BLOCK, 1000, [])

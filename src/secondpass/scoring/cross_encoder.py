@@ -23,6 +23,8 @@ MAX_TEXT_CHARACTERS = 100_000
 """How much of a text is tokenised, far more than a model reads; the tokens of the rest are extrapolated."""
 MAX_QUERY_CHARACTERS = 10_000
 """The same for a query, which is tokenised with every candidate."""
+ENCODING_BLOCK = 64
+"""How many pairs are tokenised before a call without a deadline looks whether it was cancelled."""
 
 
 @dataclass(slots=True)
@@ -201,12 +203,11 @@ class CrossEncoder(BaseScorer):
 
 
 def _encode_in_time(engine: Engine, pairs: Sequence[Pair], call: Call) -> list[Encoded]:
-    """Tokenise the pairs, with a deadline only as many as it allows: long texts can take longer than the model."""
-    if call.deadline is None:
-        return _encode(engine, pairs)
+    """Tokenise the pairs until the call stops: long texts can take longer than the model."""
+    block = ENCODING_BLOCK if call.deadline is None else DEADLINE_BLOCK
     encoded: list[Encoded] = []
     while len(encoded) < len(pairs) and not call.stop_reason():
-        encoded += _encode(engine, pairs[len(encoded) : len(encoded) + DEADLINE_BLOCK])
+        encoded += _encode(engine, pairs[len(encoded) : len(encoded) + block])
     return encoded
 
 

@@ -87,6 +87,7 @@ class ScoreFile:
             self._lock = threading.Lock()
         elif self._held_for_fork:
             self._lock.release()
+        self._held_for_fork = False
 
     def read(self, keys: Sequence[bytes], call: Call | None = None) -> dict[bytes, Score]:
         """Return the scores that are there."""
