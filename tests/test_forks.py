@@ -74,4 +74,4 @@ def test_an_error_after_a_fork_does_not_block_the_next_one() -> None:
     recorder = Interrupted([])
     watch_forks(recorder)
     log_in_child([])
-    assert not forks._lock.locked()
+    assert not forks._HOOKS._lock.locked()

@@ -251,3 +251,29 @@ def test_a_host_may_call_the_childs_hook_alone(tmp_path: Path) -> None:
     assert connection is not None
     assert file._link is None
     assert file.read([b"key"]) == {}
+
+
+@forks
+@quiet
+def test_a_fork_while_the_file_is_opened_does_not_wait_for_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file's lock of another library isn't stopped for the fork before the thread that opens the file is done."""
+    file = ScoreFile(tmp_path / "scores.db", 100)
+    opening, connect = threading.Event(), score_file.connect
+
+    def connect_slowly(path: Path, wait_seconds: float) -> sqlite3.Connection:
+        opening.set()
+        time.sleep(0.2)  # until the fork has begun
+        return connect(path, wait_seconds)
+
+    monkeypatch.setattr(score_file, "connect", connect_slowly)
+    thread = threading.Thread(target=file.write, args=({b"key": Score(1.0)},))
+    thread.start()
+    opening.wait()
+
+    def read() -> None:
+        assert file.read([b"key"]) == {b"key": Score(1.0)}
+
+    assert ends_well(read)
+    thread.join()
