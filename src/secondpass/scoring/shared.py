@@ -185,6 +185,7 @@ class SharedModels:
         if slot.scorer is None:
             with slot.lock:
                 _raise_failure(slot, key)
+                slot.error = None  # it is loading, and isn't to be forgotten as a failure
                 try:
                     slot.scorer = slot.scorer or self._load(key)
                 except Exception as error:
@@ -245,6 +246,7 @@ class SharedModels:
 
     def _warm(self, slot: _Slot, key: LoadKey) -> None:
         with slot.lock:
+            slot.error = None
             try:
                 scorer = slot.scorer or self._load(key)
                 warm_up(scorer)
