@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from secondpass import forks
 from secondpass.forks import watch_forks
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system doesn't fork")
@@ -59,3 +60,18 @@ def test_an_object_that_is_gone_is_not_called() -> None:
     gc.collect()
     assert log_in_child(log) == ""
     assert log == []
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_error_after_a_fork_does_not_block_the_next_one() -> None:
+    """As of a signal's handler that raises while the objects undo their preparation."""
+
+    class Interrupted(Recorder):
+        def after_fork(self, *, in_child: bool) -> None:
+            raise KeyboardInterrupt
+
+    recorder = Interrupted([])
+    watch_forks(recorder)
+    log_in_child([])
+    assert not forks._HOOKS._lock.locked()

@@ -96,3 +96,28 @@ def test_the_interpreter_ends_while_a_call_hangs() -> None:
     """A stuck asynchronous call doesn't hold up the end of a script."""
     done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+LOADING = """
+import time
+from secondpass import OverlapScorer, Reranker
+from secondpass.scoring.shared import LoadKey
+
+class Slow(OverlapScorer):
+    def warmup(self):
+        time.sleep(0.5)
+        print("loaded", flush=True)
+
+LoadKey.load = lambda key: Slow()
+{action}
+"""
+
+
+@pytest.mark.parametrize(
+    "action", ['Reranker("small", when_cold="degrade")', "Reranker(Slow()).warmup(background=True)"]
+)
+def test_the_interpreter_waits_for_a_model_that_loads_in_the_background(action: str) -> None:
+    """A thread that loses the interpreter inside of ONNX Runtime's code would abort the process."""
+    script = LOADING.format(action=action)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"loaded\n", b"")

@@ -6,6 +6,7 @@ A forked child has one thread, and copies of all locks: one that another thread 
 import os
 import threading
 import weakref
+from functools import partial
 from typing import Protocol
 
 
@@ -21,35 +22,44 @@ class ForkAware(Protocol):
         ...
 
 
-_lock = threading.Lock()  # from before a fork to after it: one at a time
-_objects: "weakref.WeakSet[ForkAware]" = weakref.WeakSet()  # holds no object alive, so nothing has to be removed
-_prepared: list[ForkAware] = []
+class ForkHooks:
+    """Objects that prepare for every fork. Of several hooks, those that were created last prepare first.
+
+    A library's own hooks may stop its other threads until the fork is over: objects that wait for threads in it must
+    prepare before, and so need hooks that are created after the library is imported.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()  # from before a fork to after it: one at a time
+        self._objects: weakref.WeakSet[ForkAware] = weakref.WeakSet()  # holds none alive, so none has to be removed
+        self._prepared: list[ForkAware] = []
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(
+                before=self._before,
+                after_in_parent=partial(self._after, in_child=False),
+                after_in_child=partial(self._after, in_child=True),
+            )
+
+    def watch(self, item: ForkAware) -> None:
+        """Have an object prepare for every fork, as long as it lives. Where processes don't fork, nothing happens."""
+        with self._lock:
+            self._objects.add(item)
+
+    def _before(self) -> None:
+        self._lock.acquire()
+        self._prepared.extend(self._objects)
+        for item in self._prepared:
+            item.before_fork()
+
+    def _after(self, *, in_child: bool) -> None:
+        try:
+            for item in reversed(self._prepared or list(self._objects)):  # uWSGI may call the child's hook alone
+                item.after_fork(in_child=in_child)
+        finally:  # a signal's handler may raise in here, and then the next fork must not wait for ever
+            self._prepared.clear()
+            if self._lock.locked():
+                self._lock.release()
 
 
-def watch_forks(item: ForkAware) -> None:
-    """Have an object prepare for every fork, as long as it lives. Where processes don't fork, nothing happens."""
-    with _lock:
-        _objects.add(item)
-
-
-def _before() -> None:
-    _lock.acquire()
-    _prepared.extend(_objects)
-    for item in _prepared:
-        item.before_fork()
-
-
-def _after(*, in_child: bool) -> None:
-    for item in reversed(_prepared or list(_objects)):  # a host such as uWSGI may call the child's hook alone
-        item.after_fork(in_child=in_child)
-    _prepared.clear()
-    if _lock.locked():
-        _lock.release()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_before,
-        after_in_parent=lambda: _after(in_child=False),
-        after_in_child=lambda: _after(in_child=True),
-    )
+_HOOKS = ForkHooks()
+watch_forks = _HOOKS.watch

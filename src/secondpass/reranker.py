@@ -27,7 +27,7 @@ from secondpass.scoring.windows import Windowed
 from secondpass.selection.adaptive import CoveredMass
 from secondpass.selection.earlier import Earlier, Results, as_earlier
 from secondpass.selection.select import Selection, select
-from secondpass.threads import CallThreads
+from secondpass.threads import CallThreads, LoadingThread
 
 
 class Reranker:
@@ -117,7 +117,7 @@ class Reranker:
             self.scorer.begin()
             return
         if background:
-            threading.Thread(target=self.warmup, name="secondpass-warmup", daemon=True).start()
+            LoadingThread(self.warmup).start()
             return
         warm_up(self.scorer)
         self._warm.set()

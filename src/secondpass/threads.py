@@ -27,7 +27,7 @@ class Ending(Protocol):
         """Have the threads end after what they do. Must not block."""
         ...
 
-    def join(self, seconds: float) -> None:
+    def join(self, seconds: float, /) -> None:
         """Wait for their end, but no longer than that."""
         ...
 
@@ -53,6 +53,24 @@ def _end() -> None:
     until = time.monotonic() + _EXIT_SECONDS
     for item in items:
         item.join(max(0.0, until - time.monotonic()))
+
+
+class LoadingThread(threading.Thread):
+    """A daemon thread that loads a model.
+
+    An exit waits for it as for others: a thread that loses the interpreter in a library's C++ aborts the process.
+    """
+
+    def __init__(self, target: Callable[[], object]) -> None:
+        super().__init__(target=target, name="secondpass-warmup", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        super().start()
+        end_at_exit(self)
+
+    def close(self) -> None:
+        """See ``Ending``: what loads can't be interrupted."""
 
 
 class CallThreads:

@@ -1,10 +1,13 @@
-"""A fork while another thread of the process holds a lock: the child goes on with locks of its own."""
+"""A fork while another thread of the process holds a lock: the child goes on with locks and connections of its own."""
 
 import os
 import signal
+import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,9 +16,13 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
 from secondpass.logs import RepeatedWarnings
-from secondpass.scores import Pair
+from secondpass.scores import Pair, Score
+from secondpass.scoring import score_file
 from secondpass.scoring.cross_encoder import CrossEncoder
 from secondpass.scoring.engines.tokens import TokenCache
+from secondpass.scoring.fallback import Fallback
+from secondpass.scoring.overlap import OverlapScorer
+from secondpass.scoring.score_file import ScoreFile
 from secondpass.scoring.shared import LoadKey, SharedModels
 from secondpass.threads import CallThreads, _end
 
@@ -89,6 +96,13 @@ def test_threads_for_calls() -> None:
     go_on.set()
 
 
+def test_the_circuits_of_a_fallback() -> None:
+    """The child asks the scorers while a thread of the parent notes an answer."""
+    fallback = Fallback(OverlapScorer(), OverlapScorer())
+    with held(fallback.circuits[0]._lock):
+        assert works_in_child(lambda: fallback.score("query", ["text"]))
+
+
 class LockedEngine(FakeEngine):
     """An engine that tokenises behind a lock, as torch's does."""
 
@@ -128,3 +142,39 @@ def test_the_workers_lock_at_the_childs_end() -> None:
     queue = scorer._worker._queue
     with held(queue._changed):
         assert works_in_child(lambda: (_end(), queue.close()))
+
+
+def test_a_host_may_call_the_childs_hook_alone(tmp_path: Path) -> None:
+    """As uWSGI does: also after an earlier fork, the child leaves the connection that it inherited alone."""
+    file = ScoreFile(tmp_path / "scores.db", 100)
+    assert works_in_child(lambda: None)
+    file.write({b"key": Score(1.0)})
+    connection = file._link
+    file.after_fork(in_child=True)
+    assert connection is not None
+    assert file._link is None
+    assert file.read([b"key"]) == {}
+
+
+def test_a_fork_while_the_file_is_opened_does_not_wait_for_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file's lock of another library isn't stopped for the fork before the thread that opens the file is done."""
+    file = ScoreFile(tmp_path / "scores.db", 100)
+    opening, connect = threading.Event(), score_file.connect
+
+    def connect_slowly(path: Path, wait_seconds: float) -> sqlite3.Connection:
+        opening.set()
+        time.sleep(0.2)  # until the fork has begun
+        return connect(path, wait_seconds)
+
+    monkeypatch.setattr(score_file, "connect", connect_slowly)
+    thread = threading.Thread(target=file.write, args=({b"key": Score(1.0)},))
+    thread.start()
+    opening.wait()
+
+    def read() -> None:
+        assert file.read([b"key"]) == {b"key": Score(1.0)}
+
+    assert works_in_child(read)
+    thread.join()

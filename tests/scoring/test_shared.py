@@ -105,3 +105,24 @@ def test_the_parents_models_take_no_place_in_a_forked_process(models: Models) ->
         models.get(KEYS[3])
         os._exit(0 if not ready and models.get(KEYS[2]) is first else 1)
     assert os.waitpid(child, 0)[1] == 0
+
+
+def test_a_model_that_is_loaded_again_is_not_forgotten_as_a_failure() -> None:
+    """Otherwise the next call would load it a second time, beside the first."""
+    begun = threading.Event()
+
+    class Announced(Models):
+        def _load(self, key: LoadKey) -> OverlapScorer:
+            begun.set()
+            return super()._load(key)
+
+    models = Announced(size=1, retry_seconds=0.0)
+    slots = [models._slot(key) for key in KEYS[:2]]
+    for slot in slots:
+        slot.error = ValueError("no connection")
+    models.warm_up_in_background(KEYS[0])
+    assert begun.wait(30)
+    models._slot(KEYS[1]).error = ValueError("no connection")
+    models._forget_oldest()
+    assert models._slots.get(KEYS[0]) is slots[0]
+    models.may_end.set()

@@ -162,6 +162,7 @@ class _Memory:
             self._lock = threading.Lock()
         elif self._held_for_fork:
             self._lock.release()
+        self._held_for_fork = False
 
     def read(self, keys: Sequence[bytes]) -> dict[bytes, Score]:
         with self._lock:

@@ -25,6 +25,8 @@ MAX_QUERY_CHARACTERS = 10_000
 """The same for a query, which is tokenised with every candidate."""
 OVERLAPPED_PAIRS = 1024
 """Pairs that are tokenised at once for a GPU, while it works on the pairs before."""
+ENCODING_BLOCK = 64
+"""How many pairs are tokenised before a call without a deadline looks whether it was cancelled."""
 
 
 @dataclass(slots=True)
@@ -235,12 +237,11 @@ def _wait(job: Job, worker: Worker) -> UnscoredReason | None:
 
 
 def _encode_in_time(engine: Engine, pairs: Sequence[Pair], call: Call) -> list[Encoded]:
-    """Tokenise the pairs, with a deadline only as many as it allows: long texts can take longer than the model."""
-    if call.deadline is None:
-        return _encode(engine, pairs)
+    """Tokenise the pairs until the call stops: long texts can take longer than the model."""
+    block = ENCODING_BLOCK if call.deadline is None else DEADLINE_BLOCK
     encoded: list[Encoded] = []
     while len(encoded) < len(pairs) and not call.stop_reason():
-        encoded += _encode(engine, pairs[len(encoded) : len(encoded) + DEADLINE_BLOCK])
+        encoded += _encode(engine, pairs[len(encoded) : len(encoded) + block])
     return encoded
 
 

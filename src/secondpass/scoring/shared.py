@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -20,6 +21,7 @@ from secondpass.scoring.hardware import Request
 from secondpass.scoring.load import EngineName, LoadOptions, cascade_of, load_scorer
 from secondpass.scoring.model_files import check_name
 from secondpass.scoring.scorer import BaseScorer, Scorer, count_tokens, release_memory, warm_up
+from secondpass.threads import LoadingThread
 
 logger = logging.getLogger("secondpass")
 
@@ -183,6 +185,7 @@ class SharedModels:
         if slot.scorer is None:
             with slot.lock:
                 _raise_failure(slot, key)
+                slot.error = None  # it is loading, and isn't to be forgotten as a failure
                 try:
                     slot.scorer = slot.scorer or self._load(key)
                 except Exception as error:
@@ -203,9 +206,7 @@ class SharedModels:
         slot = self._slot(key)
         with self._lock:
             if slot.scorer is None and not slot.has_failed and not (slot.warming and slot.warming.is_alive()):
-                slot.warming = threading.Thread(
-                    target=self._warm, args=(slot, key), name="secondpass-warmup", daemon=True
-                )
+                slot.warming = LoadingThread(partial(self._warm, slot, key))
                 with suppress(RuntimeError):  # no thread can be started: the next call tries again
                     slot.warming.start()
 
@@ -245,6 +246,7 @@ class SharedModels:
 
     def _warm(self, slot: _Slot, key: LoadKey) -> None:
         with slot.lock:
+            slot.error = None
             try:
                 scorer = slot.scorer or self._load(key)
                 warm_up(scorer)
