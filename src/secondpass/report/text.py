@@ -1,6 +1,6 @@
 """A ranking as plain text."""
 
-from secondpass.ranking import Kept, Ranked, Ranking
+from secondpass.ranking import FAR, Kept, Ranked, Ranking
 from secondpass.scores import Stage
 
 _TEXT_WIDTH = 60
@@ -12,8 +12,9 @@ def as_text(ranking: Ranking) -> str:
     if ranking.degraded:
         lines.append(f"DEGRADED, {ranking.degraded}")
     tokens = "" if ranking.tokens is None else f", {ranking.tokens} tokens"
+    answerable = "" if ranking.answerable is None else f", answerable {ranking.answerable:.2f}"
     lines += [
-        f"kept {len(ranking.kept)}{tokens}",
+        f"kept {len(ranking.kept)}{tokens}{answerable}",
         f"{'rank':>6} {'was':>4} {'prob':>6} {'score':>7} {'tokens':>6}  text",
     ]
     for kept in ranking.kept:
@@ -24,6 +25,8 @@ def as_text(ranking: Ranking) -> str:
     for dropped in ranking.dropped:
         why = f"{dropped.reason}: {dropped.detail}" if dropped.detail else str(dropped.reason)
         lines.append(f"{'':>6} {_figures(dropped)} {'':>6}  {_shortened(dropped.candidate.reading)}  [{why}]")
+    if ranking.rank_of_first is not None and ranking.rank_of_first > FAR:
+        lines.append(f"note: the first stage's best fell to rank {ranking.rank_of_first}")
     lines += [_stage(stage) for stage in ranking.stages]
     return "\n".join(lines)
 

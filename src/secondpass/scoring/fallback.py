@@ -9,7 +9,7 @@ from typing import Any, Self
 from secondpass.call import Call
 from secondpass.errors import ConfigurationError, ScoringError
 from secondpass.logs import REPEATED_WARNINGS
-from secondpass.scores import Pair, ScaleKind, Score, Scored, Spec, Stage, Unscored, UnscoredReason
+from secondpass.scores import Pair, Score, Scored, Spec, Stage, Unscored, UnscoredReason
 from secondpass.scoring.scorer import BaseScorer, Scorer, release_memory, warm_up
 
 
@@ -75,7 +75,7 @@ class Fallback(BaseScorer):
             raise ConfigurationError(
                 f"a fallback needs two or more scorers, the preferred one first; got {scorers!r:.120}"
             )
-        if len({scorer.spec.scale.kind is ScaleKind.UNKNOWN for scorer in scorers}) > 1:
+        if len({scorer.spec.scale.has_probabilities for scorer in scorers}) > 1:
             raise ConfigurationError(
                 "either all scorers of a fallback have a scale with probabilities or none, since thresholds need them"
             )

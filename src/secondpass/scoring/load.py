@@ -2,16 +2,17 @@
 
 import importlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from secondpass.calibration import ANSWERABILITY_FILE, CALIBRATION_FILE, Answerability, Calibration
 from secondpass.errors import ConfigurationError, MissingExtra, ModelError, is_installed
 from secondpass.models import CASCADES, DEFAULT_MODEL, bundled_names
 from secondpass.scoring.cascade import Cascade
 from secondpass.scoring.cross_encoder import CrossEncoder
-from secondpass.scoring.engines.base import EngineSettings
+from secondpass.scoring.engines.base import Engine, EngineSettings
 from secondpass.scoring.hardware import Request
 from secondpass.scoring.model_files import HubAccess, ModelFolder, check_sha256, describe_contents, find_model
 from secondpass.scoring.scorer import Scorer
@@ -130,9 +131,24 @@ def load_scorer(
     if options.sha256 is not None:
         check_sha256(folder.graph if name == "onnx" else folder.only_safetensors(), options.sha256)
     entry = ENGINES[name]
-    open_engine = partial(getattr(importlib.import_module(entry.module), entry.factory), settings)
+    open_engine = partial(_open_engine, getattr(importlib.import_module(entry.module), entry.factory), settings)
     limits = WorkerSettings(options.max_queued_pairs, options.watchdog_seconds)
     return CrossEncoder(open_engine(), reopen=open_engine, limits=limits)
+
+
+def _open_engine(factory: Callable[[EngineSettings], Engine], settings: EngineSettings) -> Engine:
+    """Open a model with what lies calibrated in its folder.
+
+    :raises ConfigurationError: If that was fitted on another model.
+    """
+    engine = factory(settings)
+    records: dict[str, Calibration | Answerability] = {}
+    if content := settings.folder.json(CALIBRATION_FILE):
+        records["calibration"] = Calibration.from_dict(content)
+    if content := settings.folder.json(ANSWERABILITY_FILE):
+        records["answerability"] = Answerability.from_dict(content)
+    engine.facts = replace(engine.facts, spec=engine.facts.spec.calibrated(**records))
+    return engine
 
 
 def cascade_of(name: str, load: Callable[[str], Scorer]) -> Cascade:

@@ -10,6 +10,7 @@ import torch
 import transformers
 from sentence_transformers import CrossEncoder as Model
 
+from secondpass.calibration import RECORD_FILES
 from secondpass.errors import ModelError, OutOfMemory
 from secondpass.scores import Pair, Spec
 from secondpass.scoring.engines.base import Encoded, EngineFacts, EngineSettings, scoring_errors
@@ -141,11 +142,12 @@ class TorchEngine:
     def _read_facts(self, labels: int) -> EngineFacts:
         settings = self._settings
         head = read_head(self._config, labels, label=settings.label)
-        files = [*settings.folder.path.rglob("*.safetensors"), *settings.folder.path.glob("*.json")]
+        configs = (file for file in settings.folder.path.glob("*.json") if file.name not in RECORD_FILES)
+        content = weights_hash(*settings.folder.path.rglob("*.safetensors"), *configs)
         versions = (torch.__version__, transformers.__version__)
         parts = (
             settings.folder.revision or "",
-            weights_hash(*files),
+            content,
             *versions,
             self._placement.dtype,
             self._max_length,
@@ -155,6 +157,7 @@ class TorchEngine:
             head.scale,
             fingerprint="|".join(map(str, ("torch", *parts, head.positive))),
             max_tokens=self._max_length,
+            weights=f"{content}|{head.positive}",
         )
         return EngineFacts(spec, head, self._placement, "torch")
 
