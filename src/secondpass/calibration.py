@@ -110,7 +110,7 @@ class Calibration(FittedRecord):
             xs, ys = [point[0] for point in self.points], [point[1] for point in self.points]
             if not xs or xs != sorted(xs) or ys != sorted(ys) or not 0 <= ys[0] <= ys[-1] <= 1:
                 raise ConfigurationError(
-                    "isotonic points must rise, with probabilities from 0 to 1, and there are none"
+                    f"isotonic points must rise, to probabilities from 0 to 1, got {self.points!r:.80}"
                 )
 
     def probability(self, x: float) -> float:

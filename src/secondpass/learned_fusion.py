@@ -15,8 +15,8 @@ _K = 60.0  # of reciprocal ranks, as in reciprocal rank fusion
 class LearnedFusion(FittedRecord):
     """Orders by a linear combination of features; ``evaluation.fit_fusion`` fits the weights.
 
-    The features are the model's raw value, the first-stage score scaled to 0..1 within the call, ``60 / (60 + rank)`` by
-    both, and the signals scaled to 0..1 within the call. A candidate without a signal gets 0 for it.
+    The features are the model's raw value, the first-stage score scaled to 0..1 within the call, ``60 / (60 + rank)``
+    by both, and the signals scaled to 0..1 within the call. A candidate without a signal gets 0 for it.
 
     :param fingerprint: ``Spec.calibrated_as`` of the model it was fitted on.
     :param weights: The weight of each feature: ``OWN_FEATURES``, then the signals.

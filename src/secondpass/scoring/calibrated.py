@@ -13,7 +13,7 @@ from secondpass.scoring.scorer import BaseScorer, Scorer, release_memory, warm_u
 class Calibrated(BaseScorer):
     """Gives another scorer's values, whose probabilities are then the calibration's. The order doesn't change.
 
-    A calibration in the model's own folder needs no wrapper. Put ``Calibrated`` inside of ``Windowed`` and ``Fallback``.
+    Records in the model's own folder need no wrapper. Put ``Calibrated`` inside of ``Windowed`` and ``Fallback``.
 
     :param scorer: The scorer.
     :param calibration: Replaces the scale's own probabilities; None keeps them.

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from secondpass.calibration import ANSWERABILITY_FILE, CALIBRATION_FILE, Answerability, Calibration
+from secondpass.calibration import RECORD_FILES, Answerability, Calibration
 from secondpass.errors import ConfigurationError, MissingExtra, ModelError, is_installed
 from secondpass.models import CASCADES, DEFAULT_MODEL, bundled_names
 from secondpass.scoring.cascade import Cascade
@@ -142,12 +142,12 @@ def _open_engine(factory: Callable[[EngineSettings], Engine], settings: EngineSe
     :raises ConfigurationError: If that was fitted on another model.
     """
     engine = factory(settings)
-    records: dict[str, Calibration | Answerability] = {}
-    if content := settings.folder.json(CALIBRATION_FILE):
-        records["calibration"] = Calibration.from_dict(content)
-    if content := settings.folder.json(ANSWERABILITY_FILE):
-        records["answerability"] = Answerability.from_dict(content)
-    engine.facts = replace(engine.facts, spec=engine.facts.spec.calibrated(**records))
+    calibration, answerability = map(settings.folder.json, RECORD_FILES)
+    spec = engine.facts.spec.calibrated(
+        Calibration.from_dict(calibration) if calibration else None,
+        Answerability.from_dict(answerability) if answerability else None,
+    )
+    engine.facts = replace(engine.facts, spec=spec)
     return engine
 
 
