@@ -145,6 +145,6 @@ def refusal_curve(probabilities: Sequence[float], answered: Sequence[bool]) -> l
 
 
 def mean_wrong(curve: Sequence[RefusalPoint]) -> float:
-    """Return the area under the curve: the mean share of wrong answers over all shares of refused ones; lower is better."""
+    """Return the area under the curve: the mean share of wrong answers, over all shares refused; lower is better."""
     ends = [*(point.refused for point in curve[1:]), 1.0]
     return sum(point.wrong * (end - point.refused) for point, end in zip(curve, ends, strict=True))

@@ -85,9 +85,7 @@ def label_pairs(
     scores = question_scores(scorer, collection, progress)
     rows = [
         (value, collection.qrels.get(query, {}).get(str(item.id), 0) >= relevant_from, query)
-        for (query, run), values in zip(
-            collection.run.items(), question_scores(scorer, collection, progress), strict=True
-        )
+        for (query, run), values in zip(collection.run.items(), scores, strict=True)
         for item, value in zip(run, values, strict=True)
     ]
     values, labels, questions = zip(*rows, strict=True) if rows else ((), (), ())

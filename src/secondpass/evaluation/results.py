@@ -12,6 +12,7 @@ from secondpass.evaluation.depth import DepthPoint
 from secondpass.evaluation.measures import Comparison, Interval
 from secondpass.evaluation.settings import Settings
 from secondpass.evaluation.systems import Completeness, Cost, QueryResult
+from secondpass.evaluation.verdict import Verdict
 
 _TOP = 10  # moves that begin and end below this rank explain little
 
@@ -73,6 +74,7 @@ class SystemResult:
     :param contexts: Answer in context, by budget; empty where it wasn't asked for.
     :param won: The queries that gained most on the first measure.
     :param lost: The queries that lost most on it.
+    :param verdict: Whether it helps, on the first measure; None without judgements.
     """
 
     name: str
@@ -85,6 +87,7 @@ class SystemResult:
     contexts: tuple[ContextPoint, ...]
     won: tuple[QueryChange, ...]
     lost: tuple[QueryChange, ...]
+    verdict: Verdict | None = None
 
 
 @dataclass(frozen=True, slots=True)
