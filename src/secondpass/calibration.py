@@ -157,16 +157,15 @@ class Answerability(FittedRecord):
         return logistic(self.intercept + sum(weight * feature for weight, feature in pairs))
 
 
-FEATURES = ("best kept", "gap behind it", "mean of the best 5", "best dropped", "log of how many are kept")
+FEATURES = ("best kept", "gap behind the best", "mean of the best 5", "log of how many are kept")
 
 
 def features(kept: Sequence[float], dropped: Sequence[float]) -> list[float]:
     """Return the ``FEATURES`` of a question from log-odds, of which at least one is kept."""
     ranked = sorted((*kept, *dropped), reverse=True)
-    best = max(kept)
     gap = ranked[0] - ranked[1] if len(ranked) > 1 else 0.0
     top = ranked[:_TOP]
-    return [best, gap, sum(top) / len(top), max(0.0, max(dropped, default=best) - best), math.log(len(kept))]
+    return [max(kept), gap, sum(top) / len(top), math.log(len(kept))]
 
 
 def logistic(x: float) -> float:

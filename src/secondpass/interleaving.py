@@ -39,8 +39,8 @@ class Interleaved:
 def interleave(first: Ranking, second: Ranking, *, limit: int | None = None, seed: int | None = None) -> Interleaved:
     """Merge two rankings of the same candidates by team draft: in each turn both choose their best, by lot who begins.
 
-    Radlinski, Kurup and Joachims, "How does clickthrough data reflect retrieval quality?", CIKM 2008. Texts are those of
-    the ranking that chose them. Each ranking fits the budget; what is merged of them may not: keep to ``limit``.
+    Radlinski, Kurup and Joachims, "How does clickthrough data reflect retrieval quality?", CIKM 2008. Each text is
+    that of the ranking that chose it. Each ranking fits the budget; what is merged of both may not: set ``limit``.
 
     :param first: One ranking.
     :param second: The other, of the same candidates in the same order.
@@ -76,10 +76,10 @@ def interleave(first: Ranking, second: Ranking, *, limit: int | None = None, see
 class Preference:
     """Wins of two sides, and a test that holds however often it is read: stop as soon as ``decided``.
 
-    The null hypothesis is that either side is as likely to win; ties don't count. The test statistic is the ratio of the
-    likelihood under a Beta(``prior``, ``prior``) mixture of win rates to that of 1/2, a martingale, which exceeds ``1 /
-    alpha`` with a probability of at most alpha, ever (Ville's inequality): Robbins, "Statistical methods related to the
-    law of the iterated logarithm", 1970; Johari et al., "Always valid inference: continuous monitoring of A/B tests",
+    The null hypothesis is that either side is as likely to win; ties don't count. The test statistic is the ratio of
+    the likelihood under a Beta(``prior``, ``prior``) mixture of win rates to that of 1/2, a martingale, which exceeds
+    ``1 / alpha`` with a probability of at most alpha, ever (Ville's inequality): Robbins, "Statistical methods
+    related to the law of the iterated logarithm", 1970; Johari et al., "Always valid inference: continuous monitoring of A/B tests",
     Operations Research 70(3), 2022.
 
     :param alpha: The probability of deciding where there is no difference.
@@ -128,7 +128,7 @@ class Preference:
 
     @property
     def share(self) -> tuple[float, float, float]:
-        """The first side's share of the wins, and the ends of its interval, which also holds however often it is read."""
+        """The first side's share of the wins, and the ends of its interval, which may be read at any time as well."""
         wins = self.first + self.second
         if not wins:
             return 0.5, 0.0, 1.0

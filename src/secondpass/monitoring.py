@@ -4,6 +4,7 @@ import os
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -33,8 +34,8 @@ class FallCounter:
             )
         self.far = far
         self.calls = self.fallen = 0
-        self._warn_share, self._window = warn_share, window
-        self._last: list[bool] = []
+        self._warn_share = warn_share
+        self._last: deque[bool] = deque(maxlen=window)
         self._lock = threading.Lock()
 
     def __call__(self, ranking: Ranking) -> None:
@@ -44,11 +45,11 @@ class FallCounter:
             return
         with self._lock:
             self.calls, self.fallen = self.calls + 1, self.fallen + (rank > self.far)
-            self._last = [*self._last[1 - self._window :], rank > self.far] if self._window > 1 else [rank > self.far]
-            full, share = len(self._last) == self._window, sum(self._last) / len(self._last)
+            self._last.append(rank > self.far)
+            full, share = len(self._last) == self._last.maxlen, sum(self._last) / len(self._last)
         if self._warn_share is not None and full and share > self._warn_share:
-            message = "in %.0f %% of the last %d calls the first stage's best fell below rank %d: evaluate on judged questions"
-            REPEATED_WARNINGS.warn("falls", message, 100 * share, self._window, self.far)
+            message = "in %.0f %% of the last %d calls the first stage's best fell below rank %d: run an evaluation"
+            REPEATED_WARNINGS.warn("falls", message, 100 * share, len(self._last), self.far)
 
     @property
     def share(self) -> float | None:
@@ -91,10 +92,10 @@ class _Process:
 
 
 class Shadow:
-    """Scores what a live reranker scored with a second one, in the background, and only records. Give it as an observer.
+    """Scores with a second reranker what the live one scored, in the background, and only records.
 
-    The call puts its ranking into a queue and goes on: a full queue drops it, and what fails here is counted and
-    logged. The shadow does take processor time from the live model: give it ``threads=1``, or a ``share`` of the calls.
+    Give it as an observer. The call puts its ranking into a queue and goes on: a full queue drops it, and what fails
+    here is counted and logged. The shadow does take processor time from the live model: give it ``threads=1``, or ``every=10``.
 
     :param reranker: The second reranker, with its own selection.
     :param record: Called with each result, on the background thread.
@@ -123,13 +124,15 @@ class Shadow:
 
     def __call__(self, ranking: Ranking) -> None:
         """Queue a ranking, or drop it where the queue is full; degraded ones aren't compared."""
-        self.seen += 1
-        if ranking.degraded or (self.seen - 1) % self._every:
-            return
-        try:
-            self._here().waiting.put_nowait(ranking)
-        except queue.Full:
-            self.dropped += 1
+        process = self._here()
+        with process.lock:
+            self.seen += 1
+            if ranking.degraded or (self.seen - 1) % self._every:
+                return
+            try:
+                process.waiting.put_nowait(ranking)
+            except queue.Full:
+                self.dropped += 1
 
     def wait(self, timeout: float = 10.0) -> bool:
         """Wait until nothing waits any more, for tests and before an exit; return whether that was reached in time."""
