@@ -79,8 +79,8 @@ class Preference:
     The null hypothesis is that either side is as likely to win; ties don't count. The test statistic is the ratio of
     the likelihood under a Beta(``prior``, ``prior``) mixture of win rates to that of 1/2, a martingale, which exceeds
     ``1 / alpha`` with a probability of at most alpha, ever (Ville's inequality): Robbins, "Statistical methods
-    related to the law of the iterated logarithm", 1970; Johari et al., "Always valid inference: continuous monitoring of A/B tests",
-    Operations Research 70(3), 2022.
+    related to the law of the iterated logarithm", 1970; Johari et al., "Always valid inference: continuous
+    monitoring of A/B tests", Operations Research 70(3), 2022.
 
     :param alpha: The probability of deciding where there is no difference.
     :param prior: Higher finds small preferences sooner and large ones later.

@@ -95,7 +95,8 @@ class Shadow:
     """Scores with a second reranker what the live one scored, in the background, and only records.
 
     Give it as an observer. The call puts its ranking into a queue and goes on: a full queue drops it, and what fails
-    here is counted and logged. The shadow does take processor time from the live model: give it ``threads=1``, or ``every=10``.
+    here is counted and logged. The shadow takes processor time from the live model: give it
+    ``threads=1``, or ``every=10``.
 
     :param reranker: The second reranker, with its own selection.
     :param record: Called with each result, on the background thread.
