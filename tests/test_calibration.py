@@ -64,7 +64,7 @@ def test_a_scorer_reads_its_values_through_a_calibration() -> None:
 @pytest.mark.parametrize("record", [Calibration("platt", "other"), Answerability("other", (0.0,) * 4, 0.0)])
 def test_a_record_of_another_model_is_refused(record: Calibration | Answerability) -> None:
     """Calibration and answerability are matched by fingerprint."""
-    with pytest.raises(ConfigurationError, match="'other'.*scripted.*fit it anew"):
+    with pytest.raises(ConfigurationError, match=r"'other'.*scripted.*fit it anew"):
         Calibrated(Scripted({}), **{type(record).__name__.lower(): record})
 
 

@@ -88,10 +88,10 @@ def test_reading_the_test_all_the_time_keeps_its_error_rate() -> None:
 
 
 @given(st.lists(st.sampled_from([1, 0, -1]), max_size=60))
-def test_the_p_value_never_rises_and_the_interval_holds_the_share(credits: list[int]) -> None:
+def test_the_p_value_never_rises_and_the_interval_holds_the_share(given_credits: list[int]) -> None:
     """Whatever comes, p falls or stays, and the share is within its interval."""
     test, before = Preference(), 1.0
-    for credit in credits:
+    for credit in given_credits:
         test.add(credit)
         assert test.p_value <= before
         before = test.p_value

@@ -159,9 +159,8 @@ def test_answerability_separates_questions_without_an_answer() -> None:
     labels = [case.answered(3) for case in judged]
     assert 0.2 < sum(labels) / len(labels) < 0.6
     assert reliability(probabilities, labels, bins=5).ece < 0.1
-    with_it, without = (
-        [p for p, label in zip(probabilities, labels, strict=True) if label is side] for side in (True, False)
-    )
+    pairs = [*zip(probabilities, labels, strict=True)]
+    with_it, without = ([p for p, label in pairs if label is side] for side in (True, False))
     assert sum(with_it) / len(with_it) > sum(without) / len(without) + 0.1
 
 
