@@ -3,8 +3,8 @@
 usage: python benchmarks/trust.py --assets FOLDER [--scores FOLDER] [--models NAME ...] [--only PART ...]
            [--out FOLDER] [--fresh]
 
-Scores are kept in SQLite under ``--scores``, and each part writes its file, such as verdict-dl19-bm25-nano.json, when it
-is done: a run that was killed goes on. The page docs/benchmarks/trust.md is made of the files at the end.
+Scores are kept in SQLite under ``--scores``, and each part writes its file, such as verdict-dl19-bm25-nano.json, when
+it is done: a run that was killed goes on. The page docs/benchmarks/trust.md is made of the files at the end.
 """
 
 import argparse
@@ -45,12 +45,13 @@ from secondpass.interleaving import Preference
 from secondpass.scoring.scorer import Scorer
 
 Readers = Mapping[str, Callable[[], Collection]]
-QUICK = Settings(depths=(5, 10, 20, 30), timed_queries=0, budgets=(), listed_queries=3, listed_candidates=0)
+QUICK = Settings(depths=(5, 10, 20, 30, 50), timed_queries=0, budgets=(), listed_queries=3, listed_candidates=0)
 JUDGED = {f"dl19-{name}": 2 for name in DL} | {"scifact-test": 1, "nfcorpus-test": 1}
 """The collections of the verdicts, with the lowest grade of a relevant text."""
 METHODS = ("temperature", "platt", "isotonic")
 KEPT = 5
 FOLDS = 5
+REFUSED = (0.0, 0.2, 0.4, 0.5, 0.6)
 RATES = (0.52, 0.55, 0.6, 0.7)
 """The better side's true share of the impressions with a winner."""
 IMPRESSIONS, EXPERIMENTS = 5000, 500

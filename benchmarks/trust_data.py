@@ -19,18 +19,18 @@ def collections(data: Path, model: str) -> Mapping[str, Callable[[], Collection]
     step = STEPS.get(model, 1)
     return {
         "xquad-train": partial(xquad, data, "train", 10, step),
-        "xquad-judge": partial(xquad, data, "judge", 11, 2 * step),  # one more, since the right paragraph is taken out
+        "xquad-judge": partial(xquad, data, "judge", 11, step),  # one more, since the right paragraph is taken out
         "scifact-train": lambda: every(read_beir(data / "scifact", "train", depth=10), 4 * step),
         **{f"dl19-{name}": partial(dl19, data, file) for name, file in DL.items()},
-        "scifact-test": lambda: every(read_beir(data / "scifact", depth=20), 4 * step),
-        "nfcorpus-test": lambda: every(read_beir(data / "nfcorpus", depth=20), 4 * step),
+        "scifact-test": lambda: every(read_beir(data / "scifact", depth=30), 2 * step),
+        "nfcorpus-test": lambda: every(read_beir(data / "nfcorpus", depth=30), 2 * step),
     }
 
 
 def dl19(data: Path, run: str) -> Collection:
-    """Read TREC DL 2019 with the best 30 candidates of a first stage."""
+    """Read TREC DL 2019 with the best 50 candidates of a first stage."""
     folder = data / "trec-dl"
-    return read_trec_json(folder / f"{run}_top100_dl19.json", folder / "qrels.dl19-passage.txt").cut(30)
+    return read_trec_json(folder / f"{run}_top100_dl19.json", folder / "qrels.dl19-passage.txt").cut(50)
 
 
 def xquad(data: Path, split: str, depth: int, step: int) -> Collection:

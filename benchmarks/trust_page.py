@@ -36,9 +36,9 @@ def page(parts: Mapping[str, Figures], evaluation: Path) -> Iterator[str]:
         [_verdict(name, parts[name]) for name in parts if name.startswith("verdict-")] + list(_deep(evaluation)),
     )
     yield (
-        "The candidates are the best 30 of DL 2019 and the best 20 of every fourth question of SciFact and NFCorpus, and, "
-        "where depth and weight are missing, the best 100 of all questions (from [evaluation](evaluation.md)). Detectable: "
-        "the change that so many questions show in four of five experiments. Depth and weight: those recommended."
+        "The candidates are the best 50 of DL 2019 and the best 30 of every second question of SciFact and NFCorpus; "
+        "where depth and weight are missing, the best 100 of all questions (from [evaluation](evaluation.md)). "
+        "Detectable: the change that so many questions show in four of five experiments. Depth and weight are advice."
     )
     for name in (name for name in parts if name.startswith("calibration-")):
         yield from calibration(name.partition("-")[2], parts[name])
@@ -60,9 +60,9 @@ def calibration(model: str, figures: Figures) -> Iterator[str]:
     """Yield the section on one model's probabilities."""
     yield f"## Calibration: {model}"
     yield (
-        f"Fitted on {figures['fitted_on']:,} pairs of XQuAD's articles that judge nothing and of SciFact's training claims, "
-        f"judged on {figures['judged_on']:,} of XQuAD's judging articles and of SciFact's test claims. The threshold is set "
-        "for a precision of 0.9 on the former."
+        f"Fitted on {figures['fitted_on']:,} pairs of XQuAD's articles that judge nothing and of SciFact's training "
+        f"claims, judged on {figures['judged_on']:,} of XQuAD's judging articles and of SciFact's test claims. The "
+        "threshold is set for a precision of 0.9 on the former."
     )
     rows = []
     for method, of in figures["methods"].items():
@@ -94,8 +94,8 @@ def answerable(model: str, figures: Figures) -> Iterator[str]:
     """Yield the section on one model's refusals."""
     yield f"## Answers refused against answers wrong: {model}"
     yield (
-        f"{figures['questions']} questions of XQuAD's judging articles, half of them with the right paragraph taken out; "
-        f"{figures['answered']} have it among the five kept. Fitted on the other articles."
+        f"{figures['questions']} questions of XQuAD's judging articles, half of them with the right paragraph taken "
+        f"out; {figures['answered']} have it among the five kept. Fitted on the other articles."
     )
     rows = []
     for way, of in figures["ways"].items():
@@ -108,8 +108,8 @@ def interleaving(figures: Figures) -> Iterator[str]:
     """Yield the section on interleaving."""
     yield "## Interleaving: how soon the better reranker is known"
     yield (
-        f"{figures['experiments']} simulated experiments of at most {figures['impressions']:,} impressions with a winner, "
-        "the test read after each, alpha 0.05."
+        f"{figures['experiments']} simulated experiments of at most {figures['impressions']:,} impressions with a "
+        "winner, the test read after each, alpha 0.05."
     )
     yield table(
         ["the better side wins", "decided", "rightly", "within 500", "impressions, median"],

@@ -79,7 +79,7 @@ def test_the_tables_end_with_the_verdict_and_the_questions_that_lost_most() -> N
     reranker = Reranker(Scripted({"y": 5.0}), fusion=WeightedSum(0.1))
     result = evaluate({"model": reranker}, collection, settings=QUICK)
     verdict = result.to_markdown().partition("## Verdict")[2]
-    assert "**model may help or hurt" in verdict
+    assert "**model can't be told" in verdict
     assert "Lost most: why x (-0.369)." in verdict
     assert "fusion" not in verdict
     assert "## " not in verdict

@@ -31,7 +31,7 @@ class Finding(StrEnum):
     HELPS = "helps"
     HURTS = "hurts"
     NO_DIFFERENCE = "makes no difference"
-    UNDECIDED = "may help or hurt: too few questions to tell"
+    UNDECIDED = "can't be told from so few questions"
 
 
 @dataclass(frozen=True, slots=True)
