@@ -46,8 +46,8 @@ from secondpass.scoring.scorer import Scorer
 
 Readers = Mapping[str, Callable[[], Collection]]
 QUICK = Settings(depths=(5, 10, 20, 30, 50), timed_queries=0, budgets=(), listed_queries=3, listed_candidates=0)
-JUDGED = {f"dl19-{name}": 2 for name in DL} | {"scifact-test": 1, "nfcorpus-test": 1}
-"""The collections of the verdicts, with the lowest grade of a relevant text."""
+RELEVANT_FROM = 2
+"""The lowest grade of a relevant text in DL 2019."""
 METHODS = ("temperature", "platt", "isotonic")
 KEPT = 5
 FOLDS = 5
@@ -87,9 +87,9 @@ def parts(models: list[str], data: Path, scores: Path) -> Iterator[tuple[str, Ca
         readers = collections(data, model)
         yield f"calibration-{model}", partial(calibration, scorer, readers)
         yield f"answerable-{model}", partial(answerable, scorer, readers)
-        for name, grade in JUDGED.items():
+        for name in (f"dl19-{run}" for run in DL):
             yield f"verdict-{name}-{model}", partial(verdict, scorer, readers[name])
-            yield f"fusion-{name}-{model}", partial(fusion, scorer, readers[name], grade)
+            yield f"fusion-{name}-{model}", partial(fusion, scorer, readers[name])
 
 
 def open_cached(model: str, scores: Path) -> Scorer:
@@ -161,7 +161,7 @@ def _calibrated(scorer: Scorer, odds: float) -> float:
     return record.probability(odds) if record else logistic(odds)
 
 
-def fusion(scorer: Callable[[], Scorer], read: Callable[[], Collection], grade: int) -> dict[str, Any]:
+def fusion(scorer: Callable[[], Scorer], read: Callable[[], Collection]) -> dict[str, Any]:
     """Compare learned fusion with others, each question fused by what was fitted on the other four fifths."""
     collection = read()
     queries = [*collection.qrels]
@@ -169,7 +169,7 @@ def fusion(scorer: Callable[[], Scorer], read: Callable[[], Collection], grade: 
     values: dict[str, dict[str, float]] = {name: {} for name in (*fixed, "learned")}
     for fold in range(FOLDS):
         held_out = set(queries[fold::FOLDS])
-        learned = fit_fusion(scorer(), _only(collection, set(queries) - held_out), relevant_from=grade)
+        learned = fit_fusion(scorer(), _only(collection, set(queries) - held_out), relevant_from=RELEVANT_FROM)
         rerankers = {name: Reranker(scorer(), fusion=rule) for name, rule in (fixed | {"learned": learned}).items()}
         judged = _only(collection, held_out)
         result = evaluate(rerankers, judged, measures=("nDCG@10",), settings=replace(QUICK, depths=()))

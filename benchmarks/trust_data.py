@@ -19,11 +19,10 @@ def collections(data: Path, model: str) -> Mapping[str, Callable[[], Collection]
     step = STEPS.get(model, 1)
     return {
         "xquad-train": partial(xquad, data, "train", 10, step),
-        "xquad-judge": partial(xquad, data, "judge", 11, step),  # one more, since the right paragraph is taken out
+        "xquad-judge": partial(xquad, data, "judge", 11, 2 * step),  # one more, since the right paragraph is taken out
         "scifact-train": lambda: every(read_beir(data / "scifact", "train", depth=10), 4 * step),
         **{f"dl19-{name}": partial(dl19, data, file) for name, file in DL.items()},
-        "scifact-test": lambda: every(read_beir(data / "scifact", depth=30), 2 * step),
-        "nfcorpus-test": lambda: every(read_beir(data / "nfcorpus", depth=30), 2 * step),
+        "scifact-test": lambda: every(read_beir(data / "scifact", depth=10), 4 * step),
     }
 
 

@@ -14,8 +14,6 @@ NAMES = {
     "dl19-bm25": "DL 2019, BM25",
     "dl19-tasb": "DL 2019, TAS-B",
     "dl19-ada2": "DL 2019, ada2",
-    "scifact-test": "SciFact, BM25",
-    "nfcorpus-test": "NFCorpus, BM25",
 }
 DEEP = {"scifact": "SciFact, BM25", "nfcorpus": "NFCorpus, BM25"}
 
@@ -36,8 +34,8 @@ def page(parts: Mapping[str, Figures], evaluation: Path) -> Iterator[str]:
         [_verdict(name, parts[name]) for name in parts if name.startswith("verdict-")] + list(_deep(evaluation)),
     )
     yield (
-        "The candidates are the best 50 of DL 2019 and the best 30 of every second question of SciFact and NFCorpus; "
-        "where depth and weight are missing, the best 100 of all questions (from [evaluation](evaluation.md)). "
+        "The candidates are the best 50 of DL 2019; of SciFact and NFCorpus the best 100, from "
+        "[evaluation](evaluation.md), which has no depth curve on them. "
         "Detectable: the change that so many questions show in four of five experiments. Depth and weight are advice."
     )
     for name in (name for name in parts if name.startswith("calibration-")):
