@@ -1,6 +1,7 @@
 # make demo       the whole pipeline on real data: Chroma, the bundled cross-encoder, an LLM's context budget
 # make test       every test          make check   lint, types, import rules
 # make evaluate   quality, cost and speed of the bundled models; needs SECONDPASS_ASSETS
+# make trust      verdicts, calibration, refusals, fusion, interleaving; needs SECONDPASS_ASSETS
 # make bench      rerankers on this machine, in one run; FLOAT32=FOLDER adds what runs on torch
 # make recipes    every example, its page's output, and the table of all systems; needs SECONDPASS_ASSETS
 # make bundle     the bundled models anew, from float32 weights; needs SECONDPASS_ASSETS
@@ -12,7 +13,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 ASSETS = $(if $(SECONDPASS_ASSETS),$(SECONDPASS_ASSETS),$(error SECONDPASS_ASSETS must name the folder with models and data))
 export Q
 
-.PHONY: demo test check fix evaluate bench recipes bundle clean
+.PHONY: demo test check fix evaluate trust bench recipes bundle clean
 
 demo: .venv/.demo
 	@$(BIN)/secondpass demo $${Q:+"$$Q"}
@@ -36,6 +37,9 @@ evaluate: .venv/.all build/float32
 	$(BIN)/python benchmarks/answer_in_context.py --assets "$(ASSETS)"
 	$(BIN)/python benchmarks/answer_page.py
 
+trust: .venv/.all
+	$(BIN)/python benchmarks/trust.py --assets "$(ASSETS)"
+
 bench: .venv/.all
 	$(BIN)/secondpass bench $${FLOAT32:+--checkpoint "$$FLOAT32"}
 
@@ -45,6 +49,7 @@ recipes: .venv/.all
 
 bundle: .venv/.all
 	$(BIN)/python -m recipes.bundle --assets "$(ASSETS)"
+	$(BIN)/python -m recipes.calibrate --assets "$(ASSETS)" --scores build/trust
 
 build/float32: .venv/.all
 	$(BIN)/python -m recipes.teacher --out $@ --graph "$(ASSETS)/models/ms-marco-MiniLM-L12-v2-onnx-int8"
