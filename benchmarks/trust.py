@@ -85,7 +85,8 @@ def parts(models: list[str], data: Path, scores: Path) -> Iterator[tuple[str, Ca
     for model in models:
         scorer = cache(partial(open_cached, model, scores))
         readers = collections(data, model)
-        yield f"calibration-{model}", partial(calibration, scorer, readers)
+        for name in ("xquad-judge", "scifact-test"):
+            yield f"calibration-{name}-{model}", partial(calibration, scorer, readers, name)
         yield f"answerable-{model}", partial(answerable, scorer, readers)
         for name in (f"dl19-{run}" for run in DL):
             yield f"verdict-{name}-{model}", partial(verdict, scorer, readers[name])
@@ -108,14 +109,13 @@ def verdict(scorer: Callable[[], Scorer], read: Callable[[], Collection]) -> dic
     return asdict(system.verdict) | {"before": before, "after": after, "sentences": system.verdict.sentences()}
 
 
-def calibration(scorer: Callable[[], Scorer], readers: Readers) -> dict[str, Any]:
+def calibration(scorer: Callable[[], Scorer], readers: Readers, name: str) -> dict[str, Any]:
     """Return ECE before and after, and the precision reached, on texts that nothing was fitted on."""
     plain = scorer().spec
     plain = replace(plain, scale=replace(plain.scale, calibration=None))
-    fitted, judged = (
-        join_labelled(*(replace(label_pairs(scorer(), readers[name]()), spec=plain) for name in names))
-        for names in (("xquad-train", "scifact-train"), ("xquad-judge", "scifact-test"))
-    )
+    fitted = join_labelled(*(label_pairs(scorer(), readers[part]()) for part in ("xquad-train", "scifact-train")))
+    judged = label_pairs(scorer(), readers[name]())
+    fitted, judged = replace(fitted, spec=plain), replace(judged, spec=plain)
     records: dict[str, Calibration | None] = {"none": None} | {m: fit_calibration(fitted, m) for m in METHODS}
     figures: dict[str, Any] = {"fitted_on": len(fitted.values), "judged_on": len(judged.values), "methods": {}}
     for method, record in records.items():

@@ -11,6 +11,8 @@ from secondpass.evaluation import Finding
 
 Figures = Mapping[str, Any]
 NAMES = {
+    "xquad-judge": "XQuAD's judging articles",
+    "scifact-test": "SciFact's test claims",
     "dl19-bm25": "DL 2019, BM25",
     "dl19-tasb": "DL 2019, TAS-B",
     "dl19-ada2": "DL 2019, ada2",
@@ -39,7 +41,7 @@ def page(parts: Mapping[str, Figures], evaluation: Path) -> Iterator[str]:
         "Detectable: the change that so many questions show in four of five experiments. Depth and weight are advice."
     )
     for name in (name for name in parts if name.startswith("calibration-")):
-        yield from calibration(name.partition("-")[2], parts[name])
+        yield from calibration(*_parts(name)[1:], parts[name])
     for name in (name for name in parts if name.startswith("answerable-")):
         yield from answerable(name.partition("-")[2], parts[name])
     fusions = [name for name in parts if name.startswith("fusion-")]
@@ -54,13 +56,12 @@ def page(parts: Mapping[str, Figures], evaluation: Path) -> Iterator[str]:
         yield from interleaving(parts["interleaving"])
 
 
-def calibration(model: str, figures: Figures) -> Iterator[str]:
-    """Yield the section on one model's probabilities."""
-    yield f"## Calibration: {model}"
+def calibration(judge: str, model: str, figures: Figures) -> Iterator[str]:
+    """Yield the section on one model's probabilities on one collection."""
+    yield f"## Calibration: {model}, {NAMES[judge]}"
     yield (
         f"Fitted on {figures['fitted_on']:,} pairs of XQuAD's articles that judge nothing and of SciFact's training "
-        f"claims, judged on {figures['judged_on']:,} of XQuAD's judging articles and of SciFact's test claims. The "
-        "threshold is set for a precision of 0.9 on the former."
+        f"claims, judged on {figures['judged_on']:,}. The threshold is set for a precision of 0.9 on the former."
     )
     rows = []
     for method, of in figures["methods"].items():

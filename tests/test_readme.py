@@ -86,7 +86,7 @@ def test_the_trust_block_fits_a_reranker() -> None:
         f"q{n}": [Candidate(corpus[key], id=key) for key in (f"{n}-is prime", f"{n}-is odd", f"{(n + 1) % 60}-is odd")]
         for n in range(60)
     }
-    queries = {f"q{n}": f"is {n} odd" if n % 3 else f"prime {n}" for n in range(60)}
+    queries = {f"q{n}": f"is {n} odd" for n in range(60)}
     qrels = {f"q{n}": {f"{n}-is odd": 1} for n in range(60)}
     names: dict[str, object] = {"scorer": OverlapScorer(), "collection": Collection("odd", queries, corpus, qrels, run)}
     exec(block("trust"), names)
