@@ -117,6 +117,8 @@ def calibration(scorer: Callable[[], Scorer], readers: Readers, name: str) -> di
     judged = label_pairs(scorer(), readers[name]())
     fitted, judged = replace(fitted, spec=plain), replace(judged, spec=plain)
     records: dict[str, Calibration | None] = {"none": None} | {m: fit_calibration(fitted, m) for m in METHODS}
+    own = replace(label_pairs(scorer(), readers[f"{name.partition('-')[0]}-train"]()), spec=plain)
+    records["platt, fitted on this collection's own training part"] = fit_calibration(own)
     figures: dict[str, Any] = {"fitted_on": len(fitted.values), "judged_on": len(judged.values), "methods": {}}
     for method, record in records.items():
         result = reliability(judged.probabilities(plain.calibrated(record)), judged.labels)
