@@ -49,6 +49,7 @@ QUICK = Settings(depths=(5, 10, 20, 30, 50), timed_queries=0, budgets=(), listed
 RELEVANT_FROM = 2
 """The lowest grade of a relevant text in DL 2019."""
 METHODS = ("temperature", "platt", "isotonic")
+OWN = "platt, fitted on this collection's own training part"
 KEPT = 5
 FOLDS = 5
 REFUSED = (0.0, 0.2, 0.4, 0.5, 0.6)
@@ -118,11 +119,11 @@ def calibration(scorer: Callable[[], Scorer], readers: Readers, name: str) -> di
     fitted, judged = replace(fitted, spec=plain), replace(judged, spec=plain)
     records: dict[str, Calibration | None] = {"none": None} | {m: fit_calibration(fitted, m) for m in METHODS}
     own = replace(label_pairs(scorer(), readers[f"{name.partition('-')[0]}-train"]()), spec=plain)
-    records["platt, fitted on this collection's own training part"] = fit_calibration(own)
+    records[OWN] = fit_calibration(own)
     figures: dict[str, Any] = {"fitted_on": len(fitted.values), "judged_on": len(judged.values), "methods": {}}
     for method, record in records.items():
         result = reliability(judged.probabilities(plain.calibrated(record)), judged.labels)
-        chosen = choose_threshold(fitted, record, precision=0.9)
+        chosen = choose_threshold(own if method == OWN else fitted, record, precision=0.9)
         figures["methods"][method] = {
             "reliability": asdict(result),
             "threshold": asdict(chosen),
