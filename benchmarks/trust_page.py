@@ -61,7 +61,7 @@ def calibration(judge: str, model: str, figures: Figures) -> Iterator[str]:
     yield f"## Calibration: {model}, {NAMES[judge]}"
     yield (
         f"Fitted on {figures['fitted_on']:,} pairs of XQuAD's articles that judge nothing and of SciFact's training "
-        f"claims, judged on {figures['judged_on']:,}. The threshold is set for a precision of 0.9 on what was fitted on."
+        f"claims, judged on {figures['judged_on']:,}. The threshold has a precision of 0.9 on what was fitted on."
     )
     rows = []
     for method, of in figures["methods"].items():
