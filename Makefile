@@ -2,6 +2,7 @@
 # make test       every test          make check   lint, types, import rules, the documentation site
 # make docs       the documentation site, in build/site
 # make evaluate   quality, cost and speed of the bundled models; needs SECONDPASS_ASSETS
+# make trust      verdicts, calibration, refusals, fusion, interleaving; needs SECONDPASS_ASSETS
 # make bench      rerankers on this machine, in one run; FLOAT32=FOLDER adds what runs on torch
 # make bench-gpu  secondpass and sentence-transformers on a CUDA device, in ten minutes, with the torch of GPU_PYTHON
 # make recipes    every example, its page's output, and the table of all systems; needs SECONDPASS_ASSETS
@@ -15,7 +16,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 ASSETS = $(if $(SECONDPASS_ASSETS),$(SECONDPASS_ASSETS),$(error SECONDPASS_ASSETS must name the folder with models and data))
 export Q
 
-.PHONY: demo test check docs fix evaluate bench bench-gpu recipes bundle clean
+.PHONY: demo test check docs fix evaluate trust bench bench-gpu recipes bundle clean
 
 demo: .venv/.demo
 	@$(BIN)/secondpass demo $${Q:+"$$Q"}
@@ -43,6 +44,9 @@ evaluate: .venv/.all build/float32
 	$(BIN)/python benchmarks/answer_in_context.py --assets "$(ASSETS)"
 	$(BIN)/python benchmarks/answer_page.py
 
+trust: .venv/.all
+	$(BIN)/python benchmarks/trust.py --assets "$(ASSETS)"
+
 bench: .venv/.all
 	$(BIN)/secondpass bench $${FLOAT32:+--checkpoint "$$FLOAT32"}
 
@@ -55,6 +59,7 @@ recipes: .venv/.all
 
 bundle: .venv/.all
 	$(BIN)/python -m recipes.bundle --assets "$(ASSETS)"
+	$(BIN)/python -m recipes.calibrate --assets "$(ASSETS)" --scores build/trust
 
 build/float32: .venv/.all
 	$(BIN)/python -m recipes.teacher --out $@ --graph "$(ASSETS)/models/ms-marco-MiniLM-L12-v2-onnx-int8"

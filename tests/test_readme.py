@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from secondpass import Reranker
+
 README = Path(__file__).parents[1] / "README.md"
 TEXTS = [
     "The adult flea lives for two to three months if it finds a host; without one it starves within two weeks.",
@@ -72,6 +74,27 @@ def test_the_evaluation_block_measures_a_store(capsys: pytest.CaptureFixture[str
     exec(block("evaluation"), {"vectorstore": store})
     printed = capsys.readouterr().out
     assert all(name in printed for name in ("nDCG@10", "RR@10", "R@100", "small"))
+
+
+def test_the_trust_block_fits_a_reranker() -> None:
+    """The trust block fits everything on judged questions, and the reranker says whether they are answered."""
+    from secondpass import Candidate, OverlapScorer
+    from secondpass.evaluation import Collection
+
+    corpus = {f"{n}-{part}": f"number {n} {part}" for n in range(60) for part in ("is prime", "is odd", "is even")}
+    run = {
+        f"q{n}": [Candidate(corpus[key], id=key) for key in (f"{n}-is prime", f"{n}-is odd", f"{(n + 1) % 60}-is odd")]
+        for n in range(60)
+    }
+    queries = {f"q{n}": f"is {n} odd" for n in range(60)}
+    qrels = {f"q{n}": {f"{n}-is odd": 1} for n in range(60)}
+    names: dict[str, object] = {"scorer": OverlapScorer(), "collection": Collection("odd", queries, corpus, qrels, run)}
+    exec(block("trust"), names)
+    reranker = names["reranker"]
+    assert isinstance(reranker, Reranker)
+    answerable = reranker.rerank("is 7 odd", run["q7"]).answerable
+    assert answerable is not None
+    assert 0 < answerable < 1
 
 
 def test_the_scorer_block_ranks_with_a_scorer_of_ones_own(capsys: pytest.CaptureFixture[str]) -> None:

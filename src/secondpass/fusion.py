@@ -68,11 +68,11 @@ class ReciprocalRank:
 
     def fuse(self, inputs: Sequence[FusionInput], known: Collection[str] = ()) -> list[float]:
         """Return the fused value of each input."""
-        lists = {name: _values(name, inputs, known) for name in self.weights}
-        fused = [1.0 / (self.k + rank) for rank in _ranks([item.value for item in inputs], inputs)]
+        lists = {name: list_values(name, inputs, known) for name in self.weights}
+        fused = [1.0 / (self.k + rank) for rank in ranks_of([item.value for item in inputs], inputs)]
         for name, values in lists.items():
             present = [position for position, value in enumerate(values) if value is not None]
-            ranks = _ranks([values[p] or 0.0 for p in present], [inputs[p] for p in present])
+            ranks = ranks_of([values[p] or 0.0 for p in present], [inputs[p] for p in present])
             for position, rank in zip(present, ranks, strict=True):
                 fused[position] += self.weights[name] / (self.k + rank)
         return fused
@@ -107,7 +107,7 @@ class WeightedSum:
         total = sum(self.weights.values())
         fused = [(1 - self.alpha) * value for value in min_max([item.value for item in inputs])]
         for name, weight in self.weights.items():
-            values = _values(name, inputs, known)
+            values = list_values(name, inputs, known)
             scaled = iter(min_max([value for value in values if value is not None]))
             for position, value in enumerate(values):
                 if value is not None:
@@ -169,7 +169,7 @@ def _check_weights(weights: Mapping[str, float]) -> None:
         raise ConfigurationError(f"fusion weights must be 0 or more, and one of them above 0, got {dict(weights)!r}")
 
 
-def _values(name: str, inputs: Sequence[FusionInput], known: Collection[str]) -> list[float | None]:
+def list_values(name: str, inputs: Sequence[FusionInput], known: Collection[str]) -> list[float | None]:
     """Return each candidate's value in a list, higher is better; None where it has none."""
     if name == FIRST_STAGE:
         scores = [item.candidate.score for item in inputs]
@@ -183,7 +183,7 @@ def _values(name: str, inputs: Sequence[FusionInput], known: Collection[str]) ->
     return values
 
 
-def _ranks(values: Sequence[float], inputs: Sequence[FusionInput]) -> list[int]:
+def ranks_of(values: Sequence[float], inputs: Sequence[FusionInput]) -> list[int]:
     """Rank from 1, highest first; ties go to the better first-stage rank."""
     order = sorted(range(len(values)), key=lambda position: (-values[position], inputs[position].rank_before))
     ranks = [0] * len(values)

@@ -481,6 +481,7 @@ def metadata_entry(kept: Kept, ranking: Ranking) -> dict[str, Any]:
         "span": list(kept.spans[0]) if kept.cut and not kept.extracted else None,
         "spans": [list(span) for span in kept.body_spans] if kept.extracted else None,
         "best_window": best and [end - candidate.header_length for end in best],
+        "answerable": ranking.answerable,
         "degraded": str(ranking.degraded) if ranking.degraded else None,
     }
     return {name: value for name, value in entry.items() if value is not None}

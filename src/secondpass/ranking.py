@@ -13,6 +13,9 @@ from secondpass.scores import Score, Spec, Stage, Unscored, Window
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+FAR = 10
+"""Below this rank the first stage's best candidate has fallen far, and the report says so."""
+
 
 class Reason(StrEnum):
     """Why a candidate was dropped."""
@@ -152,6 +155,8 @@ class Ranking:
     :param stages: What each stage did, and how long it took.
     :param by: The specification of the scorer; None where nothing was scored.
     :param degraded: Why the order is the first stage's, in part or as a whole; None otherwise.
+    :param answerable: The probability that what is kept holds the answer, as fitted on labelled questions; None where
+        the scorer has no such record, or a kept candidate has no score.
     """
 
     query: str
@@ -162,6 +167,7 @@ class Ranking:
     stages: tuple[Stage, ...]
     by: Spec | None = None
     degraded: Degraded | None = None
+    answerable: float | None = None
 
     def __len__(self) -> int:
         """Return the number of kept candidates."""
@@ -179,6 +185,20 @@ class Ranking:
     def nothing_relevant(self) -> bool:
         """Whether nothing is kept although there was space: no candidate is relevant, or none is new."""
         return nothing_relevant(self.kept, self.dropped)
+
+    @property
+    def rank_of_first(self) -> int | None:
+        """The rank, by score or fused value, of the first stage's best candidate; None where it has no score.
+
+        Where this is often a high number, the two stages disagree: measure which of them is right (``evaluate``).
+        """
+        values = {item.rank_before: item.score if item.fused is None else item.fused for item in self._all()}
+        first = values.get(1)
+        return None if first is None else 1 + sum(value is not None and value > first for value in values.values())
+
+    def _all(self) -> Iterator[Ranked]:
+        yield from self.kept
+        yield from self.dropped
 
     def report(self) -> str:
         """Return a plain-text table of kept and dropped candidates, and the time of each stage."""

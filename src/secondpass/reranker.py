@@ -14,10 +14,11 @@ from secondpass.call import Call, check_deadline
 from secondpass.candidates import Candidate, as_candidates
 from secondpass.errors import ConfigurationError, InputError, ScoringError
 from secondpass.fusion import Fusion, FusionInput
+from secondpass.learned_fusion import LearnedFusion
 from secondpass.models import DEFAULT_MODEL
 from secondpass.observers import CallInfo, Observer, check_observers, notify, notify_failed
 from secondpass.ranking import Ranked, Ranking
-from secondpass.scores import ScaleKind, Score, Spec, Stage, Unscored
+from secondpass.scores import Score, Spec, Stage, Unscored
 from secondpass.scoring.early_stop import Gate
 from secondpass.scoring.load import load_scorer
 from secondpass.scoring.requests import OnError, Request, Scoring, score_requests, skipped_scoring
@@ -26,7 +27,7 @@ from secondpass.scoring.shared import LoadedInBackground, LoadKey, WhenCold
 from secondpass.scoring.windows import Windowed
 from secondpass.selection.adaptive import CoveredMass
 from secondpass.selection.earlier import Earlier, Results, as_earlier
-from secondpass.selection.select import Selection, select
+from secondpass.selection.select import Selected, Selection, select
 from secondpass.threads import CallThreads, LoadingThread
 
 
@@ -73,7 +74,7 @@ class Reranker:
         self.observers = check_observers(observers)
         self.scorer = _loaded(scorer, when_cold) if isinstance(scorer, str | Path) else _checked(scorer)
         self.selection = _checked_selection(Selection() if selection is None else selection)
-        self.fusion = fusion
+        self.fusion = _checked_fusion(fusion, self.scorer.spec)
         self.on_error = on_error
         self.deadline_ms = deadline_ms
         self.gate = gate
@@ -268,6 +269,7 @@ class Reranker:
             stages,
             by=scoring.by,
             degraded=scoring.degraded,
+            answerable=_answerable(selected, scoring.by),
         )
         if self.observers:
             notify(self.observers, ranking, self._info(called, request.query, selection))
@@ -328,13 +330,19 @@ def _checked_selection(selection: Selection) -> Selection:
     return selection
 
 
+def _checked_fusion(fusion: Fusion | None, spec: Spec) -> Fusion | None:
+    if isinstance(fusion, LearnedFusion):
+        fusion.check(spec.calibrated_as, spec.name)
+    return fusion
+
+
 def _check_threshold(selection: Selection, spec: Spec) -> None:
     needs = {
         "min_probability": selection.min_probability is not None,
         "CoveredMass": isinstance(selection.adaptive, CoveredMass),
     }
     for name, needed in needs.items():
-        if needed and spec.scale.kind is ScaleKind.UNKNOWN:
+        if needed and not spec.scale.has_probabilities:
             raise ConfigurationError(
                 f"{name} needs scores on a known scale, and that of {spec.name} is unknown: use top_k or a budget, or "
                 "give the scorer a scale"
@@ -352,6 +360,16 @@ def _sort_key(item: Ranked) -> tuple[bool, float, float, int]:
     value = item.fused if item.fused is not None else item.score
     place = item.outcome.place if isinstance(item.outcome, Unscored) else None
     return value is None, -(value or 0.0), math.inf if place is None else place, item.rank_before
+
+
+def _answerable(selected: Selected, by: Spec | None) -> float | None:
+    """Return the probability that the kept candidates hold the answer, from their scores and the others'."""
+    scores = [item.score for item in selected.kept]
+    kept = [score for score in scores if score is not None]
+    if by is None or by.answerability is None or len(kept) < len(scores):
+        return None
+    dropped = [item.score for item in selected.dropped if item.score is not None]
+    return by.answerability.probability(*([by.scale.log_odds(value) for value in side] for side in (kept, dropped)))
 
 
 def _grouped(requests: Iterable[Request], pairs: int, *, apart: bool) -> Iterator[list[Request]]:

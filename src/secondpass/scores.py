@@ -1,11 +1,11 @@
 """Input and output of scorers: pairs, scores, their scale, and the scorer's specification."""
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import NamedTuple
 
+from secondpass.calibration import Answerability, Calibration, log_odds, logistic
 from secondpass.errors import ConfigurationError
 
 
@@ -99,32 +99,50 @@ class Scale:
     :param low: The lowest value of a bounded scale.
     :param high: The highest value of a bounded scale.
     :param declared: The output activation that the model's configuration names.
-    :raises ConfigurationError: If a bounded scale's ``low`` isn't below its ``high``.
+    :param calibration: Fitted on labelled pairs; None takes the scale's own probabilities.
+    :raises ConfigurationError: If a bounded scale's ``low`` isn't below its ``high``, or a temperature is to calibrate
+        an unknown scale, which has no zero.
     """
 
     kind: ScaleKind
     low: float = 0.0
     high: float = 1.0
     declared: str = ""
+    calibration: Calibration | None = None
 
     def __post_init__(self) -> None:
         """Check the bounds."""
         if self.kind is ScaleKind.BOUNDED and not self.low < self.high:
             raise ConfigurationError(f"a bounded scale's low must be below its high, got {self.low} and {self.high}")
+        if self.kind is ScaleKind.UNKNOWN and self.calibration and self.calibration.method == "temperature":
+            raise ConfigurationError(
+                "an unknown scale has no zero for a temperature: calibrate it by platt or isotonic"
+            )
+
+    @property
+    def has_probabilities(self) -> bool:
+        """Whether raw values can be read as probabilities."""
+        return self.kind is not ScaleKind.UNKNOWN or self.calibration is not None
+
+    def log_odds(self, value: float) -> float:
+        """Return a raw value as log-odds, before any calibration; of an unknown scale the value itself."""
+        if self.kind in (ScaleKind.LOGIT, ScaleKind.UNKNOWN):
+            return value
+        return log_odds((value - self.low) / (self.high - self.low))
 
     def probability(self, value: float) -> float | None:
-        """Return a raw value as a number from 0 to 1, or None on an unknown scale.
+        """Return a raw value as a number from 0 to 1, or None on an unknown scale without a calibration.
 
-        Log-odds go through the logistic function (in a form that can't overflow), bounded values are scaled linearly,
+        Without a calibration, log-odds go through the logistic function, bounded values are scaled linearly,
         probabilities stay. Candidates are ordered by raw values, never by probabilities: the logistic function
         saturates in floating point, which would create ties.
         """
+        if self.calibration is not None:
+            return self.calibration.probability(self.log_odds(value))
         if self.kind is ScaleKind.UNKNOWN:
             return None
         if self.kind is ScaleKind.LOGIT:
-            if value >= 0:
-                return 1.0 / (1.0 + math.exp(-value))
-            return math.exp(value) / (1.0 + math.exp(value))
+            return logistic(value)
         if self.kind is ScaleKind.BOUNDED:
             value = (value - self.low) / (self.high - self.low)
         return min(1.0, max(0.0, value))
@@ -147,6 +165,8 @@ class Spec:
         compete, as in a cascade. Such outcomes can't be cached.
     :param own_windows: Whether scores come with windows of the scorer's own choice, such as the sentences that a model
         marks: extraction takes those instead of cutting texts.
+    :param weights: A hash of the model's weights and tokenizer, with the label that is read; empty where there is none.
+    :param answerability: Fitted on labelled questions, for ``Ranking.answerable``; None for none.
     """
 
     name: str
@@ -156,6 +176,24 @@ class Spec:
     batch_invariant: bool = True
     call_invariant: bool = True
     own_windows: bool = False
+    weights: str = ""
+    answerability: Answerability | None = None
+
+    @property
+    def calibrated_as(self) -> str:
+        """What a calibration is matched by: the weights, whatever runs them, else the fingerprint."""
+        return self.weights or self.fingerprint
+
+    def calibrated(self, calibration: Calibration | None = None, answerability: Answerability | None = None) -> "Spec":
+        """Return the specification with fitted records; without one, its own stay.
+
+        :raises ConfigurationError: If a record was fitted on another model.
+        """
+        for record in (calibration, answerability):
+            if record is not None:
+                record.check(self.calibrated_as, self.name)
+        scale = self.scale if calibration is None else replace(self.scale, calibration=calibration)
+        return replace(self, scale=scale, answerability=answerability or self.answerability)
 
 
 @dataclass(frozen=True, slots=True)

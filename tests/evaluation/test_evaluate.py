@@ -188,6 +188,7 @@ def test_curves_can_be_left_out() -> None:
         "## Quality",
         "## Differences",
         "## Cost a query",
+        "## Verdict",
     ]
 
 

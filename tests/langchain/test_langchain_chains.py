@@ -166,5 +166,6 @@ async def test_real_model_in_the_two_stage_retriever(store: Chroma, reranker_fol
     retriever = TwoStageRetriever(vectorstore=store, compressor=compressor, k=2)
     found = retriever.invoke(QUESTION)
     assert found[0].id == "answer"
-    assert {"score", "probability", "first_stage_score", "rank", "rank_before"} == set(found[0].metadata["secondpass"])
+    entry = {"score", "probability", "first_stage_score", "rank", "rank_before", "answerable"}
+    assert entry == set(found[0].metadata["secondpass"])
     assert await retriever.ainvoke(QUESTION) == found

@@ -10,37 +10,67 @@
 
 from secondpass.errors import require
 
-require("secondpass.evaluation", "eval", "bm25s", "Stemmer", "ir_measures", "pytrec_eval", "scipy")
+require("secondpass.evaluation", "eval", "bm25s", "Stemmer", "ir_measures", "pytrec_eval", "scipy", "sklearn")
 
+from secondpass.evaluation.answers import (
+    AnswerCase,
+    RefusalPoint,
+    answer_cases,
+    fit_answerability,
+    refusal_curve,
+    without_right,
+)
 from secondpass.evaluation.bm25 import Bm25Index, bm25_run
+from secondpass.evaluation.calibrate import Labelled, fit_calibration, join_labelled, label_pairs
 from secondpass.evaluation.collection import Collection, Question, ask, retrieve_with
 from secondpass.evaluation.evaluate import evaluate
+from secondpass.evaluation.fusing import fit_fusion
 from secondpass.evaluation.measures import DEFAULT_MEASURES, Measures
 from secondpass.evaluation.readers import read_beir, read_squad, read_trec, read_trec_json
+from secondpass.evaluation.reliability import Reliability, Threshold, choose_threshold, reached, reliability
 from secondpass.evaluation.results import Evaluation
 from secondpass.evaluation.settings import Progress, Sampling, Settings
 from secondpass.evaluation.shortcuts import KeepFit, fit_gate, fit_keep, fit_stop
+from secondpass.evaluation.verdict import Finding, Verdict
 
 __all__ = [
     "DEFAULT_MEASURES",
+    "AnswerCase",
     "Bm25Index",
     "Collection",
     "Evaluation",
+    "Finding",
     "KeepFit",
+    "Labelled",
     "Measures",
     "Progress",
     "Question",
+    "RefusalPoint",
+    "Reliability",
     "Sampling",
     "Settings",
+    "Threshold",
+    "Verdict",
+    "answer_cases",
     "ask",
     "bm25_run",
+    "choose_threshold",
     "evaluate",
+    "fit_answerability",
+    "fit_calibration",
+    "fit_fusion",
     "fit_gate",
     "fit_keep",
     "fit_stop",
+    "join_labelled",
+    "label_pairs",
+    "reached",
     "read_beir",
     "read_squad",
     "read_trec",
     "read_trec_json",
+    "refusal_curve",
+    "reliability",
     "retrieve_with",
+    "without_right",
 ]

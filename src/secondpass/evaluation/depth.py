@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from secondpass.call import Call
 from secondpass.candidates import Candidate
 from secondpass.evaluation.collection import Collection
-from secondpass.evaluation.measures import Interval, Measures, means
+from secondpass.evaluation.measures import Interval, Measures, Values, means
 from secondpass.evaluation.settings import Progress, Settings
 from secondpass.evaluation.systems import EVERYTHING, QueryResult, System, full_order
 from secondpass.reranker import Reranker
@@ -58,21 +58,34 @@ class Replay(BaseScorer):
         return Scored(tuple(self._outcomes[: len(pairs)]), self.spec)
 
 
-def depth_curve(
+def values_by_depth(
     system: System,
     results: Sequence[QueryResult],
     collection: Collection,
     measures: Measures,
+    depths: Sequence[int],
+) -> dict[int, Values]:
+    """Return each measure's values at depth 0, the first stage, and at others, from the results' scores."""
+    values: dict[int, Values] = {}
+    for depth in (0, *depths_within(collection, depths)) if depths else ():
+        orders = {result.query: order_at(system, result, collection.run[result.query], depth) for result in results}
+        values[depth] = measures.per_query(orders)
+    return values
+
+
+def depth_curve(
+    system: System,
+    values: Mapping[int, Values],
+    collection: Collection,
     settings: Settings,
     progress: Progress,
 ) -> tuple[DepthPoint, ...]:
-    """Return quality, from the results' scores, and milliseconds, measured, at depth 0 (the first stage) and others."""
-    depths = depths_within(collection, settings.depths)
+    """Return quality, from ``values_by_depth``, and milliseconds, which are measured."""
+    depths = [depth for depth in values if depth]
     timings = time_depths(system, collection, depths, settings.timed_queries, progress) if depths else []
     points: list[DepthPoint] = []
-    for depth, timing in zip((0, *depths), (None, *timings), strict=True) if depths else ():
-        orders = {result.query: order_at(system, result, collection.run[result.query], depth) for result in results}
-        quality = means(measures.per_query(orders), settings.sampling)
+    for (depth, by_measure), timing in zip(values.items(), (None, *timings) if values else (), strict=True):
+        quality = means(by_measure, settings.sampling)
         first = points[0].quality if points else quality
         gain = {name: mean.mean - first[name].mean for name, mean in quality.items()}
         points.append(DepthPoint(depth, quality, gain, timing))

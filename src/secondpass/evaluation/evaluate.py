@@ -6,7 +6,7 @@ from itertools import combinations
 
 from secondpass.evaluation.collection import Collection
 from secondpass.evaluation.context import Contexts
-from secondpass.evaluation.depth import depth_curve
+from secondpass.evaluation.depth import depth_curve, values_by_depth
 from secondpass.evaluation.measures import DEFAULT_MEASURES, Measures, Values, compare, means
 from secondpass.evaluation.results import (
     Difference,
@@ -27,6 +27,7 @@ from secondpass.evaluation.systems import (
     name_systems,
     rerank_collection,
 )
+from secondpass.evaluation.verdict import judge
 
 
 def evaluate(
@@ -65,6 +66,7 @@ def evaluate(
     def result(system: System) -> SystemResult:
         own, before, after = results[system.name], values[FIRST_STAGE], values[system.name]
         first = measured.names[0] if measured.names else None  # a collection with answers alone has no measure
+        depths = values_by_depth(system, own, collection, measured, settings.depths)
         won, lost = most_changed(collection, own, before[first], after[first], settings) if first else ((), ())
         return SystemResult(
             name=system.name,
@@ -73,11 +75,12 @@ def evaluate(
             cost=cost_of(own),
             completeness=completeness_of(own),
             without_degraded=tuple(_without_degraded(own, before, after)),
-            depths=depth_curve(system, own, collection, measured, settings, progress),
+            depths=depth_curve(system, depths, collection, settings, progress),
             contexts=contexts.curve(system, own),
             won=won,
             lost=lost,
             scores=judged_scores(collection, own),
+            verdict=judge(system, own, collection, measured, depths, settings) if first else None,
         )
 
     return Evaluation(

@@ -6,6 +6,7 @@ from secondpass.evaluation.context import ContextShare
 from secondpass.evaluation.measures import Comparison, Interval
 from secondpass.evaluation.results import Evaluation, QueryChange, SystemResult
 from secondpass.evaluation.systems import FIRST_STAGE
+from secondpass.evaluation.verdict import Verdict
 
 _TEXT_WIDTH = 60
 
@@ -19,6 +20,9 @@ def as_markdown(evaluation: Evaluation) -> str:
         for side, changes in (("won", system.won), ("lost", system.lost)):
             if changes:
                 parts += _changes(f"## Queries {side}: {_cell(system.name)}, {evaluation.measures[0]}", changes)
+    if any(system.verdict for system in evaluation.systems):
+        parts.append("## Verdict")
+        parts += (_verdict(system, system.verdict, evaluation) for system in evaluation.systems if system.verdict)
     return "\n\n".join(parts) + "\n"
 
 
@@ -86,6 +90,14 @@ def _contexts(system: SystemResult, evaluation: Evaluation) -> Iterator[str]:
         f"then the mean tokens taken. Tokens as counted by {_cell(settings['counter'])} "
         f"({'exact' if settings['counter_exact'] else 'not exact'})."
     )
+
+
+def _verdict(system: SystemResult, verdict: Verdict, evaluation: Evaluation) -> str:
+    lines = [f"**{_cell(system.name)} {verdict.finding}** over {_cell(evaluation.collection)}.", *verdict.sentences()]
+    if system.lost:
+        worst = (f"{_cell(item.text)} ({item.after - item.before:+.3f})" for item in system.lost)
+        lines.append(f"Lost most: {'; '.join(worst)}.")
+    return "\n".join((lines[0], *(f"- {line}" for line in lines[1:])))
 
 
 def _changes(title: str, changes: Sequence[QueryChange]) -> Iterator[str]:

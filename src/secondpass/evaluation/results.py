@@ -12,6 +12,7 @@ from secondpass.evaluation.depth import DepthPoint
 from secondpass.evaluation.measures import Comparison, Interval
 from secondpass.evaluation.settings import Settings
 from secondpass.evaluation.systems import Completeness, Cost, QueryResult
+from secondpass.evaluation.verdict import Verdict
 
 _TOP = 10  # moves that begin and end below this rank explain little
 
@@ -82,6 +83,7 @@ class SystemResult:
     :param won: The queries that gained most on the first measure.
     :param lost: The queries that lost most on it.
     :param scores: The scores of all candidates of the judged queries; left out of ``Evaluation.to_dict``.
+    :param verdict: Whether it helps, on the first measure; None without judgements.
     """
 
     name: str
@@ -95,6 +97,7 @@ class SystemResult:
     won: tuple[QueryChange, ...]
     lost: tuple[QueryChange, ...]
     scores: tuple[JudgedScore, ...] = field(default=(), repr=False)
+    verdict: Verdict | None = None
 
 
 @dataclass(frozen=True, slots=True)

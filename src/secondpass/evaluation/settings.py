@@ -48,6 +48,8 @@ class Settings:
     :param relevant_from: The lowest grade of a relevant item, from 1, where a collection has no answers (2 on TREC DL).
     :param listed_queries: How many of the queries won, and of those lost, are listed.
     :param listed_candidates: How many moved candidates are listed for each of those.
+    :param negligible: The change of the first measure that makes no difference in use; the verdict calls it so where
+        the whole interval is within it.
     :param sampling: How intervals and tests are sampled.
     :raises ConfigurationError: If a setting is out of its range.
     :raises BudgetError: If the counter isn't one.
@@ -61,6 +63,7 @@ class Settings:
     relevant_from: int = 1
     listed_queries: int = 5
     listed_candidates: int = 5
+    negligible: float = 0.02
     sampling: Sampling = field(default_factory=Sampling)
 
     def __post_init__(self) -> None:
@@ -76,6 +79,8 @@ class Settings:
         ):
             if getattr(self, name) < least:
                 raise ConfigurationError(f"{name} must be {least} or more, got {getattr(self, name)!r}")
+        if not 0 < self.negligible < 1:
+            raise ConfigurationError(f"negligible must be between 0 and 1, got {self.negligible!r}")
         object.__setattr__(self, "counter", as_counter(self.counter))
 
     def budget(self, tokens: int) -> ContextBudget:

@@ -61,9 +61,9 @@ def fit_keep(
     :raises ConfigurationError: If there are too few questions for this risk, or a setting is out of its range.
     """
     _check(top_k, risk, len(collection))
-    cheap_scores = _scores(cheap, collection, progress)
+    cheap_scores = question_scores(cheap, collection, progress)
     kept: list[list[int]] = []  # of each question: the places of the precise top-k in the pruning order, rising
-    for question, scores in enumerate(_scores(precise, collection, progress)):
+    for question, scores in enumerate(question_scores(precise, collection, progress)):
         order = pruning_order(cheap_scores[question], vote)
         places = {position: place for place, position in enumerate(order, start=1)}
         kept.append(sorted(places[position] for position in _best(scores, top_k)))
@@ -99,7 +99,7 @@ def fit_stop(
     _check(top_k, risk, len(collection))
     if block < 1:
         raise ConfigurationError(f"block must be 1 or more, got {block!r}")
-    questions = _scores(scorer, collection, progress)
+    questions = question_scores(scorer, collection, progress)
     blocks = max((-(-len(scores) // block) for scores in questions), default=1)
     fingerprint, count = scorer.spec.fingerprint, len(questions)
     never = StopRule(fingerprint, top_k, risk, block, (), count)
@@ -126,7 +126,7 @@ def fit_gate(
     """
     _check(top_k, risk, len(collection))
     measured: list[tuple[float, bool]] = []
-    for candidates, scores in zip(_candidates(collection), _scores(scorer, collection, progress), strict=True):
+    for candidates, scores in zip(_candidates(collection), question_scores(scorer, collection, progress), strict=True):
         margin = first_stage_margin([candidate.score for candidate in candidates], top_k)
         if margin is not None:
             measured.append((margin, set(range(top_k)) != set(_best(scores, top_k))))
@@ -143,7 +143,7 @@ def _candidates(collection: Collection) -> list[Sequence[Candidate]]:
     return [collection.run[query] for query in collection.queries]
 
 
-def _scores(scorer: Scorer, collection: Collection, progress: Progress | None) -> list[list[float]]:
+def question_scores(scorer: Scorer, collection: Collection, progress: Progress | None) -> list[list[float]]:
     """Return each question's scores, in the order of its candidates.
 
     :raises ScoringError: If a candidate got no score.

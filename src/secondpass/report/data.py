@@ -46,6 +46,8 @@ def as_dict(ranking: Ranking) -> dict[str, Any]:
         "tokens": ranking.tokens,
         "stages": [_stage(stage) for stage in ranking.stages],
         "scorer": ranking.by.name if ranking.by else None,
+        "answerable": ranking.answerable,
+        "rank_of_first": ranking.rank_of_first,
         "degraded": str(ranking.degraded) if ranking.degraded else None,
     }
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from secondpass.ranking import Dropped, Kept, Ranked, Ranking
+from secondpass.ranking import FAR, Dropped, Kept, Ranked, Ranking
 from secondpass.report.excerpts import one_line
 from secondpass.scores import Stage
 
@@ -21,8 +21,9 @@ def as_text(ranking: Ranking, most: int | None = None) -> str:
     if ranking.degraded:
         lines.append(f"DEGRADED, {ranking.degraded}")
     tokens = "" if ranking.tokens is None else f", {ranking.tokens} tokens"
+    answerable = "" if ranking.answerable is None else f", answerable {ranking.answerable:.2f}"
     lines += [
-        f"kept {len(ranking.kept)}{tokens}",
+        f"kept {len(ranking.kept)}{tokens}{answerable}",
         f"{'rank':>6} {'was':>4} {'prob':>6} {'score':>7} {'tokens':>6}  text",
     ]
     for kept in ranking.kept[:most]:
@@ -35,6 +36,8 @@ def as_text(ranking: Ranking, most: int | None = None) -> str:
         text = one_line(dropped.candidate.reading, _TEXT_WIDTH)
         lines.append(f"{'':>6} {_figures(dropped)} {'':>6}  {text}  [{why(dropped)}]")
     lines += _rest(ranking.dropped, most)
+    if ranking.rank_of_first is not None and ranking.rank_of_first > FAR:
+        lines.append(f"note: the first stage's best fell to rank {ranking.rank_of_first}")
     lines += [stage_line(stage) for stage in ranking.stages]
     return "\n".join(lines)
 

@@ -9,7 +9,7 @@ from secondpass.call import Call
 from secondpass.errors import ConfigurationError, ScoringError
 from secondpass.forks import watch_forks
 from secondpass.logs import REPEATED_WARNINGS
-from secondpass.scores import Pair, ScaleKind, Score, Scored, Spec, Stage, Unscored, UnscoredReason
+from secondpass.scores import Pair, Score, Scored, Spec, Stage, Unscored, UnscoredReason
 from secondpass.scoring.scorer import ComposedScorer, Scorer, count_tokens, gave_no_value, has_score, score_checked
 
 
@@ -88,7 +88,7 @@ class Fallback(ComposedScorer):
 
     def __init__(self, *scorers: Scorer, max_failures: int = 3, retry_seconds: float = 30.0) -> None:
         super().__init__(scorers, "a fallback needs at least two scorers, the preferred one first", least=2)
-        if len({scorer.spec.scale.kind is ScaleKind.UNKNOWN for scorer in scorers}) > 1:
+        if len({scorer.spec.scale.has_probabilities for scorer in scorers}) > 1:
             raise ConfigurationError(
                 "either all scorers of a fallback have a scale with probabilities or none, since thresholds need them"
             )

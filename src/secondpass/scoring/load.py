@@ -3,17 +3,18 @@
 import importlib
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Literal
 
+from secondpass.calibration import RECORD_FILES, Answerability, Calibration
 from secondpass.errors import ConfigurationError, MissingExtra, ModelError, is_installed
 from secondpass.models import CASCADES, DEFAULT_MODEL, ModelFamily, Status, bundled_names, family_of, unsupported
 from secondpass.scoring.cascade import Cascade
 from secondpass.scoring.cross_encoder import CrossEncoder
 from secondpass.scoring.devices import Devices
-from secondpass.scoring.engines.base import EngineSettings
+from secondpass.scoring.engines.base import Engine, EngineSettings
 from secondpass.scoring.hardware import Request, split_devices
 from secondpass.scoring.hub import HubAccess
 from secondpass.scoring.model_files import ModelFolder, check_sha256, describe_contents, find_model
@@ -147,7 +148,7 @@ def load_scorer(
     if options.sha256 is not None:
         check_sha256(folder.graph if name == "onnx" else folder.only_safetensors(), options.sha256)
     entry = ENGINES[name]
-    open_engine = partial(getattr(importlib.import_module(entry.module), entry.factory), settings)
+    open_engine = partial(_open_engine, getattr(importlib.import_module(entry.module), entry.factory), settings)
     limits = WorkerSettings(options.max_queued_pairs, options.watchdog_seconds)
     return CrossEncoder(open_engine(), reopen=open_engine, limits=limits)
 
@@ -168,6 +169,21 @@ def _check_family(model: str) -> None:
 def _refuse(model: str, family: ModelFamily | None) -> None:
     if family is not None:
         raise ModelError(f"{model} can't be loaded ({family.name}): {family.note}")
+
+
+def _open_engine(factory: Callable[[EngineSettings], Engine], settings: EngineSettings) -> Engine:
+    """Open a model with what lies calibrated in its folder.
+
+    :raises ConfigurationError: If that was fitted on another model.
+    """
+    engine = factory(settings)
+    calibration, answerability = map(settings.folder.json, RECORD_FILES)
+    spec = engine.facts.spec.calibrated(
+        Calibration.from_dict(calibration) if calibration else None,
+        Answerability.from_dict(answerability) if answerability else None,
+    )
+    engine.facts = replace(engine.facts, spec=spec)
+    return engine
 
 
 def cascade_of(name: str, load: Callable[[str], Scorer]) -> Cascade:

@@ -180,9 +180,10 @@ class OnnxEngine:
         graph = read_graph(self._graph, self._output.name)
         dtype = _dtype(settings.request.dtype, graph, self._output)
         head = read_head(config, _label_count(self._output, config), graph.squashed_by, settings.label)
+        content = self._content_hash()
         parts = (
             settings.folder.revision or "",
-            self._content_hash(),
+            content,
             ort.__version__,
             dtype,
             max_length,
@@ -194,6 +195,7 @@ class OnnxEngine:
             fingerprint="|".join(map(str, ("onnx", *parts))),
             max_tokens=max_length,
             batch_invariant=not graph.dynamic,
+            weights=f"{content}|{head.positive}",
         )
         file = self._graph.relative_to(self._folder.path).as_posix()
         instructions = needed_instructions(file)

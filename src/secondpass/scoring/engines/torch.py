@@ -12,6 +12,7 @@ import transformers
 from sentence_transformers import CrossEncoder as Model
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
+from secondpass.calibration import RECORD_FILES
 from secondpass.errors import ModelError, OutOfMemory
 from secondpass.scores import Pair, Spec
 from secondpass.scoring.engines.base import Encoded, EngineFacts, EngineSettings, scoring_errors
@@ -210,11 +211,12 @@ class TorchEngine:
         settings = self._settings
         head = read_head(self._config, labels, label=settings.label)
         kinds = ("*.safetensors", "*.json", "*.jinja")  # modules have their own folders, and templates decide scores
-        files = [file for kind in kinds for file in settings.folder.path.rglob(kind)]
+        files = (file for kind in kinds for file in settings.folder.path.rglob(kind))
+        content = weights_hash(*(file for file in files if file.name not in RECORD_FILES))
         versions = (torch.__version__, transformers.__version__)
         parts = (
             settings.folder.revision or "",
-            weights_hash(*files),
+            content,
             *versions,
             self._placement.dtype,
             self._max_length,
@@ -225,6 +227,7 @@ class TorchEngine:
             head.scale,
             fingerprint="|".join(map(str, ("torch", *parts, head.positive))),
             max_tokens=self._max_length,
+            weights=f"{content}|{head.positive}",
         )
         return EngineFacts(spec, head, self._packing.placement, "torch")
 

@@ -1,0 +1,150 @@
+"""Fitting of ``Ranking.answerable``, and the curve of answers refused against answers wrong."""
+
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+
+from secondpass.calibration import Answerability, features
+from secondpass.errors import ConfigurationError, InputError
+from secondpass.evaluation.collection import Collection
+from secondpass.evaluation.settings import Progress
+from secondpass.evaluation.shortcuts import question_scores
+from secondpass.scores import Spec
+from secondpass.scoring.scorer import Scorer
+
+KEPT = (1, 3, 5, 10)
+_LEAST = 20  # questions of each kind
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerCase:
+    """The scores of one question's candidates, best first, as log-odds, and the places of the right ones.
+
+    :param spec: The scorer's specification.
+    :param scores: Falling log-odds.
+    :param right: The positions of relevant candidates in it; empty where no candidate answers the question.
+    """
+
+    spec: Spec
+    scores: tuple[float, ...]
+    right: frozenset[int]
+
+    def answered(self, kept: int) -> bool:
+        """Return whether one of the best so many is right."""
+        return any(place < kept for place in self.right)
+
+
+def answer_cases(
+    scorer: Scorer, collection: Collection, *, relevant_from: int = 1, progress: Progress | None = None
+) -> list[AnswerCase]:
+    """Score a collection's candidates; ``without_right`` leaves the right ones out of a collection.
+
+    :raises ScoringError: If a candidate got no score.
+    """
+    cases = []
+    scores = question_scores(scorer, collection, progress)
+    for (query, run), values in zip(collection.run.items(), scores, strict=True):
+        order = sorted(range(len(run)), key=lambda place, values=values: -values[place])  # type: ignore[misc]
+        grades = collection.qrels.get(query, {})
+        right = {rank for rank, at in enumerate(order) if grades.get(str(run[at].id), 0) >= relevant_from}
+        odds = tuple(scorer.spec.scale.log_odds(values[at]) for at in order)
+        cases.append(AnswerCase(scorer.spec, odds, frozenset(right)))
+    return cases
+
+
+def without_right(collection: Collection, share: float = 0.5, seed: int = 0) -> Collection:
+    """Return the collection with the relevant candidates taken out of a share of the questions, chosen at random.
+
+    Rajpurkar, Jia and Liang, "Know what you don't know: unanswerable questions for SQuAD", ACL 2018, on why a system
+    is also to be measured on questions that nothing answers.
+
+    :raises ConfigurationError: If the share isn't within 0..1.
+    """
+    if not 0 <= share <= 1:
+        raise ConfigurationError(f"the share must be within 0 and 1, got {share!r}")
+    queries = list(collection.queries)
+    chosen = set(random.Random(seed).sample(queries, round(share * len(queries))))
+    run = {
+        query: tuple(c for c in candidates if query not in chosen or collection.qrels[query].get(str(c.id), 0) < 1)
+        for query, candidates in collection.run.items()
+    }
+    return replace(collection, run=run, notes=(*collection.notes, f"nothing relevant for {len(chosen)} queries"))
+
+
+def fit_answerability(cases: Iterable[AnswerCase], kept: Sequence[int] = KEPT) -> Answerability:
+    """Fit ``Ranking.answerable`` on labelled questions by logistic regression.
+
+    :param cases: Questions of which a good part has no right candidate, as in use; see ``without_right``.
+    :param kept: The numbers of kept candidates that it is to hold for.
+    :raises InputError: If there is no question.
+    :raises ConfigurationError: If too few are of one kind, or they were scored by several models.
+    """
+    cases = [case for case in cases if case.scores]
+    if not cases:
+        raise InputError("there must be questions with scored candidates, and there are none")
+    specs = {case.spec.calibrated_as: case.spec for case in cases}
+    if len(specs) > 1:
+        raise ConfigurationError(f"the questions must be scored by one model, got {len(specs)}")
+    answered = sum(case.answered(max(kept)) for case in cases)
+    if min(answered, len(cases) - answered) < _LEAST:
+        raise ConfigurationError(
+            f"at least {_LEAST} questions with and {_LEAST} without a right candidate are needed, got {answered} and "
+            f"{len(cases) - answered}: without_right(collection) takes right ones out"
+        )
+    examples = [(case, number) for case in cases for number in kept if number <= len(case.scores)]
+    rows = np.array([features(case.scores[:number], case.scores[number:]) for case, number in examples])
+    labels = np.array([case.answered(number) for case, number in examples])
+    scale = np.where(rows.std(axis=0) > 0, rows.std(axis=0), 1.0)  # so that the penalty treats the features alike
+    model = LogisticRegression(max_iter=1000).fit(rows / scale, labels)
+    weights = tuple(float(weight) for weight in model.coef_[0] / scale)
+    return Answerability(next(iter(specs)), weights, float(model.intercept_[0]), len(cases))
+
+
+@dataclass(frozen=True, slots=True)
+class RefusalPoint:
+    """What refusing below a threshold gives.
+
+    :param threshold: Questions below it are refused.
+    :param refused: The share of all questions that is refused.
+    :param wrong: The share of the answered questions whose kept candidates hold no answer.
+    :param lost: The share of the answerable questions that is refused.
+    """
+
+    threshold: float
+    refused: float
+    wrong: float
+    lost: float
+
+
+def refusal_curve(probabilities: Sequence[float], answered: Sequence[bool]) -> list[RefusalPoint]:
+    """Return the curve of answers refused against answers wrong, a point for each threshold, from none refused.
+
+    El-Yaniv and Wiener, "On the foundations of noise-free selective classification", JMLR 2010 (risk and coverage).
+
+    :param probabilities: Of each question, that it is answered.
+    :param answered: Whether it is.
+    :raises InputError: If the lists are empty, or their lengths differ.
+    """
+    if not probabilities or len(probabilities) != len(answered):
+        raise InputError(f"there must be a probability for each label, got {len(probabilities)} for {len(answered)}")
+    pairs = sorted(zip(probabilities, map(bool, answered), strict=True))
+    right = sum(answered)
+    points = []
+    for place, (threshold, _) in enumerate(pairs):
+        if place and pairs[place - 1][0] == threshold:
+            continue
+        kept = [label for _, label in pairs[place:]]
+        lost = right - sum(kept)
+        points.append(
+            RefusalPoint(threshold, place / len(pairs), 1 - sum(kept) / len(kept), lost / right if right else 0.0)
+        )
+    return points
+
+
+def mean_wrong(curve: Sequence[RefusalPoint]) -> float:
+    """Return the area under the curve: the mean share of wrong answers, over all shares refused; lower is better."""
+    ends = [*(point.refused for point in curve[1:]), 1.0]
+    return sum(point.wrong * (end - point.refused) for point, end in zip(curve, ends, strict=True))

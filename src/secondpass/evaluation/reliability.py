@@ -1,0 +1,143 @@
+"""How far probabilities hold on labelled pairs, and thresholds for a wanted precision or recall."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from secondpass.calibration import Calibration
+from secondpass.errors import ConfigurationError, InputError
+from secondpass.evaluation.calibrate import Labelled
+from secondpass.evaluation.measures import Interval
+from secondpass.evaluation.settings import Sampling
+
+Floats = NDArray[np.float64]
+_DEFAULT_SAMPLING = Sampling()
+
+
+@dataclass(frozen=True, slots=True)
+class ReliabilityBin:
+    """Pairs whose probabilities are in one range: how many, their mean probability, and the share that is relevant."""
+
+    low: float
+    high: float
+    pairs: int
+    probability: float
+    relevant: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reliability:
+    """How far probabilities hold, for a reliability diagram.
+
+    :param bins: The bins that hold a pair, in rising order.
+    :param ece: The expected calibration error: the mean distance of probability and share, weighted by pairs.
+    :param brier: The Brier score: the mean squared distance of probability and label.
+    """
+
+    bins: tuple[ReliabilityBin, ...]
+    ece: float
+    brier: float
+
+
+def reliability(probabilities: Sequence[float] | Floats, labels: Sequence[bool], bins: int = 10) -> Reliability:
+    """Return how far probabilities hold, in bins of equal width.
+
+    Naeini, Cooper and Hauskrecht, "Obtaining well calibrated probabilities using Bayesian binning", AAAI 2015.
+
+    :raises InputError: If there is none, the lists' lengths differ, or a probability is out of 0..1.
+    """
+    ps, ys = np.asarray(probabilities, dtype=np.float64), np.asarray(labels, dtype=np.float64)
+    if not len(ps) or len(ps) != len(ys) or not ((ps >= 0) & (ps <= 1)).all():
+        raise InputError(f"there must be a probability from 0 to 1 for each label, got {len(ps)} for {len(ys)}")
+    places = np.minimum((ps * bins).astype(int), bins - 1)
+    filled = [
+        ReliabilityBin(place / bins, (place + 1) / bins, int(at.sum()), float(ps[at].mean()), float(ys[at].mean()))
+        for place, at in ((place, places == place) for place in range(bins))
+        if at.any()
+    ]
+    ece = sum(item.pairs * abs(item.probability - item.relevant) for item in filled) / len(ps)
+    return Reliability(tuple(filled), float(ece), float(((ps - ys) ** 2).mean()))
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """A minimum probability, and what it gives on the pairs that it was chosen on.
+
+    :param probability: For ``min_probability``.
+    :param precision: The share of the pairs at or above it that is relevant, with its interval.
+    :param recall: The share of the relevant pairs that is at or above it, with its interval.
+    """
+
+    probability: float
+    precision: Interval
+    recall: Interval
+
+
+def choose_threshold(
+    labelled: Labelled,
+    calibration: Calibration | None = None,
+    *,
+    precision: float | None = None,
+    recall: float | None = None,
+    sampling: Sampling = _DEFAULT_SAMPLING,
+) -> Threshold:
+    """Choose the lowest threshold with this precision, or the highest with this recall.
+
+    The intervals are bootstrapped over questions, whose pairs belong together.
+
+    :param labelled: The pairs.
+    :param calibration: That of the scorer; None takes the scale's own probabilities.
+    :param precision: The wanted precision; give this or ``recall``.
+    :param recall: The wanted recall.
+    :param sampling: How the intervals are sampled.
+    :raises ConfigurationError: If not one of them is given, it isn't in 0..1, or no threshold reaches it.
+    """
+    wanted = precision if recall is None else recall
+    if (precision is None) == (recall is None) or wanted is None or not 0 < wanted <= 1:
+        raise ConfigurationError(f"give precision or recall, from 0 to 1, got {precision!r} and {recall!r}")
+    ps, ys = (
+        labelled.probabilities(labelled.spec.calibrated(calibration)),
+        np.asarray(labelled.labels, dtype=np.float64),
+    )
+    order = np.argsort(-ps, kind="stable")
+    last_of_value = np.append(np.diff(ps[order]) != 0, True)  # pairs with one value go together
+    right, taken = np.cumsum(ys[order]), np.arange(1, len(ps) + 1)
+    reached = (right / taken if recall is None else right / ys.sum()) >= wanted
+    places = np.flatnonzero(reached & last_of_value)
+    if not len(places):
+        raise ConfigurationError(f"no threshold reaches a precision of {wanted:g} on {len(ps)} pairs: ask for less")
+    threshold = float(ps[order][places[-1] if recall is None else places[0]])
+    return Threshold(threshold, *_rates(ps >= threshold, ys, labelled.questions, sampling))
+
+
+def reached(labelled: Labelled, threshold: float, calibration: Calibration | None = None) -> Threshold:
+    """Return precision and recall of a given threshold, as on held-out questions.
+
+    :raises ConfigurationError: If no pair is at or above it.
+    """
+    ps = labelled.probabilities(labelled.spec.calibrated(calibration))
+    if not (ps >= threshold).any():
+        raise ConfigurationError(f"no pair has a probability of {threshold:g} or more")
+    ys = np.asarray(labelled.labels, dtype=np.float64)
+    return Threshold(threshold, *_rates(ps >= threshold, ys, labelled.questions, _DEFAULT_SAMPLING))
+
+
+def _rates(taken: NDArray[np.bool_], ys: Floats, questions: Sequence[str], sampling: Sampling) -> list[Interval]:
+    """Return precision and recall with intervals, resampling questions."""
+    _, of = np.unique(np.asarray(questions), return_inverse=True)
+    hits, takes, relevant = (
+        np.bincount(of, weights=column).astype(np.float64) for column in (taken * ys, taken.astype(np.float64), ys)
+    )
+    return [_ratio(hits, whole, sampling) for whole in (takes, relevant)]
+
+
+def _ratio(parts: Floats, wholes: Floats, sampling: Sampling) -> Interval:
+    mean = float(parts.sum() / wholes.sum())
+    rng = np.random.default_rng(sampling.seed)
+    draws = rng.multinomial(len(parts), np.full(len(parts), 1 / len(parts)), size=sampling.resamples)
+    totals = draws @ wholes
+    ratios = (draws @ parts)[totals > 0] / totals[totals > 0]
+    low, high = np.quantile(ratios, [(1 - sampling.confidence) / 2, (1 + sampling.confidence) / 2])
+    return Interval(mean, float(low), float(high))
