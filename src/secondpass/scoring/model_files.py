@@ -12,6 +12,7 @@ from typing import Any
 
 from secondpass.errors import ModelError, ModelNotFound
 from secondpass.models import bundled_models, bundled_names
+from secondpass.scoring.dialects import is_remote
 
 FORMS_FILE = "forms.json"
 """Written by ``secondpass.optimize`` beside the folders of several verified forms: their figures by name."""
@@ -123,11 +124,11 @@ def find_model(model: str | Path, engine: str, hub: HubAccess) -> ModelFolder:
 
 
 def check_name(model: str | Path) -> None:
-    """Check a name without a separator, which is a bundled model or a folder that is there.
+    """Check a name without a separator, which is a bundled model, a folder that is there, or a remote model.
 
     :raises ModelNotFound: If it is neither.
     """
-    bare = isinstance(model, str) and not re.search(r"[/\\]", model)
+    bare = isinstance(model, str) and not re.search(r"[/\\]", model) and not is_remote(model)
     if bare and model not in bundled_names() and not _expanded(model).is_dir():
         raise _unknown(model)
 
