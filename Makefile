@@ -1,5 +1,6 @@
 # make demo       the whole pipeline on real data: Chroma, the bundled cross-encoder, an LLM's context budget
-# make test       every test          make check   lint, types, import rules
+# make test       every test          make check   lint, types, import rules, the documentation site
+# make docs       the documentation site, in build/site
 # make evaluate   quality, cost and speed of the bundled models; needs SECONDPASS_ASSETS
 # make bench      rerankers on this machine, in one run; FLOAT32=FOLDER adds what runs on torch
 # make recipes    every example, its page's output, and the table of all systems; needs SECONDPASS_ASSETS
@@ -12,7 +13,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 ASSETS = $(if $(SECONDPASS_ASSETS),$(SECONDPASS_ASSETS),$(error SECONDPASS_ASSETS must name the folder with models and data))
 export Q
 
-.PHONY: demo test check fix evaluate bench recipes bundle clean
+.PHONY: demo test check docs fix evaluate bench recipes bundle clean
 
 demo: .venv/.demo
 	@$(BIN)/secondpass demo $${Q:+"$$Q"}
@@ -25,6 +26,10 @@ check: .venv/.all
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/zensical build --strict
+
+docs: .venv/.all
+	$(BIN)/zensical build --strict --clean
 
 fix: .venv/.all
 	$(BIN)/ruff check --fix .
@@ -62,4 +67,4 @@ build/float32: .venv/.all
 	@touch $@ .venv/.demo
 
 clean:
-	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .cache build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

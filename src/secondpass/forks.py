@@ -40,10 +40,11 @@ def _before() -> None:
 
 
 def _after(*, in_child: bool) -> None:
-    for item in reversed(_prepared):
+    for item in reversed(_prepared or list(_objects)):  # a host such as uWSGI may call the child's hook alone
         item.after_fork(in_child=in_child)
     _prepared.clear()
-    _lock.release()
+    if _lock.locked():
+        _lock.release()
 
 
 if hasattr(os, "register_at_fork"):

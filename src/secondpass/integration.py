@@ -25,8 +25,9 @@ from secondpass.errors import ConfigurationError, InputError, SecondpassError
 from secondpass.fields import check_score_text, read_signals, write_score_texts
 from secondpass.fusion import Fusion
 from secondpass.models import DEFAULT_MODEL
+from secondpass.observers import Observer
 from secondpass.ranking import Kept, Ranking, Reason
-from secondpass.reranker import Observer, Reranker
+from secondpass.reranker import Reranker
 from secondpass.scoring.load import EngineName, LoadOptions
 from secondpass.scoring.requests import OnError
 from secondpass.scoring.scorer import Scorer, warm_up

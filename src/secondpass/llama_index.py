@@ -28,7 +28,7 @@ from secondpass.integration import (
 )
 from secondpass.ranking import Kept, Ranking
 from secondpass.selection.call_budget import call_budget
-from secondpass.selection.earlier import Results, earlier_of_call, earlier_results
+from secondpass.selection.earlier import Earlier, Results, earlier_of_call, earlier_results
 
 __all__ = ["SecondPassRerank", "call_budget", "earlier_results"]
 
@@ -84,8 +84,7 @@ class SecondPassRerank(IntegrationSettings, BaseNodePostprocessor):
         :param previous: The results of the previous prompt, in reading order, for ``order="stable"``.
         :raises InputError: If an argument has the wrong type.
         """
-        earlier = earlier_of_call(exclude, previous, self._convert)
-        return self._rerank(_query_text(query), self._candidates(nodes), earlier)
+        return self._traced(nodes, query, earlier_of_call(exclude, previous, self._convert))[0]
 
     async def arank(
         self,
@@ -96,8 +95,7 @@ class SecondPassRerank(IntegrationSettings, BaseNodePostprocessor):
         previous: Results = (),
     ) -> Ranking:
         """Return what ``rank`` returns, without blocking the event loop; cancelling the task cancels the scoring."""
-        earlier = earlier_of_call(exclude, previous, self._convert)
-        return await self._arerank(_query_text(query), self._candidates(nodes), earlier)
+        return (await self._atraced(nodes, query, earlier_of_call(exclude, previous, self._convert)))[0]
 
     def to_dict(self, **_: Any) -> dict[str, Any]:
         """Return the given settings as plain data for ``from_dict``.
@@ -119,18 +117,32 @@ class SecondPassRerank(IntegrationSettings, BaseNodePostprocessor):
     def _postprocess_nodes(
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
     ) -> list[NodeWithScore]:
-        query, nodes = _required(query_bundle), _checked(nodes)
-        with self._events(nodes, query) as event:
-            event.nodes = self._kept_nodes(self.rank(nodes, query))
-        return event.nodes
+        return self._traced(nodes, _required(query_bundle), earlier_of_call((), (), self._convert))[1]
 
     async def _apostprocess_nodes(
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
     ) -> list[NodeWithScore]:
-        query, nodes = _required(query_bundle), _checked(nodes)
+        return (await self._atraced(nodes, _required(query_bundle), earlier_of_call((), (), self._convert)))[1]
+
+    def _traced(
+        self, nodes: Iterable[NodeWithScore], query: str | QueryBundle, earlier: Earlier
+    ) -> tuple[Ranking, list[NodeWithScore]]:
+        """Return the ranking and the kept nodes, between the events of their start and end."""
+        query, nodes = _bundle(query), _checked(nodes)
         with self._events(nodes, query) as event:
-            event.nodes = self._kept_nodes(await self.arank(nodes, query))
-        return event.nodes
+            ranking = self._rerank(query.query_str, self._candidates(nodes), earlier)
+            event.nodes = self._kept_nodes(ranking)
+        return ranking, event.nodes
+
+    async def _atraced(
+        self, nodes: Iterable[NodeWithScore], query: str | QueryBundle, earlier: Earlier
+    ) -> tuple[Ranking, list[NodeWithScore]]:
+        """Return what ``_traced`` returns, without blocking the event loop."""
+        query, nodes = _bundle(query), _checked(nodes)
+        with self._events(nodes, query) as event:
+            ranking = await self._arerank(query.query_str, self._candidates(nodes), earlier)
+            event.nodes = self._kept_nodes(ranking)
+        return ranking, event.nodes
 
     def _candidates(self, nodes: Iterable[NodeWithScore]) -> list[Candidate]:
         return self._with_fields([self._candidate(node) for node in _checked(nodes)])
@@ -208,8 +220,10 @@ def _required(query: QueryBundle | None) -> QueryBundle:
     return query
 
 
-def _query_text(query: str | QueryBundle) -> str:
-    return query.query_str if isinstance(query, QueryBundle) else query
+def _bundle(query: str | QueryBundle) -> QueryBundle:
+    if not isinstance(query, str | QueryBundle):
+        raise InputError(f"the query must be a string, got {type(query).__name__}: {query!r:.80}")
+    return query if isinstance(query, QueryBundle) else QueryBundle(query)
 
 
 def _checked(nodes: Iterable[NodeWithScore]) -> list[NodeWithScore]:

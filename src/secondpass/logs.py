@@ -5,6 +5,8 @@ import threading
 import time
 from collections.abc import Hashable
 
+from secondpass.forks import watch_forks
+
 logger = logging.getLogger("secondpass")
 
 
@@ -18,6 +20,7 @@ class RepeatedWarnings:
         self._seconds = seconds
         self._lock = threading.Lock()
         self._kinds: dict[Hashable, tuple[float, int]] = {}
+        watch_forks(self)
 
     def warn(self, kind: Hashable, message: str, *args: object) -> None:
         """Log a warning, or count it.
@@ -39,6 +42,14 @@ class RepeatedWarnings:
         """Forget what was logged."""
         with self._lock:
             self._kinds.clear()
+
+    def before_fork(self) -> None:
+        """See ``ForkAware``."""
+
+    def after_fork(self, *, in_child: bool) -> None:
+        """Replace the lock in the child, which a thread of the parent may hold."""
+        if in_child:
+            self._lock = threading.Lock()
 
 
 REPEATED_WARNINGS = RepeatedWarnings()

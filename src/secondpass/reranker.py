@@ -1,14 +1,10 @@
 """The pipeline: candidates, scoring, fusion, selection, ranking."""
 
 import asyncio
-import inspect
-import logging
 import math
-import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from functools import partial
 from pathlib import Path
@@ -16,9 +12,10 @@ from typing import Any
 
 from secondpass.call import Call, check_deadline
 from secondpass.candidates import Candidate, as_candidates
-from secondpass.errors import ConfigurationError
+from secondpass.errors import ConfigurationError, InputError, ScoringError
 from secondpass.fusion import Fusion, FusionInput
 from secondpass.models import DEFAULT_MODEL
+from secondpass.observers import CallInfo, Observer, check_observers, notify, notify_failed
 from secondpass.ranking import Ranked, Ranking
 from secondpass.scores import ScaleKind, Score, Spec, Stage, Unscored
 from secondpass.scoring.early_stop import Gate
@@ -30,10 +27,7 @@ from secondpass.scoring.windows import Windowed
 from secondpass.selection.adaptive import CoveredMass
 from secondpass.selection.earlier import Earlier, Results, as_earlier
 from secondpass.selection.select import Selection, select
-
-Observer = Callable[[Ranking], None]
-
-logger = logging.getLogger("secondpass")
+from secondpass.threads import CallThreads
 
 
 class Reranker:
@@ -75,20 +69,26 @@ class Reranker:
         check_deadline(deadline_ms)
         if fusion is not None and not hasattr(fusion, "fuse"):
             raise ConfigurationError(f"fusion must be a Fusion, such as ReciprocalRank(), or None, got {fusion!r:.80}")
-        if not (isinstance(observers, Sequence) and all(map(_is_observer, observers))):
-            raise ConfigurationError(
-                f"observers must be a list of functions of a Ranking, not async, got {observers!r:.80}"
-            )
+        self.observers = check_observers(observers)
         self.scorer = _loaded(scorer, when_cold) if isinstance(scorer, str | Path) else _checked(scorer)
         self.selection = _checked_selection(Selection() if selection is None else selection)
         self.fusion = fusion
         self.on_error = on_error
         self.deadline_ms = deadline_ms
-        self.observers = tuple(observers)
         self.gate = gate
         self._warm = threading.Event()
-        self._executor: ThreadPoolExecutor | None = None
-        self._process = os.getpid()
+        self._executor = CallThreads("secondpass-rerank")
+
+    @classmethod
+    def from_config(cls, path: str | Path) -> "Reranker":
+        """Return the reranker that a configuration file states; ``secondpass.config`` says what may stand in it.
+
+        :param path: A TOML file.
+        :raises ConfigurationError: If the file can't be read, has a wrong key or value, or a model can't be loaded.
+        """
+        from secondpass.config import read_config  # few programs read one
+
+        return cls(**read_config(path).parts())
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Reranker":
         """Return a reranker with the same settings and the same scorer."""
@@ -143,10 +143,11 @@ class Reranker:
         :raises ScoringError: If scoring failed and ``on_error`` is ``"raise"``.
         :raises ConfigurationError: If the selection has a minimum probability and the scorer's scale has none.
         """
+        started = time.perf_counter()
         request = Request.of(query, as_candidates(candidates))
         selection, earlier = self._checked(selection), as_earlier(exclude, previous)
-        (scoring,) = self._score([request], scorer_for(selection, self.scorer), call or Call(self.deadline_ms))
-        return self._ranking(request, scoring, selection, earlier)
+        (scoring,) = self._score([request], selection, call or Call(self.deadline_ms))
+        return self._ranking(request, scoring, selection, started, earlier)
 
     def rerank_many(
         self,
@@ -179,9 +180,11 @@ class Reranker:
         queries = pairs = 0
         stream = (Request.of(query, as_candidates(items)) for query, items in requests)
         for together in _grouped(stream, most, apart=not self.scorer.spec.call_invariant):
-            scorings = self._score(together, scorer_for(selection, self.scorer), call or Call())
+            started = time.perf_counter()
+            scorings = self._score(together, selection, call or Call())
+            took = time.perf_counter() - started
             for request, scoring in zip(together, scorings, strict=True):
-                yield self._ranking(request, scoring, selection)
+                yield self._ranking(request, scoring, selection, time.perf_counter() - took)
                 queries, pairs = queries + 1, pairs + len(request.candidates)
             if progress:
                 progress(queries, pairs)
@@ -198,25 +201,36 @@ class Reranker:
     ) -> Ranking:
         """Return what ``rerank`` returns, from a thread of the reranker's own.
 
-        When the task is cancelled, the call is: scoring stops after the batch in progress.
+        When the task is cancelled, the call is: scoring stops after the batch in progress. Up to 32 calls run at once;
+        one whose deadline passes while it waits for a thread runs then, unscored.
         """
-        if self._executor is None or self._process != os.getpid():  # threads aren't copied by a fork
-            self._executor, self._process = ThreadPoolExecutor(thread_name_prefix="secondpass-rerank"), os.getpid()
         call = call or Call(self.deadline_ms)
         work = partial(
             self.rerank, query, candidates, selection=selection, call=call, exclude=exclude, previous=previous
         )
+        future = self._executor.submit(partial(copy_context().run, work))
+        ranking = asyncio.wrap_future(future)
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._executor, copy_context().run, work)
+            done, _ = await asyncio.wait([ranking], timeout=call.remaining)
+            if not done:
+                self._executor.run_now(future)
+            return await ranking
         except asyncio.CancelledError:
             call.cancel()
+            ranking.cancel()
             raise
 
-    def _score(self, requests: Sequence[Request], scorer: Scorer, call: Call) -> list[Scoring]:
-        """Score the requests, without those at which the gate skips the pass."""
+    def _score(self, requests: Sequence[Request], selection: Selection, call: Call) -> list[Scoring]:
+        """Score the requests, without those at which the gate skips the pass; observers see it where that fails."""
+        scorer, started = scorer_for(selection, self.scorer), time.perf_counter()
         skipped = [self.gate is not None and self.gate.skips([c.score for c in r.candidates]) for r in requests]
         todo = [request for request, skips in zip(requests, skipped, strict=True) if not skips]
-        scored = iter(score_requests(scorer, todo, call, self.on_error) if todo else ())
+        try:
+            scored = iter(score_requests(scorer, todo, call, self.on_error) if todo else ())
+        except (ScoringError, InputError, OSError) as error:
+            for request in todo if self.observers else ():
+                notify_failed(self.observers, error, self._info(started, request.query, selection))
+            raise
         return [
             skipped_scoring(request) if skips else next(scored)
             for request, skips in zip(requests, skipped, strict=True)
@@ -232,9 +246,14 @@ class Reranker:
         return selection
 
     def _ranking(
-        self, request: Request, scoring: Scoring, selection: Selection, earlier: Earlier | None = None
+        self,
+        request: Request,
+        scoring: Scoring,
+        selection: Selection,
+        called: float,
+        earlier: Earlier | None = None,
     ) -> Ranking:
-        """Order the candidates, select, and call the observers."""
+        """Order the candidates, select, and call the observers; the call began at ``called``."""
         ranked, fuse_stage = self._rank(request, scoring)
         started = time.perf_counter()
         selected = select(ranked, selection, earlier)
@@ -249,7 +268,8 @@ class Reranker:
             by=scoring.by,
             degraded=scoring.degraded,
         )
-        self._notify(ranking)
+        if self.observers:
+            notify(self.observers, ranking, self._info(called, request.query, selection))
         return ranking
 
     def _rank(self, request: Request, scoring: Scoring) -> tuple[list[Ranked], tuple[Stage, ...]]:
@@ -281,12 +301,11 @@ class Reranker:
         inputs = [FusionInput(request.candidates[p], outcome.value, request.ranks[p]) for p, outcome in scores.items()]
         return dict(zip(scores, self.fusion.fuse(inputs, signals), strict=True))
 
-    def _notify(self, ranking: Ranking) -> None:
-        for observer in self.observers:
-            try:
-                observer(ranking)
-            except Exception:
-                logger.exception("an observer of the reranker failed; the ranking is returned unchanged")
+    def _info(self, started: float, query: str, selection: Selection) -> CallInfo:
+        """Return the record of a call that began at ``started``, for observers."""
+        on_error = None if self.on_error == "degrade" else self.on_error
+        reranking = {"fusion": self.fusion, "deadline_ms": self.deadline_ms, "gate": self.gate, "on_error": on_error}
+        return CallInfo.since(started, query, self.scorer.spec.name, selection, reranking)
 
 
 def _loaded(name: str | Path, when_cold: WhenCold) -> Scorer:
@@ -305,10 +324,6 @@ def _checked_selection(selection: Selection) -> Selection:
     if not isinstance(selection, Selection):
         raise ConfigurationError(f"selection must be a Selection, such as Selection(top_k=3), got {selection!r:.80}")
     return selection
-
-
-def _is_observer(observer: object) -> bool:
-    return callable(observer) and not inspect.iscoroutinefunction(observer)
 
 
 def _check_threshold(selection: Selection, spec: Spec) -> None:

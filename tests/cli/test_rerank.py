@@ -221,3 +221,28 @@ def test_missing_device_is_a_configuration_error(reranker_folder: Path) -> None:
     result = CliRunner().invoke(app, arguments, input=GOOD)
     assert result.exit_code == 2
     assert "cuda:99" in result.stderr
+
+
+def test_a_configuration_file_states_the_settings_and_options_replace_them(tmp_path: Path) -> None:
+    """``--config`` reads the file of ``Reranker.from_config``; an option changes one setting of it."""
+    config = tmp_path / "secondpass.toml"
+    config.write_text('[model]\nname = "overlap"\n[selection]\ntop_k = 1\n[budget]\nmax_tokens = 50\n')
+    run = ["rerank", "--config", str(config)]
+    (stated,) = outputs(CliRunner().invoke(app, run, input=GOOD))
+    assert (stated["scorer"], len(stated["kept"]), stated["stages"][-1]["facts"]["max_tokens"]) == ("overlap", 1, 50)
+    options = ["--top-k", "2", "--max-tokens", "60", "--policy", "prefix"]
+    (changed,) = outputs(CliRunner().invoke(app, [*run, *options], input=GOOD))
+    assert len(changed["kept"]) == 2
+    assert {"max_tokens": 60, "policy": "prefix"}.items() <= changed["stages"][-1]["facts"].items()
+
+
+def test_a_wrong_key_in_the_configuration_is_one_line(tmp_path: Path) -> None:
+    """The error names the file, the key, and what was probably meant; the exit code is 2."""
+    config = tmp_path / "secondpass.toml"
+    config.write_text("[selection]\ntop_n = 1\n")
+    result = CliRunner().invoke(app, ["rerank", "--config", str(config)], input=GOOD)
+    assert result.exit_code == 2
+    assert result.stderr.startswith(
+        f"secondpass: {config}: [selection] has the unknown key 'top_n': did you mean top_k?"
+    )
+    assert result.stderr.count("\n") == 1

@@ -56,7 +56,7 @@ def test_sentence_transformer_rerank_needs_nothing_else(torch_checkpoint: Path) 
 
 
 def test_the_page_lists_each_of_them() -> None:
-    """Every port that is tested here has its row."""
+    """Every port that is tested here is on the page."""
     page = PAGE.read_text(encoding="utf-8")
     names = ("CrossEncoderReranker", "FlashrankRerank", "CohereRerank", "SentenceTransformerRerank")
-    assert all(f"`{name}(" in page for name in names)
+    assert all(f"{name}(" in page for name in names)

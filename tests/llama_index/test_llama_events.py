@@ -114,3 +114,19 @@ def test_older_callbacks_get_both_events_for_empty_input() -> None:
     older = OlderKeeper()
     overlap_postprocessor(callback_manager=CallbackManager([older])).postprocess_nodes([], query_str=QUESTION)
     assert [kind for kind, _, _ in older.events] == ["start", "end"]
+
+
+@pytest.mark.parametrize("way", ["sync", "async"])
+async def test_ranking_without_a_query_engine_emits_the_events_too(keeper: EventKeeper, way: str) -> None:
+    """``rank`` and ``arank`` are traced as the postprocessor is, each once, and so is their failure."""
+    postprocessor = overlap_postprocessor(top_n=2)
+    rank = postprocessor.rank if way == "sync" else postprocessor.arank
+    result = rank(scored_nodes(), QUESTION)
+    ranking = result if way == "sync" else await result  # type: ignore[misc]
+    [start, end] = keeper.events
+    assert (start.query.query_str, start.top_n, ids(start.nodes)) == (QUESTION, 2, [*TEXTS])
+    assert ids(end.nodes) == [kept.candidate.id for kept in ranking.kept] == BY_RELEVANCE[:2]
+    failing = SecondPassRerank(reranker=Reranker(BrokenScorer(), on_error="raise"))
+    with pytest.raises(ScoringError):
+        failing.rank(scored_nodes(), QUESTION)
+    assert [type(event) for event in keeper.events[2:]] == [ReRankStartEvent, ReRankEndEvent]

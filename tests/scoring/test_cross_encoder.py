@@ -14,7 +14,7 @@ from secondpass.ranking import Cause, Degraded
 from secondpass.scores import Pair, Score, Unscored, UnscoredReason
 from secondpass.scoring.cross_encoder import CrossEncoder
 from secondpass.scoring.engines.base import Encoded
-from secondpass.scoring.worker import DEADLINE_BLOCK
+from secondpass.scoring.jobs import DEADLINE_BLOCK
 
 
 def words(*counts: int) -> list[Pair]:

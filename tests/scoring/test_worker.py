@@ -17,7 +17,8 @@ from secondpass.errors import ConfigurationError, QueueFull, ScoringError
 from secondpass.scores import Pair, UnscoredReason
 from secondpass.scoring.cross_encoder import CrossEncoder
 from secondpass.scoring.engines.base import Encoded
-from secondpass.scoring.worker import Job, Worker, WorkerSettings
+from secondpass.scoring.jobs import Job
+from secondpass.scoring.worker import Worker, WorkerSettings
 
 PAIRS = [Pair("query", "two words"), Pair("query", "word")]
 
@@ -208,7 +209,7 @@ def test_a_stuck_thread_is_replaced(caplog: pytest.LogCaptureFixture) -> None:
 def test_as_a_deadline_nears_batches_shrink() -> None:
     """With a known cost, a batch has only as many pairs as the time that is left allows, the first ones first."""
     engine, worker = FakeEngine(rows=4), Worker("test")
-    worker._queue._token_seconds[engine] = 100.0
+    worker._queue._turns.token_seconds["fake"] = 100.0
     job = submit(worker, engine, 1, 2, 3, 4, call=Call(deadline_ms=900_000))
     job.done.result()
     assert engine.batches[0] == [1, 2]
@@ -218,7 +219,7 @@ def test_a_call_that_can_not_be_reached_in_time_is_not_queued(blocked: Blocked) 
     """Where the calls before it take longer than its deadline, it returns at once."""
     engine, worker, _ = blocked
     submit(worker, engine, 5)
-    worker._queue._batch_seconds = 3600.0
+    worker._queue._turns.batch_seconds = 3600.0
     late = submit(worker, engine, 5, call=Call(deadline_ms=60_000))
     assert late.done.done()
     assert late.stopped is UnscoredReason.DEADLINE

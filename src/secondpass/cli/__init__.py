@@ -1,6 +1,20 @@
 """The command line: each command is a module, and importing it here registers it."""
 
-from secondpass.cli import bench, demo, distill, doctor, evaluate, optimize, rerank
+from secondpass.cli import ask, audit, bench, demo, distill, doctor, evaluate, explain, models, optimize, rerank, serve
 from secondpass.cli.app import app
 
-__all__ = ["app", "bench", "demo", "distill", "doctor", "evaluate", "optimize", "rerank"]
+__all__ = [
+    "app",
+    "ask",
+    "audit",
+    "bench",
+    "demo",
+    "distill",
+    "doctor",
+    "evaluate",
+    "explain",
+    "models",
+    "optimize",
+    "rerank",
+    "serve",
+]

@@ -60,9 +60,10 @@ def one_line_errors() -> Iterator[None]:
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Return a console of the terminal's width, or of a fixed one where the output is no terminal."""
+    """Return a console of the terminal's width; where the output is no terminal, of ``COLUMNS``, or of 100."""
     stream = _forgiving(sys.stderr if stderr else sys.stdout)
-    return Console(file=stream, width=None if stream.isatty() else _PLAIN_WIDTH)
+    known = stream.isatty() or "COLUMNS" in os.environ
+    return Console(file=stream, width=None if known else _PLAIN_WIDTH)
 
 
 def say(text: str) -> None:
@@ -80,9 +81,14 @@ def open_scorer(model: str, engine: str, device: str) -> Scorer:
     """Return the scorer that a command's options name; ``overlap`` counts shared words, without a model."""
     if model == "overlap":
         return OverlapScorer()
-    if not sys.stderr.isatty():
-        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # read when the hub library is imported
+    quiet_hub()
     return load_scorer(model, engine=cast(EngineName, engine), device=device)
+
+
+def quiet_hub() -> None:
+    """Have the hub library show no progress bars where stderr is no terminal; it reads this when it is imported."""
+    if not sys.stderr.isatty():
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from secondpass.cli.app import app, console, installed_version
+from secondpass.cli.models import hub_cached
 from secondpass.errors import MissingExtra, SecondpassError
 from secondpass.models import CASCADES, bundled_models
 from secondpass.samples.fetch import cache_folder, is_fetched
@@ -188,19 +189,10 @@ def _demo_model() -> Iterator[Finding]:
 
 def _hub_models() -> Iterator[Finding]:
     """List the models in the hub library's cache, the largest first."""
-    try:
-        hub = importlib.import_module("huggingface_hub")
-        errors = importlib.import_module("huggingface_hub.errors")
-    except (ImportError, OSError):
-        return  # reported with the base install
-    try:
-        repositories = hub.scan_cache_dir().repos
-    except (errors.CacheNotFound, OSError, ValueError):
-        repositories = ()
-    models = sorted((item for item in repositories if item.repo_type == "model"), key=lambda item: -item.size_on_disk)
-    for item in models:
-        yield Finding("models", item.repo_id, f"in the hub cache, {item.size_on_disk / 1e6:.0f} MB")
-    if not models:
+    cached = hub_cached()
+    for model in cached:
+        yield Finding("models", model.name, f"in the hub cache, {model.megabytes:.0f} MB")
+    if not cached:
         yield Finding("models", "hub cache", "empty: nothing was fetched from the hub yet", Status.OPTIONAL)
 
 

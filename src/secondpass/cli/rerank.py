@@ -5,54 +5,44 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal
 
 import typer
 
-from secondpass.candidates import Candidate
-from secondpass.cli.app import app, console, one_line_errors, open_scorer
+from secondpass.cli.app import app, console, one_line_errors
+from secondpass.cli.settings import ConfigFile, MaxTokens, Model, TopK, command_config, open_reranker
 from secondpass.errors import ConfigurationError, InputError, ScoringError
+from secondpass.lines import query_and_candidates, read_object
 from secondpass.reranker import Reranker
-from secondpass.selection.budget import ContextBudget
-from secondpass.selection.select import Selection
 
 _BAD_LINES = 1
-_STREAM = Path("-")
-_KINDS: dict[str, Any] = {
-    "text": str,
-    "id": str | int,
-    "score": int | float,
-    "rank": int,
-    "signals": dict,
-    "source": str,
-    "prompt_text": str,
-}
-"""The keys of a candidate, each with the types that its value may have."""
+STREAM = Path("-")
 
 
 @app.command(short_help="Rerank JSON Lines.")
 def rerank(
     *,
-    source: Annotated[Path, typer.Argument(metavar="INPUT", help="JSON Lines; - or nothing: stdin.")] = _STREAM,
-    output: Annotated[Path, typer.Option(help="Where the rankings go; - or nothing: stdout.")] = _STREAM,
-    model: Annotated[
-        str, typer.Option(help="small, nano, a folder, a hub id, or 'overlap': shared words, without a model.")
-    ] = "small",
-    top_k: Annotated[int | None, typer.Option(help="Keep at most so many.")] = None,
+    source: Annotated[Path, typer.Argument(metavar="INPUT", help="JSON Lines; - or nothing: stdin.")] = STREAM,
+    output: Annotated[Path, typer.Option(help="Where the rankings go; - or nothing: stdout.")] = STREAM,
+    config: ConfigFile = None,
+    model: Model = None,
+    top_k: TopK = None,
     min_probability: Annotated[float | None, typer.Option(help="Drop candidates below it.")] = None,
     duplicates: Annotated[
-        str, typer.Option(help="exact drops texts that were kept already; keep drops none.")
-    ] = "exact",
-    order: Annotated[str, typer.Option(help="The order of the kept: relevance, original or ends.")] = "relevance",
-    max_tokens: Annotated[int | None, typer.Option(help="The context budget, in tokens.")] = None,
+        str | None, typer.Option(help="exact (the default) drops texts that were kept already; near, keep.")
+    ] = None,
+    order: Annotated[
+        str | None, typer.Option(help="The order of the kept: relevance (the default), original or ends.")
+    ] = None,
+    max_tokens: MaxTokens = None,
     policy: Annotated[
         str | None, typer.Option(help="How the budget is filled: fill, prefix, truncate or extract.")
     ] = None,
     counter: Annotated[
         str | None, typer.Option(help="What counts the budget's tokens: estimate, or the path of a tokenizer.json.")
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
-    engine: Annotated[str, typer.Option(help="auto, onnx or torch.")] = "auto",
+    device: Annotated[str | None, typer.Option(help="auto (the default), cpu, cuda, cuda:N or mps.")] = None,
+    engine: Annotated[str | None, typer.Option(help="auto (the default), onnx or torch.")] = None,
     deadline_ms: Annotated[
         float | None, typer.Option(help="Milliseconds for each line; what is unscored by then keeps its first order.")
     ] = None,
@@ -64,19 +54,22 @@ def rerank(
     {"line": n, "error": "..."}, and the exit code is then 1.
     """
     with one_line_errors():
-        if max_tokens is None and (policy or counter):
-            raise ConfigurationError("--policy and --counter are about the context budget: give one with --max-tokens")
-        selection = Selection(
-            top_k=top_k,
-            min_probability=min_probability,
-            budget=None if max_tokens is None else ContextBudget(max_tokens, _counter(counter)),
-            policy=cast(Any, policy or "fill"),
-            duplicates=cast(Any, duplicates),
-            order=cast(Any, order),
+        settings = command_config(
+            config,
+            model={"name": model, "engine": engine, "device": device},
+            selection={
+                "top_k": top_k,
+                "min_probability": min_probability,
+                "policy": policy,
+                "duplicates": duplicates,
+                "order": order,
+            },
+            max_tokens=max_tokens,
+            counter=counter,
+            deadline_ms=deadline_ms,
         )
         _check_files(source, output)
-        reranker = Reranker(open_scorer(model, engine, device), selection=selection, deadline_ms=deadline_ms)
-        bad = _rerank_file(source, output, reranker)
+        bad = _rerank_file(source, output, open_reranker(settings))
     if bad:
         typer.echo(f"secondpass: {bad} lines could not be reranked; the output says why", err=True)
         raise typer.Exit(_BAD_LINES)
@@ -93,68 +86,12 @@ def rerank_lines(lines: Iterable[bytes], reranker: Reranker) -> Iterator[tuple[d
             continue
         others: dict[str, Any] = {}
         try:
-            content = _read_object(line)
+            content = read_object(line)
             others = {name: value for name, value in content.items() if name not in {"query", "candidates"}}
-            query, candidates = _query_and_candidates(content)
+            query, candidates = query_and_candidates(content)
             yield others | reranker.rerank(query, candidates).to_dict(), False
         except (InputError, ScoringError) as error:
             yield others | {"line": number, "error": str(error)}, True
-
-
-def _read_object(line: bytes) -> dict[str, Any]:
-    try:
-        content = json.loads(line.decode("utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"the line must be JSON in UTF-8: {error!s:.200}") from error
-    if isinstance(content, dict):
-        return content
-    raise InputError(f'the line must be an object with a string "query", got {content!r:.80}')
-
-
-def _query_and_candidates(content: dict[str, Any]) -> tuple[str, list[Candidate]]:
-    query, candidates = content.get("query"), content.get("candidates")
-    if not isinstance(query, str):
-        raise InputError(f'the line must be an object with a string "query", got {query!r:.80}')
-    if not isinstance(candidates, list):
-        raise InputError(f'"candidates" must be a list of texts or objects, got {candidates!r:.80}')
-    return query, [_candidate(position, item) for position, item in enumerate(candidates)]
-
-
-def _candidate(position: int, item: object) -> Candidate:
-    if isinstance(item, str):
-        return Candidate(item)
-    if not isinstance(item, dict) or "text" not in item:
-        raise InputError(f'candidate {position} must be a text or an object with "text", got {item!r:.80}')
-    unknown = [name for name in item if name not in _KINDS]
-    if unknown:  # a misspelt name would be lost without a word
-        raise InputError(f"candidate {position} has {unknown[0]!r}, which isn't one of {', '.join(_KINDS)}")
-    values = {name: value for name, value in item.items() if value is not None or name == "text"}
-    for name, value in values.items():
-        _check(f"{name!r} of candidate {position}", value, _KINDS[name])
-    for name, value in values.get("signals", {}).items():
-        _check(f"signal {name!r} of candidate {position}", value, int | float | None)
-    if "id" in values:
-        values["id"] = str(values["id"])
-    return Candidate(**values)
-
-
-def _check(name: str, value: object, kind: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, kind):
-        raise InputError(f"{name} must be {getattr(kind, '__name__', kind)}, got {value!r:.80}")
-
-
-def _counter(name: str | None) -> object:
-    """Return what counts tokens for the budget; None is the estimate."""
-    if name in {None, "estimate"}:
-        return None
-    from tokenizers import Tokenizer  # costs time that most runs don't need
-
-    try:
-        return Tokenizer.from_file(name)
-    except Exception as error:  # the library raises nothing more precise
-        raise ConfigurationError(
-            f"--counter must be 'estimate' or the path of a tokenizer.json, and {name} can't be opened: {error!s:.200}"
-        ) from error
 
 
 def _check_files(source: Path, target: Path) -> None:
@@ -162,7 +99,7 @@ def _check_files(source: Path, target: Path) -> None:
 
     :raises ConfigurationError: If there is no input, or the output would overwrite it while it is read.
     """
-    if source == _STREAM:
+    if source == STREAM:
         return
     if not source.is_file():
         raise ConfigurationError(f"INPUT must be a file of JSON Lines, and {source} isn't one")
@@ -184,13 +121,13 @@ def _rerank_file(source: Path, target: Path, reranker: Reranker) -> int:
 
 
 def _open(path: Path, mode: str, stream: Literal["stdin", "stdout"]) -> Any:
-    return nullcontext(typer.get_binary_stream(stream)) if path == _STREAM else path.open(mode)
+    return nullcontext(typer.get_binary_stream(stream)) if path == STREAM else path.open(mode)
 
 
 @contextmanager
 def _progress(target: Path) -> Iterator[Callable[[str], None]]:
     """Show progress where stderr is a terminal, and the rankings don't go to the same one."""
-    if not sys.stderr.isatty() or (target == _STREAM and sys.stdout.isatty()):
+    if not sys.stderr.isatty() or (target == STREAM and sys.stdout.isatty()):
         yield lambda _text: None
         return
     with console(stderr=True).status("reranking") as status:

@@ -49,8 +49,8 @@ def _passages(text: str) -> Iterator[str]:
     for heading, body in (("", first), *zip(rest[::3], rest[2::3], strict=True)):
         prefix = f"{heading}\n\n" if heading else ""
         limit = LONGEST - len(prefix)
-        pieces = (piece for unit in _units(body) for piece in _cut(unit, limit))
-        yield from (prefix + passage for passage in _packed(pieces, limit, "\n\n"))
+        pieces = (piece for unit in _units(body) for piece in cut_text(unit, limit))
+        yield from (prefix + passage for passage in pack_pieces(pieces, limit, "\n\n"))
 
 
 def _units(body: str) -> Iterator[str]:
@@ -65,7 +65,7 @@ def _units(body: str) -> Iterator[str]:
         yield unit
 
 
-def _cut(text: str, limit: int) -> Iterator[str]:
+def cut_text(text: str, limit: int) -> Iterator[str]:
     """Cut a text that is too long at sentence ends, else at line ends, else after ``limit`` characters."""
     if len(text) <= limit:
         yield text
@@ -75,12 +75,12 @@ def _cut(text: str, limit: int) -> Iterator[str]:
         pieces = text.splitlines(keepends=True)
     if len(pieces) == 1:
         pieces = [text[start : start + limit] for start in range(0, len(text), limit)]
-    parts = (part for piece in pieces for part in _cut(piece, limit))
-    yield from (passage.strip("\n").rstrip() for passage in _packed(parts, limit, ""))
+    parts = (part for piece in pieces for part in cut_text(piece, limit))
+    yield from (passage.strip("\n").rstrip() for passage in pack_pieces(parts, limit, ""))
 
 
-def _packed(pieces: Iterable[str], limit: int, separator: str) -> Iterator[str]:
-    """Join neighbours into passages of about the target length, none longer than ``limit``."""
+def pack_pieces(pieces: Iterable[str], limit: int, separator: str) -> Iterator[str]:
+    """Join neighbours into passages of about 700 characters, none longer than ``limit``."""
     passage = ""
     for piece in pieces:
         joined = f"{passage}{separator}{piece}" if passage else piece

@@ -11,10 +11,12 @@ from typing import Any, NoReturn, Self
 
 from secondpass.call import Call
 from secondpass.errors import ConfigurationError
+from secondpass.forks import watch_forks
 from secondpass.scores import Pair, Score, Scored, Spec, Stage, Unscored, UnscoredReason
 from secondpass.scoring.engines.base import Encoded, Engine
+from secondpass.scoring.jobs import DEADLINE_BLOCK, Job
 from secondpass.scoring.scorer import BaseScorer
-from secondpass.scoring.worker import DEADLINE_BLOCK, Job, Worker, WorkerSettings
+from secondpass.scoring.worker import Worker, WorkerSettings
 from secondpass.text import well_formed
 
 MAX_TEXT_CHARACTERS = 100_000
@@ -54,6 +56,7 @@ class CrossEncoder(BaseScorer):
         self._reopen = reopen
         self._limits = limits
         self._processes = {os.getpid(): _Process(engine, worker or Worker(engine.facts.placement.device, limits))}
+        watch_forks(self)
 
     def __repr__(self) -> str:
         """Return model, engine, device and dtype."""
@@ -97,7 +100,7 @@ class CrossEncoder(BaseScorer):
         engine, worker = self._here()
         started = time.perf_counter()
         once = list(dict.fromkeys(pairs))  # identical pairs are scored once
-        encoded = self._encode_in_time(once, call)
+        encoded = _encode_in_time(engine, once, call)
         tokenised = time.perf_counter()
         job = Job(engine, encoded, call)
         stopped = self._run(job, worker) or call.stop_reason() or UnscoredReason.FAILED
@@ -115,7 +118,8 @@ class CrossEncoder(BaseScorer):
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Return the number of tokens of each text, without special tokens."""
-        return self._engine.count_tokens([well_formed(text) for text in texts])
+        engine, _ = self._here()
+        return engine.count_tokens([well_formed(text) for text in texts])
 
     def warmup(self) -> None:
         """Run the model once, so that the first query doesn't pay for its initialisation."""
@@ -126,18 +130,26 @@ class CrossEncoder(BaseScorer):
         engine, worker = self._here()
         worker.run(engine.release)
 
+    def before_fork(self) -> None:
+        """See ``ForkAware``."""
+
+    def after_fork(self, *, in_child: bool) -> None:
+        """Forget the parent's worker and locks in the child; the engine is kept, and not closed there."""
+        if in_child:
+            self._processes = {}
+
     def _run(self, job: Job, worker: Worker) -> UnscoredReason | None:
         """Run the job and return why it stopped early, if it did."""
-        worker.submit(job)
         try:
+            worker.submit(job)
             while not wait([job.done], timeout=job.call.wait_seconds).done:
+                worker.check()
                 reason = job.call.stop_reason()
                 if reason:  # also while the engine hangs
                     worker.withdraw(job)
                     return reason
-                worker.check()
         except BaseException:
-            job.call.cancel()  # the caller was interrupted: stop after the batch in progress
+            worker.withdraw(job)  # the caller was interrupted: stop after the batch in progress
             raise
         job.done.result()
         return job.stopped
@@ -159,20 +171,6 @@ class CrossEncoder(BaseScorer):
                 process.engine = self._engine = self._reopen()
                 process.worker = Worker(process.engine.facts.placement.device, self._limits)
             return process.engine, process.worker
-
-    def _encode_in_time(self, pairs: Sequence[Pair], call: Call) -> list[Encoded]:
-        """Tokenise the pairs, with a deadline only as many as it allows: long texts can take longer than the model."""
-        if call.deadline is None:
-            return self._encode(pairs)
-        encoded: list[Encoded] = []
-        while len(encoded) < len(pairs) and not call.stop_reason():
-            encoded += self._encode(pairs[len(encoded) : len(encoded) + DEADLINE_BLOCK])
-        return encoded
-
-    def _encode(self, pairs: Sequence[Pair]) -> list[Encoded]:
-        heads = [Pair(_head(pair.query, MAX_QUERY_CHARACTERS), _head(pair.text, MAX_TEXT_CHARACTERS)) for pair in pairs]
-        encoded = self._engine.encode(heads)
-        return [_with_extrapolated(*item) for item in zip(encoded, heads, pairs, strict=True)]
 
     def _outcome(self, row: list[float] | None, encoded: Encoded, stopped: UnscoredReason) -> Score | Unscored:
         if row is None:
@@ -200,6 +198,21 @@ class CrossEncoder(BaseScorer):
             "queue_seconds": round(job.waited, 6),
             "forward_seconds": round(job.seconds, 6),
         }
+
+
+def _encode_in_time(engine: Engine, pairs: Sequence[Pair], call: Call) -> list[Encoded]:
+    """Tokenise the pairs, with a deadline only as many as it allows: long texts can take longer than the model."""
+    if call.deadline is None:
+        return _encode(engine, pairs)
+    encoded: list[Encoded] = []
+    while len(encoded) < len(pairs) and not call.stop_reason():
+        encoded += _encode(engine, pairs[len(encoded) : len(encoded) + DEADLINE_BLOCK])
+    return encoded
+
+
+def _encode(engine: Engine, pairs: Sequence[Pair]) -> list[Encoded]:
+    heads = [Pair(_head(pair.query, MAX_QUERY_CHARACTERS), _head(pair.text, MAX_TEXT_CHARACTERS)) for pair in pairs]
+    return [_with_extrapolated(*item) for item in zip(engine.encode(heads), heads, pairs, strict=True)]
 
 
 def _head(text: str, characters: int) -> str:

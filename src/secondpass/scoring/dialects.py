@@ -1,8 +1,8 @@
 """The request and response forms of reranking servers, as data; nothing here needs an HTTP library.
 
-Sources, read in November 2026: docs.cohere.com (v2 rerank), api.jina.ai, docs.voyageai.com/reference/reranker-api,
-mixedbread.com/api-reference, the README files of text-embeddings-inference and llama.cpp's server, infinity_emb's
-``RerankInput``, vLLM's ``RerankRequest``, docs.nvidia.com/nim, docs.perplexity.ai/docs/decisions and TypeSafe's System One.
+Sources: infinity_emb's ``RerankInput`` and the documentation of text-embeddings-inference, vLLM, llama.cpp's server,
+NVIDIA NIM, System One and Perplexity's decisions; for Cohere, Jina, Voyage and Mixedbread their clients. No hosted
+service was asked: docs/remote.md says what was tried on a real server.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -3,14 +3,17 @@
 import logging
 import os
 import threading
+import time
 from collections import OrderedDict
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from secondpass.call import Call
-from secondpass.errors import SecondpassError
+from secondpass.errors import ConfigurationError, SecondpassError
+from secondpass.forks import watch_forks
 from secondpass.models import CASCADES
 from secondpass.scores import LOGIT, Pair, Scored, Spec, Unscored, UnscoredReason
 from secondpass.scoring.hardware import Request
@@ -142,56 +145,97 @@ class _Slot:
     lock: threading.Lock = field(default_factory=threading.Lock)
     scorer: Scorer | None = None
     warming: threading.Thread | None = None
-    failed: bool = False
+    error: Exception | None = None
+    retry_at: float = 0.0  # by time.monotonic: when it may be loaded again after the error
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether an error is raised instead of loading again."""
+        return self.error is not None and time.monotonic() < self.retry_at
 
 
 class SharedModels:
     """The models that integrations loaded by name: once a process for equal settings, also under concurrency.
 
     Frameworks create integrations anew for each request (``configurable_fields``), so that the last models stay loaded
-    although no integration holds them. Callers of one model don't wait while another is loaded.
+    although no integration holds them. Callers of one model don't wait while another is loaded. A forked process begins
+    without models.
 
-    :param size: How many models stay loaded.
+    :param size: How many models stay loaded; those that are still loading don't count.
+    :param retry_seconds: How long after a failure in the background calls raise its error, before the model is loaded
+        again.
     """
 
-    def __init__(self, size: int = 4) -> None:
+    def __init__(self, size: int = 4, retry_seconds: float = 30.0) -> None:
         self._size = size
+        self._retry_seconds = retry_seconds
         self._lock = threading.Lock()
-        self._slots: OrderedDict[Hashable, _Slot] = OrderedDict()
+        self._slots: OrderedDict[LoadKey, _Slot] = OrderedDict()
+        self._inherited: OrderedDict[LoadKey, _Slot] = OrderedDict()
+        watch_forks(self)
 
     def get(self, key: LoadKey) -> Scorer:
         """Return the scorer for these settings, loading it if necessary.
 
-        :raises ConfigurationError: If it can't be loaded.
+        :raises ConfigurationError: If it can't be loaded, or could not be loaded in the background a moment ago.
         """
         slot = self._slot(key)
         if slot.scorer is None:
             with slot.lock:
-                slot.scorer = slot.scorer or self._load(key)
+                _raise_failure(slot, key)
+                try:
+                    slot.scorer = slot.scorer or self._load(key)
+                except Exception as error:
+                    slot.error = error  # the next call loads it again
+                    raise
+                finally:
+                    self._forget_oldest()
         return slot.scorer
 
     def ready(self, key: LoadKey) -> bool:
         """Return whether ``get`` returns at once, or raises since the model can't be loaded."""
-        slot = self._slot(key)
-        return slot.scorer is not None or slot.failed
+        with self._lock:
+            slot = self._slots.get(key)
+        return slot is not None and (slot.scorer is not None or slot.has_failed)
 
     def warm_up_in_background(self, key: LoadKey) -> None:
         """Load a model and run it once on a thread, unless that is done or under way."""
         slot = self._slot(key)
         with self._lock:
-            if slot.scorer is None and not (slot.warming and slot.warming.is_alive()):
+            if slot.scorer is None and not slot.has_failed and not (slot.warming and slot.warming.is_alive()):
                 slot.warming = threading.Thread(
                     target=self._warm, args=(slot, key), name="secondpass-warmup", daemon=True
                 )
-                slot.warming.start()
+                with suppress(RuntimeError):  # no thread can be started: the next call tries again
+                    slot.warming.start()
+
+    def clear(self) -> None:
+        """Forget all models."""
+        with self._lock:
+            self._slots.clear()
+
+    def before_fork(self) -> None:
+        """See ``ForkAware``."""
+
+    def after_fork(self, *, in_child: bool) -> None:
+        """Begin anew in the child; the parent's models are kept there, since closing them would wait for threads."""
+        if in_child:
+            self._lock = threading.Lock()
+            self._inherited, self._slots = self._slots, OrderedDict()
 
     def _slot(self, key: LoadKey) -> _Slot:
         with self._lock:
-            slot = self._slots.setdefault((os.getpid(), key), _Slot())
-            self._slots.move_to_end((os.getpid(), key))
-            while len(self._slots) > self._size:
-                self._slots.popitem(last=False)
+            slot = self._slots.setdefault(key, _Slot())
+            self._slots.move_to_end(key)
         return slot
+
+    def _forget_oldest(self) -> None:
+        """Forget the models used longest ago, and the oldest failures; never those that are loading."""
+        with self._lock:
+            loaded = [key for key, slot in self._slots.items() if slot.scorer is not None]
+            failed = [key for key, slot in self._slots.items() if slot.scorer is None and slot.error is not None]
+            for key in (*loaded[: -self._size], *failed[: -self._size]):
+                del self._slots[key]
 
     def _load(self, key: LoadKey) -> Scorer:
         """Load a model; the models of a cascade are shared too."""
@@ -204,23 +248,26 @@ class SharedModels:
             try:
                 scorer = slot.scorer or self._load(key)
                 warm_up(scorer)
-            except SecondpassError as error:  # the next call loads it again, and raises
-                slot.failed = True
+            except Exception as error:  # noqa: BLE001  any: the next calls raise it
+                slot.error, slot.retry_at = error, time.monotonic() + self._retry_seconds
                 logger.warning("%s could not be loaded in the background: %s", key.model, error)
             else:
-                slot.scorer, slot.failed = scorer, False
+                slot.scorer, slot.error = scorer, None
+        self._forget_oldest()
 
-    def forget_lock(self) -> None:
-        """In a forked process, replace the lock, which a thread of the parent may have held."""
-        self._lock = threading.Lock()
 
-    def clear(self) -> None:
-        """Forget all models."""
-        with self._lock:
-            self._slots.clear()
+def _raise_failure(slot: _Slot, key: LoadKey) -> None:
+    """Raise the error of a loading in the background.
+
+    :raises ConfigurationError: If there is one, and the model isn't to be loaded again yet.
+    """
+    if slot.scorer is not None or not slot.has_failed:
+        return
+    if isinstance(slot.error, SecondpassError):
+        raise slot.error.with_traceback(None)
+    raise ConfigurationError(
+        f"{key.model} could not be loaded in the background: {type(slot.error).__name__}: {slot.error}"
+    ) from slot.error
 
 
 SHARED_MODELS = SharedModels()
-
-if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(after_in_child=SHARED_MODELS.forget_lock)

@@ -1,33 +1,27 @@
-"""The worker: one thread per device on which all forward passes run, one batch at a time, shared by all calls.
+"""The worker: one thread for each scorer's device, on which all calls' forward passes run, one batch at a time.
 
 Calls take turns by batches, so that a short call isn't behind a long one, and the next batches of several calls of one
 engine are merged where they fit into one. A thread that is busy with one batch for too long is replaced.
 """
 
-import atexit
 import logging
 import os
 import threading
 import time
 import weakref
-from collections import deque
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future
-from contextlib import suppress
+from collections.abc import Callable
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 
-from secondpass.call import Call
-from secondpass.errors import ConfigurationError, OutOfMemory, QueueFull, ScoringError
+from secondpass.errors import ConfigurationError, QueueFull, ScoringError
+from secondpass.forks import watch_forks
 from secondpass.scores import UnscoredReason
-from secondpass.scoring.batching import BatchLimits, plan_batches
-from secondpass.scoring.engines.base import Encoded, Engine
+from secondpass.scoring.jobs import Job, Part, run_batch
+from secondpass.scoring.turns import Turns
+from secondpass.threads import end_at_exit
 
-DEADLINE_BLOCK = 8
-"""Pairs in a block. With a deadline, blocks are scored in first-stage order, so that its best come first."""
-MERGING_WASTE = 1.25
-"""Calls are merged while the common batch has at most so many times the padded tokens of their own batches."""
-_SMOOTHING = 0.3  # of the moving averages of what a token and a batch cost
-_JOIN_SECONDS = 5.0  # at interpreter exit: a batch in progress should end before its thread loses the interpreter
+_POLL_SECONDS = 0.1  # of who waits for a task: so often it looks whether the thread is stuck
+_LOCK_SECONDS = 1.0  # a finaliser may run where another lock is held: it doesn't wait for ever
 
 _logger = logging.getLogger("secondpass")
 
@@ -45,72 +39,12 @@ class WorkerSettings:
 
 
 @dataclass(slots=True, eq=False)
-class Job:
-    """Tokenised pairs to be scored by one engine for one call, and their results so far.
-
-    The worker fills the results batch by batch; the caller may read them at any time.
-
-    :param engine: The engine.
-    :param encoded: The tokenised pairs.
-    :param call: Deadline and cancellation, checked between batches.
-    :param rows: The raw outputs of each pair, None while there are none, in the order of the pairs.
-    :param done: Resolved when the worker is done with the job; holds the engine's exception if it failed.
-    :param stopped: Why the worker stopped before the last pair; None otherwise.
-    :param queued_at: When it was created, by ``time.perf_counter``.
-    :param started_at: When its first batch started; None before.
-    :param seconds: Seconds of the forward passes that it took part in.
-    :param batches: Forward passes that succeeded.
-    :param merged: Those of them that were shared with other calls.
-    :param padded: Its tokens in these batches, padding included.
-    :param halved: Batches that were halved because they did not fit into memory.
-    """
-
-    engine: Engine
-    encoded: Sequence[Encoded]
-    call: Call
-    rows: list[list[float] | None] = field(init=False)
-    done: "Future[None]" = field(default_factory=Future)
-    stopped: UnscoredReason | None = None
-    queued_at: float = field(default_factory=time.perf_counter)
-    started_at: float | None = None
-    seconds: float = 0.0
-    batches: int = 0
-    merged: int = 0
-    padded: int = 0
-    halved: int = 0
-    plan: deque[list[int]] = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        """Plan the batches."""
-        self.rows = [None] * len(self.encoded)
-        block = None if self.call.deadline is None else DEADLINE_BLOCK
-        self.plan = deque(plan_batches([item.length for item in self.encoded], self.limits, block))
-
-    @property
-    def limits(self) -> BatchLimits:
-        """The limits of the engine's batches."""
-        return self.engine.facts.placement.limits
-
-    @property
-    def waited(self) -> float:
-        """Seconds in the queue."""
-        return (self.started_at or time.perf_counter()) - self.queued_at
-
-    def padded_tokens(self, batch: Sequence[int]) -> int:
-        """Return the tokens of a batch of its own, padding included; at least one a pair."""
-        return len(batch) * max(1, self.limits.padded(max(self.encoded[position].length for position in batch)))
-
-
-@dataclass(slots=True, eq=False)
 class _Task:
     """A function that runs on the worker's thread after the jobs that were there before it."""
 
     function: Callable[[], None]
     after: set[Job]
     done: "Future[None]" = field(default_factory=Future)
-
-
-_Part = tuple[Job, list[int]]
 
 
 class Worker:
@@ -122,9 +56,7 @@ class Worker:
 
     def __init__(self, name: str, settings: WorkerSettings | None = None) -> None:
         self._queue = _Queue(f"secondpass-{name}", settings or WorkerSettings())
-        self._process = os.getpid()
         weakref.finalize(self, _Queue.close, self._queue).atexit = False
-        atexit.register(_end, weakref.ref(self._queue))
 
     @property
     def stuck(self) -> int:
@@ -135,32 +67,29 @@ class Worker:
         """Queue a job; ``job.done`` tells its end.
 
         :raises QueueFull: If too many pairs wait.
+        :raises ScoringError: If no thread can be started, or the interpreter ends.
         :raises ConfigurationError: In a process that was forked after the worker was created: threads aren't copied.
         """
-        self._check_process()
         self._queue.add(job)
 
     def run(self, function: Callable[[], None]) -> None:
         """Run a function on the device's thread, after the jobs that are queued, and wait for it.
 
+        :raises ScoringError: As ``submit``, or if the function took longer than a batch may.
         :raises ConfigurationError: As ``submit``.
         """
-        self._check_process()
-        self._queue.add_task(function).result()
+        done = self._queue.add_task(function)
+        while not wait([done], timeout=_POLL_SECONDS).done:
+            self.check()
+        done.result()
 
     def withdraw(self, job: Job) -> None:
-        """Take a job out of the queue whose caller no longer waits."""
+        """End a job whose caller no longer waits; a batch that it is in goes on."""
         self._queue.withdraw(job)
 
     def check(self) -> None:
-        """Replace the thread if it is stuck; the calls in its batch fail."""
-        self._queue.replace_if_stuck()
-
-    def _check_process(self) -> None:
-        if os.getpid() != self._process:
-            raise ConfigurationError(
-                "a scorer can't be used in a process that was forked after it was loaded: load it in the child process"
-            )
+        """Replace the thread if it is stuck or has ended; the calls in its batch fail."""
+        self._queue.check()
 
 
 class _Queue:
@@ -169,87 +98,139 @@ class _Queue:
     def __init__(self, name: str, settings: WorkerSettings) -> None:
         self._name = name
         self._settings = settings
+        self._process = os.getpid()
         self._changed = threading.Condition()
-        self._turns: deque[Job] = deque()
+        self._jobs: set[Job] = set()  # all that aren't done: in the queue or in the batch
+        self._turns = Turns()
         self._tasks: list[_Task] = []
         self._thread: threading.Thread | None = None
         self._closed = False
-        self._batch: list[_Part] = []
-        self._batch_since: float | None = None
-        self._token_seconds: weakref.WeakKeyDictionary[Engine, float] = weakref.WeakKeyDictionary()
-        self._batch_seconds = 0.0
+        self._task: _Task | None = None  # in progress
+        self._busy_since: float | None = None
         self.stuck = 0
+        watch_forks(self)
+        end_at_exit(self)
 
     def add(self, job: Job) -> None:
         """Queue a job, unless its deadline comes before its turn does."""
+        self.check()  # also for calls whose deadlines are too short to wait for anything
         with self._changed:
             remaining = job.call.remaining
-            if remaining is not None and remaining < len(self._turns) * self._batch_seconds:
+            if remaining is not None and remaining < self._turns.seconds_ahead:
                 job.stopped = UnscoredReason.DEADLINE
             if job.stopped or not job.plan:
                 job.done.set_result(None)
                 return
-            waiting = sum(len(batch) for other in self._turns for batch in other.plan)
+            waiting = self._turns.pairs
             if waiting and waiting + len(job.encoded) > self._settings.max_pairs:
                 raise QueueFull(
                     f"at most {self._settings.max_pairs} pairs may wait for {self._name}, and {waiting} do: try again "
                     "later, or allow more"
                 )
-            self._turns.append(job)
-            self._wake()
+            self._wake()  # before the job is there, so that none is left where no thread can be started
+            self._jobs.add(job)
+            self._turns.add(job)
 
     def add_task(self, function: Callable[[], None]) -> "Future[None]":
         """Queue a function behind the present jobs."""
         with self._changed:
-            in_batch = {job for job, _ in self._batch}
-            task = _Task(function, {*self._turns, *in_batch})
-            self._tasks.append(task)
             self._wake()
+            task = _Task(function, set(self._jobs))
+            self._tasks.append(task)
             return task.done
 
     def withdraw(self, job: Job) -> None:
-        """Take a job out of the queue whose caller no longer waits."""
-        with self._changed, suppress(ValueError):
-            self._turns.remove(job)
+        """End a job whose caller no longer waits; a batch that it is in goes on."""
+        with self._changed:
+            if job in self._turns:
+                self._turns.remove(job)
+            job.plan.clear()
             self._finish(job)
 
-    def close(self) -> None:
-        """End the thread after the batch in progress."""
+    def check(self) -> None:
+        """Give up a thread that has ended, or that has been busy for too long, and go on with another."""
         with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-
-    def join(self) -> None:
-        """Wait for the thread's end, but not for a stuck one."""
-        if self._thread is not None:
-            self._thread.join(_JOIN_SECONDS)
-
-    def replace_if_stuck(self) -> None:
-        """Give up a thread that has been busy with one batch for too long, and go on with another."""
-        with self._changed:
-            since = self._batch_since
-            if since is None or time.monotonic() - since < self._settings.watchdog_seconds:
-                return
-            given_up, self._batch, self._batch_since = self._batch, [], None
-            self.stuck += 1
             limit = self._settings.watchdog_seconds
-            fact = f"one batch took more than {limit:g} s on {self._name}: its thread was given up"
-            for job, _ in given_up:
-                self._finish(job, ScoringError(fact))
-            self._thread = None
-            self._wake()
-        _logger.warning("%s, %d so far", fact, self.stuck)
+            late = self._busy_since is not None and time.monotonic() - self._busy_since >= limit
+            if late:
+                what = "release" if self._task else "batch"
+                fact = f"one {what} took more than {limit:g} s on {self._name}: its thread was given up"
+                self.stuck += 1
+                self._thread = None
+            elif (self._jobs or self._tasks) and not (self._thread and self._thread.is_alive()):
+                fact = f"the thread of {self._name} has ended"
+            else:
+                return
+            self._fail_current(fact)
+            self._go_on()
+        _logger.warning("%s%s", fact, f", {self.stuck} so far" if late else "")
+
+    def close(self) -> None:
+        """End the thread after the batch in progress; what waits fails. In a forked process nothing happens."""
+        self._closed = True
+        if os.getpid() == self._process and self._changed.acquire(timeout=_LOCK_SECONDS):
+            try:
+                self._fail([job for job in self._jobs if job in self._turns], self._tasks, self._closed_fact)
+                self._changed.notify_all()
+            finally:
+                self._changed.release()
+
+    def join(self, seconds: float) -> None:
+        """Wait for the thread's end, but not for a stuck one."""
+        thread = self._thread
+        if thread is not None and os.getpid() == self._process:
+            thread.join(seconds)
+
+    def before_fork(self) -> None:
+        """See ``ForkAware``."""
+
+    def after_fork(self, *, in_child: bool) -> None:
+        """Close the queue in the child, which has no thread, with a lock that nothing holds."""
+        if in_child:
+            self._closed, self._changed = True, threading.Condition()
+            self._jobs, self._tasks, self._busy_since = set(), [], None
+
+    @property
+    def _closed_fact(self) -> str:
+        return f"{self._name} is closed: the interpreter ends, or nothing refers to its scorer"
 
     def _wake(self) -> None:
+        """Have the thread look for work, and start it where there is none.
+
+        :raises ScoringError: If it can't be started, or the queue is closed.
+        :raises ConfigurationError: In a forked process.
+        """
+        if os.getpid() != self._process:
+            raise ConfigurationError(
+                "a scorer can't be used in a process that was forked after it was loaded: load it in the child process"
+            )
+        if self._closed:
+            raise ScoringError(self._closed_fact)
         if self._thread is None or not self._thread.is_alive():  # a bug in the queue itself would end it
-            self._thread = threading.Thread(target=self._serve, name=f"{self._name}_{self.stuck}", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._serve, name=f"{self._name}_{self.stuck}", daemon=True)
+            try:
+                thread.start()
+            except (RuntimeError, MemoryError) as error:
+                raise ScoringError(f"the thread of {self._name} can't be started: {error}") from error
+            self._thread = thread
         self._changed.notify_all()
+
+    def _go_on(self) -> None:
+        """Have what is left be worked on, after an error; where that can't be, it fails too."""
+        if self._jobs or self._tasks:
+            try:
+                self._wake()
+            except (ScoringError, ConfigurationError) as error:
+                self._fail(list(self._jobs), self._tasks, str(error))
 
     def _serve(self) -> None:
         """Work until the worker is closed, or this thread is replaced."""
-        while self._step(threading.current_thread()):
-            pass  # nothing of a call outlives its step: exceptions hold frames, and those the worker
+        me, goes_on = threading.current_thread(), True
+        while goes_on:  # nothing of a call outlives its step: exceptions hold frames, and those the worker
+            try:
+                goes_on = self._step(me)
+            except BaseException as error:  # noqa: BLE001  of the engine's facts or the call's clock: nobody may wait
+                self._recover(me, error)
 
     def _step(self, me: threading.Thread) -> bool:
         """Wait for work and do one batch or task; return whether to go on."""
@@ -257,147 +238,96 @@ class _Queue:
             self._changed.wait_for(lambda: self._closed or self._thread is not me or self._turns or self._ready())
             if self._closed or self._thread is not me:
                 return False
-            task = self._ready()
+            for job in self._turns.take_stopped():
+                self._finish(job)
+            task = self._task = self._ready()
             if task:
                 self._tasks.remove(task)
-            self._batch = [] if task else self._next_batch()
-            self._batch_since = time.monotonic() if self._batch else None
-            parts = self._batch
+            parts = [] if task else self._turns.next_batch()
+            self._busy_since = time.monotonic() if task or parts else None
         if task:
-            _resolve(task)
+            self._run_task(task, me)
         elif parts:
             self._forward(parts, me)
         return True
 
+    def _recover(self, me: threading.Thread, error: BaseException) -> None:
+        """Fail what was worked on; if there is nothing, all, so that no error repeats for ever."""
+        fact = f"the worker failed: {type(error).__name__}: {error}"
+        with self._changed:
+            if self._thread is me and not self._fail_current(fact, error):
+                self._fail(list(self._jobs), self._tasks, fact, error)
+        _logger.error("a batch could not be planned or noted on %s", self._name, exc_info=error)
+
     def _ready(self) -> _Task | None:
         return next((task for task in self._tasks if not task.after), None)
 
-    def _next_batch(self) -> list[_Part]:
-        """Take the next batch of the job whose turn it is, and those of others that fit into it."""
-        while self._turns:
-            job = self._turns.popleft()
-            job.stopped = job.call.stop_reason()
-            if job.stopped:
-                self._finish(job)
-                continue
-            batch = self._affordable(job)
-            job.started_at = job.started_at or time.perf_counter()
-            return self._merged(job, batch) if job.engine.facts.spec.batch_invariant else [(job, batch)]
-        return []
+    def _run_task(self, task: _Task, me: threading.Thread) -> None:
+        failed: BaseException | None = None
+        try:
+            task.function()
+        except BaseException as error:  # noqa: BLE001  it is raised in the caller's thread
+            failed = error
+        with self._changed:
+            if self._thread is me:
+                self._task = self._busy_since = None
+                _resolve(task.done, failed)
+        failed = None  # it refers to this frame
 
-    def _affordable(self, job: Job) -> list[int]:
-        """Return the job's next batch, with a deadline only as many pairs as it likely allows."""
-        batch, remaining = job.plan.popleft(), job.call.remaining
-        cost = self._token_seconds.get(job.engine, 0.0) * job.padded_tokens(batch) / len(batch)
-        if remaining is None or cost * len(batch) <= remaining or len(batch) == 1:
-            return batch
-        rows = max(1, int(remaining / cost))  # one in any case: an estimate that is too high must be corrected
-        first = sorted(batch)
-        job.plan.appendleft(first[rows:])
-        return first[:rows]
-
-    def _merged(self, job: Job, batch: list[int]) -> list[_Part]:
-        """Add the next batches of other jobs of the engine while the common batch stays within its limits."""
-        parts, rows, tokens = [(job, batch)], len(batch), job.padded_tokens(batch)
-        length = tokens // rows
-        for other in [other for other in self._turns if other.engine is job.engine and other.call.deadline is None]:
-            theirs = other.plan[0]
-            their_tokens = other.padded_tokens(theirs)
-            longest = max(length, their_tokens // len(theirs))
-            common = (rows + len(theirs)) * longest
-            most = min(job.limits.max_tokens, MERGING_WASTE * (tokens + their_tokens))
-            if common > most or rows + len(theirs) > (job.limits.max_rows or common):
-                continue
-            self._turns.remove(other)
-            other.plan.popleft()
-            other.started_at = other.started_at or time.perf_counter()
-            parts.append((other, theirs))
-            rows, length, tokens = rows + len(theirs), longest, common
-        return parts
-
-    def _forward(self, parts: list[_Part], me: threading.Thread) -> None:
+    def _forward(self, parts: list[Part], me: threading.Thread) -> None:
         """Run a batch, and put its jobs back in the queue, or end them."""
         started = time.perf_counter()
-        errors = _run(parts)
+        errors = run_batch(parts)
         seconds = time.perf_counter() - started
         with self._changed:
             if self._thread is not me:
                 return
-            self._batch, self._batch_since = [], None
-            self._learn(parts, seconds)
+            self._busy_since = None
+            if not errors:
+                self._turns.learn(parts, seconds)
             for job, _ in parts:
                 job.seconds += seconds
                 job.merged += len(parts) > 1
                 if job.plan and job not in errors:
-                    self._turns.append(job)
+                    self._turns.add(job)
                 else:
                     self._finish(job, errors.get(job))
 
-    def _learn(self, parts: list[_Part], seconds: float) -> None:
-        engine = parts[0][0].engine
-        tokens = sum(job.padded_tokens(batch) for job, batch in parts)
-        old = self._token_seconds.get(engine, seconds / tokens)
-        self._token_seconds[engine] = old + _SMOOTHING * (seconds / tokens - old)
-        self._batch_seconds += _SMOOTHING * (seconds - self._batch_seconds)
+    def _fail_current(self, fact: str, cause: BaseException | None = None) -> bool:
+        """Fail the task or the jobs that are worked on, and return whether there are any."""
+        jobs = [job for job in self._jobs if job not in self._turns]
+        tasks = [self._task] if self._task else []
+        self._task = self._busy_since = None
+        self._fail(jobs, tasks, fact, cause)
+        return bool(jobs or tasks)
+
+    def _fail(self, jobs: list[Job], tasks: list[_Task], fact: str, cause: BaseException | None = None) -> None:
+        for job in jobs:
+            if job in self._turns:
+                self._turns.remove(job)
+            self._finish(job, _failure(fact, cause))
+        for task in tasks:
+            _resolve(task.done, _failure(fact, cause))
+        self._tasks = [task for task in self._tasks if not task.done.done()]
 
     def _finish(self, job: Job, error: BaseException | None = None) -> None:
+        self._jobs.discard(job)
         for task in self._tasks:
             task.after.discard(job)
-        if job.done.done():
-            return
-        if error:
-            job.done.set_exception(error)
-        else:
-            job.done.set_result(None)
+        _resolve(job.done, error)
 
 
-def _end(queue: "weakref.ref[_Queue]") -> None:
-    """At interpreter exit, end a worker's thread before it loses the interpreter within a forward pass."""
-    it = queue()
-    if it is not None:
-        it.close()
-        it.join()
+def _failure(fact: str, cause: BaseException | None) -> ScoringError:
+    """Return an error of its own for each caller, as raising it adds to its traceback."""
+    error = ScoringError(fact)
+    error.__cause__ = cause
+    return error
 
 
-def _resolve(task: _Task) -> None:
-    try:
-        task.function()
-    except BaseException as error:  # noqa: BLE001  it is raised in the caller's thread
-        task.done.set_exception(error)
-    else:
-        task.done.set_result(None)
-
-
-def _run(parts: list[_Part]) -> dict[Job, BaseException]:
-    """Run a batch, and return the exception of each job that failed; parts that failed together run again alone."""
-    try:
-        _halving([(job, position) for job, batch in parts for position in batch])
-    except BaseException as error:  # noqa: BLE001  it is raised in the caller's thread
-        if len(parts) == 1:
-            return {parts[0][0]: error}
-        return {job: error for part in parts for job, error in _run([part]).items()}
-    return {}
-
-
-def _halving(items: list[tuple[Job, int]]) -> None:
-    """Run pairs in one forward pass; what does not fit into memory is halved, down to a single pair."""
-    engine, rows = items[0][0].engine, None
-    encoded = [job.encoded[position] for job, position in items]
-    try:
-        rows = engine.forward(encoded)
-    except OutOfMemory:
-        if len(items) == 1:
-            raise
-    if rows is None:  # outside of the except block: the traceback in it keeps the failed batch's tensors alive
-        for job in {job for job, _ in items}:
-            job.halved += 1
-        middle = -(-len(items) // 2)
-        _halving(items[:middle])
-        _halving(items[middle:])
+def _resolve(done: "Future[None]", error: BaseException | None) -> None:
+    if done.done():
         return
-    for job in {job for job, _ in items}:
-        job.batches += 1
-    length = items[0][0].limits.padded(max(item.length for item in encoded))
-    for (job, position), row in zip(items, rows, strict=True):
-        job.rows[position] = row
-        job.padded += length
+    if error:
+        done.set_exception(error)
+    else:
+        done.set_result(None)

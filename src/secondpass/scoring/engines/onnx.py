@@ -143,16 +143,18 @@ class OnnxEngine:
             _LIBC.malloc_trim(0)
 
     def _open(self) -> ort.InferenceSession:
-        if self._session is None:
+        session = self._session  # read once: a release after a batch that hangs runs beside that batch
+        if session is None:
             options = ort.SessionOptions()
             options.intra_op_num_threads = self._threads
             options.log_severity_level = 3  # its warnings are about its own graph optimisation
             try:
-                self._session = ort.InferenceSession(str(self._graph), options, _providers(self._placement.device))
-                _OPEN.add(self._session)
+                session = ort.InferenceSession(str(self._graph), options, _providers(self._placement.device))
+                _OPEN.add(session)
             except _OPENING as error:
                 raise ModelError(f"onnxruntime can't open {self._graph}: {error!s:.300}") from error
-        return self._session
+            self._session = session
+        return session
 
     def _without_cuda(self, request: Request) -> Placement:
         """Return the placement of a session that fell back to the CPU because CUDA's libraries are missing.

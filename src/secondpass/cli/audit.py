@@ -1,0 +1,178 @@
+"""``secondpass audit``: what an audit file answers."""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from secondpass.audit.answers import Summary, drift, fates
+from secondpass.audit.read import AuditFile, open_audit_file
+from secondpass.cli.app import app, bars, console, one_line_errors, say
+from secondpass.errors import ConfigurationError
+
+_NEVER = 1
+_DRIFT = ("median_before", "median_after", "ks", "psi")
+
+
+@app.command(short_help="Ask an audit file: why was a document not used, what is dropped, what has changed.")
+def audit(
+    file: Annotated[Path, typer.Argument(help="What AuditLog wrote: .jsonl or .db.")],
+    *,
+    why: Annotated[
+        str | None, typer.Option(help="Say what became of this document: its id, source, or text hash.")
+    ] = None,
+    query: Annotated[str | None, typer.Option(help="With --why: only calls whose query holds this.")] = None,
+    since: Annotated[
+        str | None, typer.Option(help="Only calls from here on: 2026-11-24, 2026-11-24T18:00, or days back as 7d.")
+    ] = None,
+    until: Annotated[str | None, typer.Option(help="Only calls before this, in the same forms.")] = None,
+    drift_days: Annotated[
+        float, typer.Option(help="Compare the scores of the last so many days with those before.")
+    ] = 7.0,
+    top: Annotated[int, typer.Option(help="How many documents that are dropped often, or calls of --why.")] = 10,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+) -> None:
+    """Answer from an audit file: degraded calls, milliseconds, reasons, documents that are dropped often, and drift.
+
+    Drift compares the scores of the last days (before --until, or now) with all earlier ones since --since: ks is the
+    largest distance between the two distribution functions, psi the population stability index over the deciles of the
+    earlier scores (below 0.1 is stable, above 0.25 a shift).
+
+    With --why, the exit code is 1 where the document never was a candidate.
+    """
+    with one_line_errors():
+        if query is not None and why is None:
+            raise ConfigurationError("--query goes with --why, which names the document")
+        if drift_days <= 0 or top < 1:
+            raise ConfigurationError(f"--drift-days must be above 0 and --top 1 or more, got {drift_days:g} and {top}")
+        opened = open_audit_file(file)
+        start, end = _moment("--since", since), _moment("--until", until)
+        with bars() as report:
+            report(f"reading {file.name}", 0, None)
+            if why is not None:
+                answer: dict[str, Any] = {"document": why, "calls": fates(opened.records(start, end), why, query)}
+            else:
+                answer = _summary(opened, start, end, drift_days, top)
+        answer["skipped_lines"] = opened.skipped
+    if as_json:
+        say(json.dumps(answer, indent=2, ensure_ascii=False))
+    elif why is not None:
+        _print_fates(console(), answer, top)
+    else:
+        _print_summary(console(), answer)
+    if opened.skipped:
+        typer.echo(f"secondpass: {opened.skipped} lines of {file} are no records, and were skipped", err=True)
+    if why is not None and not answer["calls"]:
+        raise typer.Exit(_NEVER)
+
+
+def _summary(opened: AuditFile, start: datetime | None, end: datetime | None, days: float, top: int) -> dict[str, Any]:
+    summary = Summary()
+    boundary = (end or datetime.now(UTC)) - timedelta(days=days)
+
+    def added() -> Any:
+        for record in opened.records(start, end):
+            summary.add(record)
+            yield record
+
+    drifted = drift(added(), boundary)
+    return summary.to_dict(top) | {"drift_since": boundary.isoformat(timespec="seconds"), "drift": drifted}
+
+
+def _moment(option: str, given: str | None) -> datetime | None:
+    """Return a moment; one without a time zone is local."""
+    if given is None:
+        return None
+    try:
+        if given.endswith("d"):
+            return datetime.now(UTC) - timedelta(days=float(given[:-1]))
+        return datetime.fromisoformat(given).astimezone()
+    except (ValueError, OverflowError) as error:
+        raise ConfigurationError(f"{option} must be as 2026-11-24, 2026-11-24T18:00 or 7d, got {given!r}") from error
+
+
+def _print_fates(out: Console, answer: Mapping[str, Any], top: int) -> None:
+    calls, document = answer["calls"], answer["document"]
+    if not calls:
+        out.print(Text(f"{document} was never among the candidates: no call had it from the first stage."))
+        return
+    kept = sum(call["kept"] for call in calls)
+    out.print(Text(f"{document} was a candidate in {len(calls)} calls, kept in {kept}; the last ones:", style="bold"))
+    for call in calls[-top:]:
+        out.print(Text(f"\n{call['time']}  {call['query']}"))
+        out.print(Text(f"  {_fate_line(call)}", style="green" if call["kept"] else "red"))
+
+
+def _fate_line(call: Mapping[str, Any]) -> str:
+    ranks = f"first-stage rank {call['rank_before']}"
+    score = "no score" if "score" not in call else f"score {call['score']:.2f}"
+    if call["kept"]:
+        return f"kept at rank {call['rank']}: {ranks}, {score}"
+    why = f"{call['reason']}" + (f" ({call['detail']})" if call.get("detail") else "")
+    because = f", because of {call['because_of']}" if call.get("because_of") else ""
+    lowest = f"; the lowest kept score is {call['lowest_kept_score']:.2f}" if "lowest_kept_score" in call else ""
+    degraded = f"; the call was degraded: {call['degraded']}" if "degraded" in call else ""
+    return f"dropped, {why}{because}: {ranks}, {score}{lowest}{degraded}"
+
+
+def _print_summary(out: Console, answer: Mapping[str, Any]) -> None:
+    calls, degraded = answer["calls"], answer["degraded"]
+    if not calls:
+        out.print(Text("no calls in this period"))
+        return
+    causes = ", ".join(f"{count} {cause}" for cause, count in degraded["causes"].items())
+    out.print(Text(f"{calls} calls from {answer['first']} to {answer['last']}", style="bold"))
+    out.print(
+        Text(
+            f"degraded: {degraded['calls']} ({degraded['calls'] / calls:.1%})"
+            + (f": {causes}" if causes else "")
+            + (f"; failed: {answer['failed']}" if answer["failed"] else "")
+        )
+    )
+    stages = [(name, *(f"{value:g}" for value in row.values())) for name, row in answer["stages_ms"].items()]
+    _print_table(out, "milliseconds", ("stage", "calls", "p50", "p95", "p99"), stages)
+    reasons = [(name, str(count)) for name, count in answer["reasons"].items()]
+    _print_table(out, f"dropped, of {answer['candidates']} candidates", ("reason", "candidates"), reasons)
+    often = [
+        (
+            str(row["id"]),
+            str(row["dropped"]),
+            str(row["kept"]),
+            ", ".join(f"{n} {r}" for r, n in row["reasons"].items()),
+        )
+        for row in answer["dropped_often"]
+    ]
+    _print_table(out, "dropped again and again", ("document", "dropped", "kept", "why"), often)
+    drifted = [
+        (row["model"], name, *(f"{row[name][figure]:.3f}" for figure in _DRIFT))
+        for row in answer["drift"]
+        for name in ("best", "all")
+    ]
+    _print_table(
+        out,
+        f"scores since {answer['drift_since']}, against before",
+        ("model", "scores", "median before", "after", "ks", "psi"),
+        drifted,
+    )
+    if not drifted:
+        out.print(Text(f"\ndrift: no model has scores both before and since {answer['drift_since']}", style="dim"))
+
+
+def _print_table(out: Console, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    if not rows:
+        return
+    out.print(Text(f"\n{title}", style="bold"))
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for position, name in enumerate(columns):
+        number = all(row[position].replace(".", "", 1).lstrip("-").isdigit() for row in rows)
+        table.add_column(name, overflow="fold", justify="right" if number else "left")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    out.print(table)

@@ -1,0 +1,171 @@
+"""What an audit file answers, and ``secondpass audit``."""
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("typer", reason="the extra cli isn't installed")
+pytest.importorskip("scipy", reason="the extra eval isn't installed")
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import ks_2samp
+from typer.testing import CliRunner
+
+from secondpass import Call, Candidate, OverlapScorer, Reranker, Selection
+from secondpass.audit import AuditLog
+from secondpass.audit.answers import Summary, drift, kolmogorov_smirnov, stability_index
+from secondpass.cli import app
+
+FOXES = [Candidate("a blue whale", id="whale"), Candidate("a red fox", id="fox"), Candidate("red", id="red")]
+NOW = datetime.now(UTC)
+FINITE = st.lists(st.floats(-100, 100), min_size=1, max_size=50)
+
+
+def audit(*arguments: object) -> Any:
+    return CliRunner().invoke(app, ["audit", *map(str, arguments)])
+
+
+@pytest.fixture(params=[".jsonl", ".db"])
+def file(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """Return an audit file of four calls, one of them degraded."""
+    log = AuditLog(tmp_path / f"audit{request.param}")
+    reranker = Reranker(OverlapScorer(), selection=Selection(min_probability=0.4), observers=[log])
+    for query in ("red fox", "a fox", "whale song"):
+        reranker.rerank(query, FOXES)
+    reranker.rerank("red fox", FOXES, call=Call(0))
+    log.close()
+    return log.path
+
+
+def record(days_ago: float, scores: Sequence[float], model: str = "m", **more: Any) -> dict[str, Any]:
+    """Return a record with these scores."""
+    time = (NOW - timedelta(days=days_ago)).isoformat()
+    candidates = [{"id": str(place), "score": score, "rank_before": 1} for place, score in enumerate(scores)]
+    return {"secondpass": 1, "time": time, "model": model, "candidates": candidates, **more}
+
+
+def test_why_a_document_was_not_used(file: Path) -> None:
+    """``--why`` gives each call that had the document, with the reason and the ranks, and what was kept instead."""
+    result = audit(file, "--why", "whale", "--json")
+    calls = json.loads(result.stdout)["calls"]
+    assert result.exit_code == 0
+    assert [call["kept"] for call in calls] == [False, True, True, True]
+    assert calls[0]["reason"] == "below threshold"
+    assert (calls[0]["rank_before"], calls[0]["score"], calls[0]["lowest_kept_score"]) == (1, 0.0, 0.5)
+    assert calls[-1]["degraded"] == "deadline"
+    printed = " ".join(audit(file, "--why", "whale", "--query", "RED FOX").stdout.split())
+    assert "a candidate in 2 calls, kept in 1" in printed
+    assert "dropped, below threshold (probability 0.0000 < 0.4): first-stage rank 1, score 0.00" in printed
+
+
+def test_a_document_that_never_was_a_candidate(file: Path) -> None:
+    """Where the first stage never returned the document, the answer says so, and the exit code is 1."""
+    result = audit(file, "--why", "unicorn")
+    assert result.exit_code == 1
+    assert "never among the candidates" in result.stdout
+
+
+def test_the_summary_counts_degraded_calls_reasons_and_documents(file: Path) -> None:
+    """Without ``--why`` the answer has degraded calls, stage percentiles, reasons, and what is dropped often."""
+    answer = json.loads(audit(file, "--json").stdout)
+    assert (answer["calls"], answer["failed"], answer["skipped_lines"]) == (4, 0, 0)
+    assert answer["degraded"] == {"calls": 1, "causes": {"deadline": 1}}
+    assert set(answer["stages_ms"]) == {"call", "score", "select"}
+    assert answer["stages_ms"]["score"].keys() == {"calls", "p50", "p95", "p99"}
+    assert answer["reasons"] == {"below threshold": 4}
+    assert answer["dropped_often"] == [{"id": "red", "dropped": 2, "kept": 2, "reasons": {"below threshold": 2}}]
+
+
+@pytest.mark.parametrize("width", [40, 100])
+def test_tables_fit_any_width(file: Path, monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    """The tables fit a narrow terminal, and without a terminal they are as wide as those of other commands."""
+    monkeypatch.setenv("COLUMNS", str(width))
+    result = audit(file)
+    assert result.exit_code == 0
+    assert "degraded: 1 (25.0%): 1 deadline" in result.stdout
+    assert max(map(len, result.stdout.splitlines())) <= width
+
+
+def test_periods(file: Path) -> None:
+    """``--since`` and ``--until`` take days back, dates and times."""
+    assert json.loads(audit(file, "--json", "--since", "1d").stdout)["calls"] == 4
+    assert json.loads(audit(file, "--json", "--until", "1d").stdout)["calls"] == 0
+    assert (
+        json.loads(audit(file, "--json", "--since", "2001-01-01", "--until", "2001-01-02T00:00").stdout)["calls"] == 0
+    )
+    assert "no calls" in audit(file, "--until", "2001-01-01").stdout
+
+
+def test_half_written_lines_are_skipped_and_counted(tmp_path: Path) -> None:
+    """What is no record is counted on stderr, and the others are answered from."""
+    path = tmp_path / "audit.jsonl"
+    lines = [json.dumps(record(1, [1.0])), "{broken", "[1]", '{"secondpass": 1, "time": 7}', '{"secondpass": 1, "ti']
+    path.write_text("\n".join(lines))
+    result = audit(path, "--json")
+    assert (result.exit_code, json.loads(result.stdout)["calls"]) == (0, 1)
+    assert "4 lines of" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["{}/no.jsonl"], "there is no file"),
+        (["{}"], "must end in"),
+        (["{}/other.jsonl"], "isn't one"),
+        (["{}/audit.jsonl", "--since", "yesterday"], "--since must be as"),
+        (["{}/audit.jsonl", "--query", "q"], "--query goes with --why"),
+        (["{}/audit.jsonl", "--top", "0"], "--top 1 or more"),
+    ],
+)
+def test_what_cannot_be_answered_is_one_line(tmp_path: Path, arguments: list[str], message: str) -> None:
+    """Errors are one line on stderr, and the exit code is 2."""
+    (tmp_path / "other.jsonl").write_text('{"level": "info"}\n')
+    (tmp_path / "audit.jsonl").write_text(json.dumps(record(0, [])) + "\n")
+    result = audit(*(argument.format(tmp_path) for argument in arguments))
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_drift_finds_scores_that_have_moved() -> None:
+    """A model whose scores fell is far from its earlier ones, another stays; one without both periods is left out."""
+    chance = np.random.default_rng(0)
+    records = [record(days, chance.normal(0, 1, 50).tolist(), "same") for days in range(20)]
+    records += [record(days, chance.normal(0 if days > 7 else -3, 1, 50).tolist(), "moved") for days in range(20)]
+    records += [record(1, [1.0], "new"), record(1, [], "unscored")]
+    found = {row["model"]: row for row in drift(records, NOW - timedelta(days=7))}
+    assert found.keys() == {"same", "moved"}
+    assert max(found["same"]["all"]["ks"], found["same"]["all"]["psi"]) < 0.1
+    assert found["moved"]["all"]["ks"] > 0.8
+    assert found["moved"]["best"]["psi"] > 0.25
+    assert found["moved"]["best"]["median_before"] - found["moved"]["best"]["median_after"] > 2
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of p-values, which are not compared
+@given(FINITE, FINITE)
+def test_distances_are_those_of_their_definitions(old: list[float], new: list[float]) -> None:
+    """The Kolmogorov-Smirnov statistic is scipy's; the stability index is 0 for equal samples, and never negative."""
+    assert kolmogorov_smirnov(old, new) == pytest.approx(ks_2samp(old, new).statistic)
+    assert stability_index(old, old) == 0
+    assert stability_index(old, new) >= 0
+
+
+def test_stability_index_by_hand() -> None:
+    """With the deciles of 1 to 100, a sample in the highest one alone gives the formula's sum."""
+    old = list(range(1, 101))
+    expected = 9 * (1e-4 - 0.1) * np.log(1e-4 / 0.1) + (1 - 0.1) * np.log(1 / 0.1)
+    assert stability_index(old, [200.0] * 7) == pytest.approx(expected)
+
+
+def test_percentiles_are_in_milliseconds() -> None:
+    """p50, p95 and p99 are those of the seconds, times a thousand."""
+    summary = Summary()
+    for number in range(101):
+        summary.add(record(0, [], stages=[{"name": "score", "seconds": number / 1000}], seconds=number / 500))
+    assert summary.stages()["score"] == {"calls": 101, "p50": 50.0, "p95": 95.0, "p99": 99.0}
+    assert summary.stages()["call"]["p50"] == 100.0

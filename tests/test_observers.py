@@ -1,0 +1,76 @@
+"""Observers that read a call's time and settings."""
+
+import logging
+from typing import Any
+
+import pytest
+from worlds import Failing
+
+from secondpass import ContextBudget, LargestGap, OverlapScorer, Ranking, ReciprocalRank, Reranker, Selection
+from secondpass.errors import ScoringError
+from secondpass.observers import CallInfo, CallObserver
+
+
+class Keeper(CallObserver):
+    """Keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[Any, CallInfo | None]] = []
+
+    def observe(self, ranking: Ranking, call: CallInfo | None) -> None:
+        self.seen.append((ranking, call))
+
+    def failed(self, error: Exception, call: CallInfo) -> None:
+        self.seen.append((error, call))
+
+
+def test_an_observer_reads_time_and_settings() -> None:
+    """The record has the call's own selection, as plain data without defaults, and its duration."""
+    keeper = Keeper()
+    reranker = Reranker(OverlapScorer(), fusion=ReciprocalRank(), on_error="raise", observers=[keeper])
+    selection = Selection(top_k=2, adaptive=LargestGap(), budget=ContextBudget(50))
+    ranking = reranker.rerank("red fox", ["a red fox", "a whale"], selection=selection)
+    [(seen, call)] = keeper.seen
+    assert seen is ranking
+    assert call is not None
+    assert call.settings == {
+        "top_k": 2,
+        "budget": {"max_tokens": 50, "counter": "estimate"},
+        "adaptive": "LargestGap(min_gap=0.2)",
+        "fusion": repr(ReciprocalRank()),
+        "on_error": "raise",
+    }
+    assert call.seconds >= sum(stage.seconds for stage in ranking.stages)
+    assert (call.query, call.scorer) == ("red fox", "overlap")
+
+
+def test_calls_of_rerank_many_are_observed_one_by_one() -> None:
+    """Each query has its own record, also where the scoring of all fails; a slow consumer isn't counted."""
+    keeper = Keeper()
+    requests = [("a", ["x"]), ("b", ["y"])]
+    list(Reranker(OverlapScorer(), observers=[keeper]).rerank_many(requests))
+    with pytest.raises(ScoringError):
+        list(Reranker(Failing(), on_error="raise", observers=[keeper]).rerank_many(requests))
+    assert [call and call.query for _, call in keeper.seen] == ["a", "b", "a", "b"]
+    assert [type(seen) for seen, _ in keeper.seen] == [Ranking, Ranking, ScoringError, ScoringError]
+
+
+class Broken(CallObserver):
+    """Fails at everything."""
+
+    def observe(self, ranking: Ranking, call: CallInfo | None) -> None:
+        raise LookupError
+
+    def failed(self, error: Exception, call: CallInfo) -> None:
+        raise LookupError
+
+
+def test_an_observer_that_fails_changes_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """Its errors are logged; the ranking is returned, and the call's own error is raised."""
+    with caplog.at_level(logging.ERROR, "secondpass"):
+        assert Reranker(OverlapScorer(), observers=[Broken()]).rerank("fox", ["fox"]).kept
+        with pytest.raises(ScoringError):
+            Reranker(Failing(), on_error="raise", observers=[Broken()]).rerank("fox", ["fox"])
+    assert [record.message for record in caplog.records] == [
+        "an observer of the reranker failed; the ranking is returned unchanged"
+    ] * 2
