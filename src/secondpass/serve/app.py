@@ -136,10 +136,9 @@ class _Service:
 
     async def _rerank(self, request: Request, call: Call) -> Response:
         form = _read_form(await self._body(request))
-        if len(form.documents) > self.settings.max_documents:
-            raise _Refused(
-                413, f"a request may have {self.settings.max_documents} documents, got {len(form.documents)}"
-            )
+        most = self.settings.max_documents
+        if len(form.documents) > most:
+            raise _Refused(422, f"a request may have {most} documents, got {len(form.documents)}")
         try:
             selection = form.selection(self.reranker.selection)
             work = self.reranker.arerank(form.query, form.texts(), selection=selection, call=call)
