@@ -125,8 +125,7 @@ def test_a_bad_row_ends_the_run(tmp_path: Path) -> None:
 def test_the_server_on_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     """The application answers as ``secondpass serve`` does, and asks for the key."""
     httpx = pytest.importorskip("httpx", reason="the extra remote isn't installed")
-    pytest.importorskip("fastapi", reason="Ray Serve isn't installed")
-    from ray import serve
+    serve = pytest.importorskip("ray.serve", reason="the extra ray-serve isn't installed", exc_type=ImportError)
 
     monkeypatch.delenv("SECONDPASS_API_KEY", raising=False)
     with pytest.raises(ConfigurationError, match="SECONDPASS_API_KEY"):

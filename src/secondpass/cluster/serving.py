@@ -4,7 +4,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from secondpass.cluster.workers import Workers
-from secondpass.errors import ConfigurationError, require
+from secondpass.errors import ConfigurationError, MissingExtra
 from secondpass.reranker import Reranker
 from secondpass.selection.select import Selection
 
@@ -31,9 +31,10 @@ def serve_app(
     :param needs_key: Whether replicas ask for the API key in their environment's ``SECONDPASS_API_KEY``.
     :raises ConfigurationError: If it is needed and not set here.
     """
-    require("serve_app", "ray", "fastapi")
-    require("serve_app", "serve", "starlette", "prometheus-client")
-    from ray import serve
+    try:
+        from ray import serve
+    except ModuleNotFoundError as error:
+        raise MissingExtra("serve_app", "ray[serve]", "ray-serve") from error
 
     workers = workers or Workers()
     key = os.environ.get("SECONDPASS_API_KEY") if needs_key else None
