@@ -1,6 +1,6 @@
 """What the remote path, the server and Ray cost: ratios within one run of this script.
 
-    python benchmarks/remote.py [--model nano] [--queries 60]
+python benchmarks/remote.py [--model nano] [--queries 60]
 """
 
 import argparse
@@ -40,7 +40,7 @@ def percentile(seconds: list[float], share: float) -> float:
 def serving(model: str) -> Iterator[str]:
     """Run ``secondpass serve`` in a process of its own."""
     command = [sys.executable, "-m", "secondpass", "serve", "--model", model, "--port", "0"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:  # noqa: S603  the command is ours
         try:
             for line in process.stderr or ():
                 if found := re.search(r"running on (http://\S+)", line):
@@ -87,8 +87,10 @@ def throughput(url: str, clients: int, requests: int) -> None:
     for thread in threads:
         thread.join()
     rate = requests / (time.perf_counter() - started)
-    print(f"{clients} clients: {rate:.1f} requests/s, {50 * rate:.0f} pairs/s, p50 {percentile(seconds, 0.5):.0f} ms, "
-          f"p99 {percentile(seconds, 0.99):.0f} ms")
+    print(
+        f"{clients} clients: {rate:.1f} requests/s, {50 * rate:.0f} pairs/s, p50 {percentile(seconds, 0.5):.0f} ms, "
+        f"p99 {percentile(seconds, 0.99):.0f} ms"
+    )
 
 
 def bulk(model: str, queries: int) -> None:

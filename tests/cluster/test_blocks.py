@@ -7,9 +7,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-pytest.importorskip("ray", reason="the extra ray isn't installed")
-pytest.importorskip("pyarrow", reason="the extra ray isn't installed")
-
 from secondpass.cluster.blocks import blocks_of, check_manifest, digest, input_files
 from secondpass.errors import ConfigurationError, InputError
 

@@ -9,16 +9,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
-
-ray = pytest.importorskip("ray", reason="the extra ray isn't installed")
-pytest.importorskip("pyarrow", reason="the extra ray isn't installed")
-pytestmark = pytest.mark.filterwarnings("ignore")  # Ray leaves sockets and files to its processes
+import ray
 
 from secondpass import Reranker, Selection
 from secondpass.cluster import Summary, Workers, rankings, rerank_dataset, serve_app
 from secondpass.errors import ConfigurationError
 
+pytestmark = pytest.mark.filterwarnings("ignore")  # Ray leaves sockets and files to its processes
 QUERIES = [
     {
         "id": f"q{number}",
@@ -124,7 +123,6 @@ def test_a_bad_row_ends_the_run(tmp_path: Path) -> None:
 
 def test_the_server_on_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     """The application answers as ``secondpass serve`` does, and asks for the key."""
-    httpx = pytest.importorskip("httpx", reason="the extra remote isn't installed")
     serve = pytest.importorskip("ray.serve", reason="the extra ray-serve isn't installed", exc_type=ImportError)
 
     monkeypatch.delenv("SECONDPASS_API_KEY", raising=False)

@@ -60,7 +60,8 @@ def retriever(client: Any, space: str, **settings: Any) -> TwoStageRetriever:
         f"server-{space}", WordEmbeddings(), client=client, collection_configuration={"hnsw": {"space": space}}
     )
     store.add_documents(DOCUMENTS)
-    return TwoStageRetriever(vectorstore=store, compressor=SecondPassRerank(model=OverlapScorer(), **settings), fetch_k=4)
+    compressor = SecondPassRerank(model=OverlapScorer(), **settings)
+    return TwoStageRetriever(vectorstore=store, compressor=compressor, fetch_k=4)
 
 
 @pytest.mark.parametrize("space", ["cosine", "l2", "ip"])

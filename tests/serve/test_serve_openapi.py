@@ -1,12 +1,10 @@
 """The OpenAPI description against the server: a schema-driven fuzzer finds nothing."""
 
-import pytest
+import schemathesis
 from hypothesis import HealthCheck, settings
 
 from secondpass import OverlapScorer, Reranker, Selection
 from secondpass.serve import Settings, create_app
-
-schemathesis = pytest.importorskip("schemathesis", reason="schemathesis isn't installed")
 
 APP = create_app(Reranker(OverlapScorer(), selection=Selection(duplicates="keep")), Settings(max_documents=20))
 SCHEMA = schemathesis.openapi.from_asgi("/openapi.json", APP)
@@ -14,7 +12,7 @@ SCHEMA = schemathesis.openapi.from_asgi("/openapi.json", APP)
 
 @SCHEMA.parametrize()
 @settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
-def test_the_description_holds(case: "schemathesis.Case") -> None:
+def test_the_description_holds(case: schemathesis.Case) -> None:
     """Generated requests, valid and invalid, get the statuses, headers and bodies that the description states.
 
     503 and 504 are stated, and a generated deadline of 0 gives 504; 500 isn't, so it fails.

@@ -94,8 +94,8 @@ def rerank_dataset(
 ) -> Summary:
     """Rerank files of queries with their candidates on Ray, and return what was done.
 
-    Each row or line has ``id``, ``query`` and ``candidates``, as ``secondpass rerank`` reads them. The output is a file of
-    JSON Lines for each block: ``{"id", "results", "dropped", "degraded"}`` in the input's order. Results refer to
+    Each row or line has ``id``, ``query`` and ``candidates``, as ``secondpass rerank`` reads them. The output is a file
+    of JSON Lines for each block: ``{"id", "results", "dropped", "degraded"}`` in the input's order. Results refer to
     candidates by ``index`` and ``id``, best first. A run that was cut off continues with the blocks that have no file.
     Ray starts on this machine unless it is connected to a cluster (``ray.init``); all machines must see the files.
 

@@ -5,8 +5,6 @@ from collections.abc import Iterator
 import pytest
 from reranking_server import RerankingServer, running
 
-pytest.importorskip("httpx", reason="the extra remote isn't installed")
-
 
 @pytest.fixture
 def server() -> Iterator[RerankingServer]:

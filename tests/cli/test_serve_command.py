@@ -9,11 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
-
-httpx = pytest.importorskip("httpx", reason="httpx isn't installed")
-for package in ("starlette", "uvicorn", "prometheus_client"):
-    pytest.importorskip(package, reason="the extra serve isn't installed")
 
 COMMAND = [sys.executable, "-m", "secondpass", "serve", "--model", "overlap", "--port", "0"]
 BODY = {"query": "flea lives", "documents": ["rain", "a flea lives", "flea"]}
