@@ -19,7 +19,9 @@ from secondpass.text import well_formed
 
 require("RemoteScorer", "remote", "httpx", "tenacity")
 
-from secondpass.scoring.remote_client import Connection, Endpoint, Limits, Reply, checked_url
+import httpx
+
+from secondpass.scoring.remote_client import Connection, Endpoint, Limits, Reply
 
 __all__ = ["DIALECTS", "Dialect", "Limits", "RemoteScorer"]
 
@@ -63,7 +65,7 @@ class RemoteScorer(BaseScorer):
         dialect = _dialect(dialect)
         if max_texts is not None and max_texts < 1:
             raise ConfigurationError(f"max_texts must be 1 or more, got {max_texts}")
-        base = checked_url(url or dialect.url, dialect.name)
+        base = _checked_url(url or dialect.url, dialect.name)
         hosted = bool(dialect.url) and base == dialect.url
         variable = key_variable or (dialect.key_variable if hosted or not dialect.url else "")
         if hosted and not os.environ.get(variable):
@@ -204,6 +206,22 @@ def _dialect(dialect: str | Dialect) -> Dialect:
     if dialect not in DIALECTS:
         raise ConfigurationError(f"dialect must be one of {', '.join(DIALECTS)}, got {dialect!r:.80}")
     return DIALECTS[dialect]
+
+
+def _checked_url(url: str, dialect: str) -> str:
+    """Return a server's base URL without a slash at its end.
+
+    :raises ConfigurationError: If it is missing, no HTTP URL, or has a password.
+    """
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise ConfigurationError(f"url must be a URL such as http://gpu-1:8080: {error}") from error
+    if parsed.userinfo or parsed.query:
+        raise ConfigurationError("url must be without user, password and query: keys come from the environment")
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise ConfigurationError(f"{dialect} needs url=, such as http://gpu-1:8080; got {url!r:.80}")
+    return str(parsed).rstrip("/")
 
 
 def _outcome(value: object) -> _Outcome:

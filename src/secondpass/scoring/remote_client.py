@@ -222,22 +222,6 @@ def _seconds_until(date: datetime) -> float:
     return max(0.0, (date.astimezone(UTC) - datetime.now(UTC)).total_seconds())
 
 
-def checked_url(url: str, dialect: str) -> str:
-    """Return a server's base URL without a slash at its end.
-
-    :raises ConfigurationError: If it is missing, no HTTP URL, or has a password.
-    """
-    try:
-        parsed = httpx.URL(url)
-    except httpx.InvalidURL as error:
-        raise ConfigurationError(f"url must be a URL such as http://gpu-1:8080: {error}") from error
-    if parsed.userinfo or parsed.query:
-        raise ConfigurationError("url must be without user, password and query: keys come from the environment")
-    if parsed.scheme not in ("http", "https") or not parsed.host:
-        raise ConfigurationError(f"{dialect} needs url=, such as http://gpu-1:8080; got {url!r:.80}")
-    return str(parsed).rstrip("/")
-
-
 def _run(limits: Limits, ready: "Future[tuple[asyncio.AbstractEventLoop, asyncio.Event, httpx.AsyncClient]]") -> None:
     """Run the thread's event loop until the connection is closed."""
 

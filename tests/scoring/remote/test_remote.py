@@ -10,10 +10,12 @@ import random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from langchain_core.documents import Document
 from reranking_server import Answer, RerankingServer, in_form, running
 
 from secondpass import Cached, Pair, Reranker, load_scorer
 from secondpass.errors import ConfigurationError, ScoringError
+from secondpass.langchain import SecondPassRerank
 from secondpass.scores import LOGIT, ScaleKind, Score, Unscored, UnscoredReason
 from secondpass.scoring.dialects import DIALECTS
 from secondpass.scoring.remote import Limits, RemoteScorer
@@ -183,6 +185,8 @@ def test_names_load_remote_scorers(server: RerankingServer, monkeypatch: pytest.
     assert load_scorer("cohere:rerank-v3.5").spec.name == "cohere:rerank-v3.5"
     ranking = Reranker(f"tei:@{server.url}").rerank("q", TEXTS)
     assert [kept.index for kept in ranking] == [1, 2, 0]
+    found = SecondPassRerank(model=f"tei:@{server.url}").compress_documents([Document(text) for text in TEXTS], "q")
+    assert [document.page_content for document in found] == [TEXTS[1], TEXTS[2], TEXTS[0]]
 
 
 WRONG: dict[str, tuple[dict[str, object], str]] = {
