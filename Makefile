@@ -3,17 +3,19 @@
 # make docs       the documentation site, in build/site
 # make evaluate   quality, cost and speed of the bundled models; needs SECONDPASS_ASSETS
 # make bench      rerankers on this machine, in one run; FLOAT32=FOLDER adds what runs on torch
+# make bench-gpu  secondpass and sentence-transformers on a CUDA device, in ten minutes, with the torch of GPU_PYTHON
 # make recipes    every example, its page's output, and the table of all systems; needs SECONDPASS_ASSETS
 # make bundle     the bundled models anew, from float32 weights; needs SECONDPASS_ASSETS
 # Needs Python 3.11 to 3.13 and make; everything else goes into .venv.
 
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(shell command -v $(name))))
+GPU_PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 ASSETS = $(if $(SECONDPASS_ASSETS),$(SECONDPASS_ASSETS),$(error SECONDPASS_ASSETS must name the folder with models and data))
 export Q
 
-.PHONY: demo test check docs fix evaluate bench recipes bundle clean
+.PHONY: demo test check docs fix evaluate bench bench-gpu recipes bundle clean
 
 demo: .venv/.demo
 	@$(BIN)/secondpass demo $${Q:+"$$Q"}
@@ -43,6 +45,9 @@ evaluate: .venv/.all build/float32
 
 bench: .venv/.all
 	$(BIN)/secondpass bench $${FLOAT32:+--checkpoint "$$FLOAT32"}
+
+bench-gpu:  # the .venv has torch for CPUs
+	PYTHONPATH=src $(GPU_PYTHON) benchmarks/gpu.py $(GPU_ARGS)
 
 recipes: .venv/.all
 	$(BIN)/python -m examples

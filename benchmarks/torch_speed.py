@@ -1,8 +1,9 @@
 """The torch engine against ``CrossEncoder.predict``: same weights, same pairs, one run, the order alternated.
 
-usage: python benchmarks/torch_speed.py CANDIDATES.json CHECKPOINT [REPETITIONS] [cpu]
+usage: python benchmarks/torch_speed.py CANDIDATES.json CHECKPOINT [REPETITIONS] [wall | cpu] [predict | padded]
 
-With "cpu" times are processor seconds of one thread, for a busy machine.
+With "cpu" times are processor seconds of one thread, for a busy machine. With "padded" the other side is this engine
+without packing.
 
 Every repetition takes the 100 candidates of another question. "passages" are the candidates as they are; "mixed"
 are 100 texts for the same question whose lengths are spread evenly on a logarithmic scale from 16 to 512 tokens,
@@ -15,6 +16,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -28,7 +30,9 @@ LONGEST = 512
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
-def main(candidates_file: str, checkpoint: str, repetitions: str = "7", clock: str = "wall") -> None:
+def main(
+    candidates_file: str, checkpoint: str, repetitions: str = "7", clock: str = "wall", rival: str = "predict"
+) -> None:
     """Print seconds and the ratio for each kind of candidates."""
     if clock == "cpu":
         torch.set_num_threads(1)
@@ -37,7 +41,11 @@ def main(candidates_file: str, checkpoint: str, repetitions: str = "7", clock: s
     options = LoadOptions(threads=1 if clock == "cpu" else None)
     scorer = load_scorer(checkpoint, engine="torch", device="cpu", options=options)
 
+    padded = load_scorer(checkpoint, engine="torch", device="cpu", options=replace(options, packed=False))
+
     def theirs(pairs: Sequence[Pair]) -> list[float]:
+        if rival == "padded":
+            return [o.value for o in padded.score_pairs(pairs).outcomes if isinstance(o, Score)]
         return model.predict(list(pairs), activation_fn=torch.nn.Identity(), show_progress_bar=False).tolist()
 
     def ours(pairs: Sequence[Pair]) -> list[float]:
@@ -47,10 +55,12 @@ def main(candidates_file: str, checkpoint: str, repetitions: str = "7", clock: s
     for kind, make in (("passages", passages), ("mixed", mixed)):
         sets = [make(topics, number) for number in range(int(repetitions) + 1)]
         tokens = statistics.mean(scorer.count_tokens([pair.text for pair in sets[1]]))
-        compare(f"{kind} ({tokens:.0f} tokens on average)", sets, (theirs, ours), CLOCKS[clock])
+        compare(rival, f"{kind} ({tokens:.0f} tokens on average)", sets, (theirs, ours), CLOCKS[clock])
 
 
-def compare(kind: str, sets: list[list[Pair]], sides: tuple[Callable, Callable], clock: Callable[[], float]) -> None:
+def compare(
+    rival: str, kind: str, sets: list[list[Pair]], sides: tuple[Callable, Callable], clock: Callable[[], float]
+) -> None:
     """Run both sides on each set, the first set as warm-up, and print medians."""
     theirs, ours = sides
     times: dict[Callable, list[float]] = {theirs: [], ours: []}
@@ -65,7 +75,7 @@ def compare(kind: str, sets: list[list[Pair]], sides: tuple[Callable, Callable],
     a, b = times[theirs][1:], times[ours][1:]
     ratios = sorted(x / y for x, y in zip(a, b, strict=True))
     print(
-        f"{kind}: predict {statistics.median(a):.2f} s, secondpass {statistics.median(b):.2f} s, "
+        f"{kind}: {rival} {statistics.median(a):.2f} s, secondpass {statistics.median(b):.2f} s, "
         f"ratio {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f}), largest difference {worst:.1e}",
         flush=True,
     )

@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 from hypothesis import strategies as st
 from worlds import count_words
@@ -90,8 +92,18 @@ budgets = st.builds(
     shares=st.sampled_from([{}, {"docs": 0.6, "tickets": 0.4}, {"store": 0.2, "docs": 0.5}]),
 )
 
+
+def any_selection(**settings: Any) -> Selection:
+    """Return a selection, with what goes with its policy."""
+    if settings["policy"] == "extract":
+        budget = settings["budget"]
+        settings |= {"diversity": 0.0, "order": settings["order"].replace("stable", "ends")}
+        settings["budget"] = budget and replace(budget, shares={})
+    return Selection(**settings)
+
+
 selections = st.builds(
-    Selection,
+    any_selection,
     top_k=st.none() | st.integers(1, 6),
     min_probability=st.none() | st.floats(0, 1),
     min_keep=st.integers(0, 3),

@@ -14,6 +14,7 @@ NAMES = {
     "scorers around scorers": {"Windowed", "Windows", "Window", "Cached", "Cascade", "Fallback"},
     "writing a scorer": {
         "Scorer",
+        "ListScorer",
         "Pair",
         "Score",
         "Scored",

@@ -12,7 +12,7 @@ from secondpass.scoring.cascade import Cascade
 from secondpass.scoring.fallback import Fallback
 from secondpass.scoring.load import LoadOptions, load_scorer
 from secondpass.scoring.overlap import OverlapScorer
-from secondpass.scoring.scorer import Scorer
+from secondpass.scoring.scorer import ListScorer, Scorer
 from secondpass.scoring.windows import Windowed, Windows
 from secondpass.selection.adaptive import CoveredMass, LargestGap
 from secondpass.selection.budget import ContextBudget
@@ -31,6 +31,7 @@ __all__ = [
     "InputError",
     "Kept",
     "LargestGap",
+    "ListScorer",
     "LoadOptions",
     "OverlapScorer",
     "Pair",

@@ -30,7 +30,7 @@ from secondpass.ranking import Kept, Ranking, Reason
 from secondpass.reranker import Reranker
 from secondpass.scoring.load import EngineName, LoadOptions
 from secondpass.scoring.requests import OnError
-from secondpass.scoring.scorer import Scorer, warm_up
+from secondpass.scoring.scorer import Scorer, as_scorer, warm_up
 from secondpass.scoring.shared import SHARED_MODELS, LoadKey, StillLoading, WhenCold
 from secondpass.scoring.windows import Windowed, Windows
 from secondpass.selection.adaptive import Adaptive
@@ -422,7 +422,8 @@ class IntegrationSettings(CheckedModel):
 
     def _scorer_of(self, model: Any) -> Scorer | None:
         """Return a live model as a scorer, or None for a name or a folder."""
-        return model if isinstance(model, Scorer) and not isinstance(model, type) else None
+        scorer = as_scorer(model)
+        return scorer if isinstance(scorer, Scorer) and not isinstance(scorer, type) else None
 
     def _load_key(self) -> "LoadKey":
         loading = {name: getattr(self, name) for name in _LOADING[1:]} | {"device": self.device or "auto"}

@@ -21,7 +21,7 @@ from secondpass.scores import ScaleKind, Score, Spec, Stage, Unscored
 from secondpass.scoring.early_stop import Gate
 from secondpass.scoring.load import load_scorer
 from secondpass.scoring.requests import OnError, Request, Scoring, score_requests, skipped_scoring
-from secondpass.scoring.scorer import Scorer, warm_up
+from secondpass.scoring.scorer import ListScorer, Scorer, as_scorer, warm_up
 from secondpass.scoring.shared import LoadedInBackground, LoadKey, WhenCold
 from secondpass.scoring.windows import Windowed
 from secondpass.selection.adaptive import CoveredMass
@@ -35,7 +35,8 @@ class Reranker:
 
     Safe to share between threads. A deep copy shares the scorer.
 
-    :param scorer: A bundled model's name, a hub id, a folder, or any ``Scorer``; ``load_scorer`` has more options.
+    :param scorer: A bundled model's name, a hub id, a folder, or any ``Scorer`` or ``ListScorer``; ``load_scorer`` has
+        more options.
     :param selection: How candidates are selected.
     :param fusion: How scores are combined with the first stage's; None orders by the scores alone.
     :param on_error: What happens when scoring fails: ``"degrade"`` returns the first stage's order, marked and
@@ -52,7 +53,7 @@ class Reranker:
 
     def __init__(
         self,
-        scorer: str | Path | Scorer = DEFAULT_MODEL,
+        scorer: str | Path | Scorer | ListScorer = DEFAULT_MODEL,
         *,
         selection: Selection | None = None,
         fusion: Fusion | None = None,
@@ -312,7 +313,8 @@ def _loaded(name: str | Path, when_cold: WhenCold) -> Scorer:
     return load_scorer(name) if when_cold == "wait" else LoadedInBackground(LoadKey(name))
 
 
-def _checked(scorer: Scorer) -> Scorer:
+def _checked(given: Scorer | ListScorer) -> Scorer:
+    scorer = as_scorer(given)
     if not isinstance(scorer, Scorer) or isinstance(scorer, type):
         raise ConfigurationError(
             f"scorer must be a model's name, a folder, or an object with spec and score_pairs, got {scorer!r:.80}"
@@ -341,7 +343,7 @@ def _check_threshold(selection: Selection, spec: Spec) -> None:
 
 def scorer_for(selection: Selection, scorer: Scorer) -> Scorer:
     """Return the scorer that a selection needs: with the policy ``"extract"`` one that scores small windows."""
-    if selection.policy != "extract":
+    if selection.policy != "extract" or scorer.spec.own_windows:
         return scorer
     return (scorer if isinstance(scorer, Windowed) else Windowed(scorer)).for_extraction()
 

@@ -145,6 +145,8 @@ class Spec:
     :param batch_invariant: Whether a pair's score is independent of the other pairs in its batch.
     :param call_invariant: Whether a pair's outcome is independent of the other pairs of its call; False where pairs
         compete, as in a cascade. Such outcomes can't be cached.
+    :param own_windows: Whether scores come with windows of the scorer's own choice, such as the sentences that a model
+        marks: extraction takes those instead of cutting texts.
     """
 
     name: str
@@ -153,6 +155,7 @@ class Spec:
     max_tokens: int | None = None
     batch_invariant: bool = True
     call_invariant: bool = True
+    own_windows: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -281,6 +281,8 @@ def failing_reranker(folder: Path, monkeypatch: pytest.MonkeyPatch, error: Excep
     def failing_forward(batch: Sequence[Encoded]) -> list[list[float]]:
         with monkeypatch.context() as patched:
             patched.setattr(scorer._engine, "_open", Failing)
+            if hasattr(scorer._engine, "_packing"):
+                patched.setattr(scorer._engine._packing, "scores", Failing())
             return forward(batch)
 
     monkeypatch.setattr(scorer._engine, "forward", failing_forward)

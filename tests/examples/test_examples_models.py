@@ -71,13 +71,11 @@ def test_fine_tuning_trains_saves_and_measures(
     for split in ("train", "test"):
         lines = ["query-id\tcorpus-id\tscore", *(f"{animal}\t{animal}1\t1" for animal in animals)]
         (data / "qrels" / f"{split}.tsv").write_text("\n".join(lines))
-    sizes = evaluate_and_fine_tune.Sizes(train=6, test=4, negatives=1, candidates=4, max_length=64, epochs=1)
-    evaluate_and_fine_tune.main(str(tiny("torch")), str(data), str(tmp_path / "out"), sizes)
-    measures = json.loads((tmp_path / "out" / "measures.json").read_text())
-    assert (
-        measures["before"].keys()
-        == measures["after"].keys()
-        == {"ndcg@10", "mrr@10", "map", "f1", "average_precision", "spearman"}
+    sizes = evaluate_and_fine_tune.Sizes(
+        train=6, test=4, negatives=1, candidates=4, max_length=64, epochs=1, guard=str(tiny("torch", seed=3))
     )
-    assert (tmp_path / "out" / "model" / "model.safetensors").is_file()
-    assert "nDCG@10" in capsys.readouterr().out
+    evaluate_and_fine_tune.main(str(tiny("torch")), str(data), str(tmp_path / "out"), sizes)
+    assert (tmp_path / "out" / "model.safetensors").is_file()
+    printed = capsys.readouterr().out
+    for part in ("hard negatives for", "nDCG@10 0.", "| before |", "| after |"):
+        assert part in printed

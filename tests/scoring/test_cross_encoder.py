@@ -3,7 +3,8 @@
 import copy
 import pickle
 from collections.abc import Sequence
-from threading import Thread
+from dataclasses import replace
+from threading import Event, Thread
 
 import pytest
 from fake_engine import ExpiresWhenBlocked, FakeEngine, blocked_engine
@@ -12,9 +13,10 @@ from secondpass import Call, Reranker
 from secondpass.errors import ConfigurationError, OutOfMemory, ScoringError
 from secondpass.ranking import Cause, Degraded
 from secondpass.scores import Pair, Score, Unscored, UnscoredReason
-from secondpass.scoring.cross_encoder import CrossEncoder
+from secondpass.scoring.cross_encoder import OVERLAPPED_PAIRS, CrossEncoder
 from secondpass.scoring.engines.base import Encoded
 from secondpass.scoring.jobs import DEADLINE_BLOCK
+from secondpass.scoring.worker import WorkerSettings
 
 
 def words(*counts: int) -> list[Pair]:
@@ -220,3 +222,53 @@ def test_a_deadline_is_kept_while_long_texts_are_tokenised() -> None:
     engine.encode = encode_once  # type: ignore[method-assign]
     outcomes = CrossEncoder(engine).score_pairs(words(*range(1, 31)), call=call).outcomes
     assert [getattr(outcome, "reason", None) for outcome in outcomes] == [UnscoredReason.DEADLINE] * 30
+
+
+def on_a_gpu(engine: FakeEngine) -> FakeEngine:
+    """Let the engine say that it runs on a GPU."""
+    engine.facts = replace(engine.facts, placement=replace(engine.facts.placement, device="cuda:0"))
+    return engine
+
+
+def test_the_next_pairs_are_tokenised_while_a_gpu_works() -> None:
+    """While a GPU is in its first batch the next pairs of the call are tokenised; outcomes and figures are of all."""
+    pairs = [Pair("q", f"{number} " + "w " * (number % 7)) for number in range(3 * OVERLAPPED_PAIRS + 5)]
+    with blocked_engine(rows=OVERLAPPED_PAIRS) as engine:
+        on_a_gpu(engine)
+        encode, second = engine.encode, Event()
+        parts: list[int] = []
+
+        def noted(part: Sequence[Pair]) -> list[Encoded]:
+            parts.append(len(part))
+            if len(parts) == 2:
+                engine.blocked.wait()  # the first batch is in progress
+                second.set()
+            return encode(part)
+
+        engine.encode = noted  # type: ignore[method-assign]
+        Thread(target=lambda: (second.wait(), engine.unblock.set())).start()
+        scored = CrossEncoder(engine).score_pairs(pairs)
+    assert values(scored.outcomes) == [float(len(pair.text.split())) for pair in pairs]
+    assert parts == [OVERLAPPED_PAIRS] * 3 + [5]
+    facts = scored.stages[0].facts
+    assert (facts["pairs"], facts["batches"]) == (len(pairs), 4)
+    assert facts["tokens"] == sum(len(pair.text.split()) for pair in pairs)
+
+
+def test_an_error_in_a_part_ends_the_call_on_a_gpu() -> None:
+    """If one part of a large call fails, the call fails with its error, and the others are taken out of the queue."""
+    engine = on_a_gpu(FakeEngine(rows=64))
+    engine.fails_on = 9
+    pairs = [Pair("q", f"{number} " + "w " * (8 if number == 5 else 2)) for number in range(8 * OVERLAPPED_PAIRS)]
+    scorer = CrossEncoder(engine)
+    with pytest.raises(ScoringError, match="a pair of 9 tokens"):
+        scorer.score_pairs(pairs)
+    assert values(scorer.score_pairs(pairs[:3]).outcomes) == [3.0, 3.0, 3.0]
+
+
+def test_a_large_call_on_a_gpu_does_not_fill_the_queue() -> None:
+    """A call of more pairs than may wait is scored, as its parts don't wait all at once."""
+    engine = on_a_gpu(FakeEngine(rows=64))
+    scorer = CrossEncoder(engine, limits=WorkerSettings(max_pairs=100))
+    pairs = [Pair("q", str(number)) for number in range(1000)]
+    assert values(scorer.score_pairs(pairs).outcomes) == [1.0] * len(pairs)

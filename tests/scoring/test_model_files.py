@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -19,7 +20,7 @@ import sys
 from secondpass import load_scorer
 from secondpass.errors import ModelNotFound
 try:
-    scorer = load_scorer(sys.argv[1], engine="onnx")
+    scorer = load_scorer(sys.argv[1], engine="onnx", dtype=sys.argv[2])
 except ModelNotFound as error:
     print("ModelNotFound", error)
 else:
@@ -40,14 +41,17 @@ class Hub(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """Answer the model's description, the list of its files, or one file."""
         self.requests.append(self.path)
-        files = sorted(path for path in self.folder.iterdir() if path.is_file())
+        files = sorted(path for path in self.folder.rglob("*") if path.is_file())
+        names = {file.relative_to(self.folder).as_posix(): file for file in files}
         if self.path.startswith(f"/api/models/{MODEL}/tree/"):
-            self._send([{"type": "file", "path": f.name, "size": f.stat().st_size, "oid": "0"} for f in files])
+            self._send(
+                [{"type": "file", "path": name, "size": f.stat().st_size, "oid": "0"} for name, f in names.items()]
+            )
         elif self.path.startswith(f"/api/models/{MODEL}"):
-            siblings = [{"rfilename": file.name} for file in files]
+            siblings = [{"rfilename": name} for name in names]
             self._send({"id": MODEL, "modelId": MODEL, "sha": COMMIT, "siblings": siblings, "private": False})
         elif self.path.startswith(f"/{MODEL}/resolve/{COMMIT}/"):
-            self._send_file(self.folder / self.path.rsplit("/", 1)[1].partition("?")[0])
+            self._send_file(names[self.path.partition(f"/{COMMIT}/")[2].partition("?")[0]])
         else:
             self._reply(404, b"{}", {"X-Error-Code": "RepoNotFound"})
 
@@ -84,11 +88,15 @@ def hub(tiny: Callable[..., Path]) -> Iterator[ThreadingHTTPServer]:
     thread.join()
 
 
-def load(model: str, hub: ThreadingHTTPServer, cache: Path) -> str:
+def load(model: str, hub: ThreadingHTTPServer, cache: Path, dtype: str = "auto") -> str:
     """Load and score in a new process, since the hub's library reads the address when it is imported."""
     address = {"HF_ENDPOINT": f"http://127.0.0.1:{hub.server_port}", "HF_HOME": str(cache), "HF_HUB_DISABLE_XET": "1"}
     done = subprocess.run(
-        [sys.executable, "-c", SCORE, model], env=os.environ | address, capture_output=True, text=True, check=False
+        [sys.executable, "-c", SCORE, model, dtype],
+        env=os.environ | address,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     return done.stdout or done.stderr
 
@@ -109,6 +117,27 @@ def test_only_the_engines_files_are_fetched(hub: ThreadingHTTPServer, tmp_path: 
     fetched = {path.rsplit("/", 1)[1] for path in hub.RequestHandlerClass.requests if "/resolve/" in path}  # type: ignore[attr-defined]
     assert {"model.onnx", "tokenizer.json", "config.json"} <= fetched
     assert not any(name.endswith((".bin", ".safetensors")) for name in fetched)
+
+
+@pytest.mark.parametrize(("dtype", "others"), [("auto", ["model_fp16"]), ("int8", ["model_fp16", "model"])])
+def test_the_graph_that_suits_the_machine_is_fetched(
+    dtype: str, others: list[str], hub: ThreadingHTTPServer, tiny: Callable[..., Path], tmp_path: Path
+) -> None:
+    """A repository's list of files decides which graph is fetched, and it loads again without the hub."""
+    folder = tmp_path / "repository"
+    (folder / "onnx").mkdir(parents=True)
+    for name in ("tokenizer.json", "config.json"):
+        shutil.copyfile(tiny("onnx") / name, folder / name)
+    for name in (*others, "model_quantized"):
+        shutil.copyfile(tiny("onnx", variant="dynamic") / "model.onnx", folder / "onnx" / f"{name}.onnx")
+    hub.RequestHandlerClass.folder = folder  # type: ignore[attr-defined]
+    first = load(MODEL, hub, tmp_path / "cache", dtype)
+    assert first.startswith(f"{MODEL} ")
+    fetched = {path for path in hub.RequestHandlerClass.requests if path.endswith(".onnx")}  # type: ignore[attr-defined]
+    assert {path.rsplit("/", 1)[1] for path in fetched} == {"model_quantized.onnx"}
+    hub.shutdown()
+    hub.server_close()
+    assert load(MODEL, hub, tmp_path / "cache", dtype) == first
 
 
 def test_an_unknown_id_is_an_error(hub: ThreadingHTTPServer, tmp_path: Path) -> None:

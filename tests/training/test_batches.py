@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from secondpass.training.data import Row, TokenBatchSampler
+from secondpass.training.batches import TokenBatchSampler
+from secondpass.training.data import Row
 
 rows = st.lists(st.tuples(st.integers(1, 512), st.integers(1, 8)), min_size=1, max_size=60)
 

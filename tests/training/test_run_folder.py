@@ -1,14 +1,16 @@
 """The folder of a run: what may be in it, room for it, and where a killed run goes on."""
 
+import json
 import shutil
 from collections import namedtuple
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import save_file
 
-from secondpass.errors import ConfigurationError, ModelError
+from secondpass.errors import ConfigurationError
 from secondpass.training.run_folder import RunFolder
 from secondpass.training.students import files_hash
 
@@ -39,20 +41,52 @@ def test_a_killed_run_goes_on_from_its_newest_complete_checkpoint(tmp_path: Path
     assert folder.begin(PLAN, needed=1) == newest
 
 
-@pytest.mark.parametrize("damage", ["weights", "state", "nothing left"])
-def test_a_damaged_checkpoint_is_named_before_the_first_step(tmp_path: Path, damage: str) -> None:
-    """The error says which one it is, and that the one before is still good."""
+@pytest.mark.parametrize("damage", ["weights", "state", "nothing left", "optimizer"])
+def test_a_damaged_checkpoint_is_set_aside(tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture) -> None:
+    """The run goes on from the one before, and the log says which one was damaged and where it is now."""
     folder = RunFolder(tmp_path)
     folder.begin(PLAN, needed=1)
+    before = leave_checkpoint(folder, 5)
     checkpoint = leave_checkpoint(folder, 10)
     if damage == "weights":
         (checkpoint / "model.safetensors").write_bytes(b"\0" * 100)
     elif damage == "state":
         (checkpoint / "trainer_state.json").write_text("{")
+    elif damage == "optimizer":
+        torch.save({"step": torch.zeros(1000)}, checkpoint / "optimizer.pt")
+        content = bytearray((checkpoint / "optimizer.pt").read_bytes())
+        content[len(content) // 2] ^= 1
+        (checkpoint / "optimizer.pt").write_bytes(content)
     else:
         (checkpoint / "model.safetensors").unlink()
-    with pytest.raises(ModelError, match=r"checkpoint-10 is damaged; remove it to resume from the one before"):
-        folder.begin(PLAN, needed=1)
+    assert folder.begin(PLAN, needed=1) == before
+    assert "checkpoint-10 is damaged" in caplog.text
+    assert (folder.checkpoints / "damaged-checkpoint-10").is_dir()
+    assert folder.begin(PLAN, needed=1) == before
+
+
+def test_a_run_without_a_good_checkpoint_begins_anew(tmp_path: Path) -> None:
+    """One that is damaged doesn't end the run."""
+    folder = RunFolder(tmp_path)
+    folder.begin(PLAN, needed=1)
+    (leave_checkpoint(folder, 10) / "model.safetensors").write_bytes(b"")
+    assert folder.begin(PLAN, needed=1) is None
+
+
+def test_a_best_checkpoint_that_was_damaged_is_no_longer_the_best(tmp_path: Path) -> None:
+    """The trainer couldn't open it at the end; the evaluations that follow choose among what is there."""
+    folder = RunFolder(tmp_path)
+    folder.begin(PLAN, needed=1)
+    best, last = leave_checkpoint(folder, 10), leave_checkpoint(folder, 20)
+    state = {"best_model_checkpoint": str(best), "best_metric": 0.9, "global_step": 20}
+    (last / "trainer_state.json").write_text(json.dumps(state))
+    assert folder.begin(PLAN, needed=1) == last
+    assert json.loads((last / "trainer_state.json").read_text()) == state
+    (best / "model.safetensors").write_bytes(b"")
+    assert folder.begin(PLAN, needed=1) == last
+    left = json.loads((last / "trainer_state.json").read_text())
+    assert left["best_model_checkpoint"] is left["best_metric"] is None
+    assert left["global_step"] == 20
 
 
 def test_a_folder_of_another_run_is_refused(tmp_path: Path) -> None:

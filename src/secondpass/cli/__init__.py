@@ -1,6 +1,20 @@
 """The command line: each command is a module, and importing it here registers it."""
 
-from secondpass.cli import ask, audit, bench, demo, distill, doctor, evaluate, explain, models, optimize, rerank, serve
+from secondpass.cli import (
+    ask,
+    audit,
+    bench,
+    demo,
+    distill,
+    doctor,
+    evaluate,
+    explain,
+    finetune,
+    models,
+    optimize,
+    rerank,
+    serve,
+)
 from secondpass.cli.app import app
 
 __all__ = [
@@ -13,6 +27,7 @@ __all__ = [
     "doctor",
     "evaluate",
     "explain",
+    "finetune",
     "models",
     "optimize",
     "rerank",

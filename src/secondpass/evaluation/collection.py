@@ -144,7 +144,7 @@ def ask(questions: Iterable[Question], retrieve: Retrieve, *, depth: int = 100, 
 
 
 def retrieve_with(source: Any, *, name: IdSource = None) -> Retrieve:
-    """Make a ``Retrieve`` of a LangChain vector store or retriever, or of a LlamaIndex retriever.
+    """Make a ``Retrieve`` of a LangChain vector store or retriever, a LlamaIndex retriever, or a Chroma collection.
 
     A vector store is asked for the evaluation's depth; a retriever returns as many as its own settings say
     (``search_kwargs`` with ``k``, ``similarity_top_k``), so set them to that depth. LangChain's stores return distances
@@ -156,13 +156,16 @@ def retrieve_with(source: Any, *, name: IdSource = None) -> Retrieve:
     """
     if hasattr(source, "similarity_search"):
         return lambda query, k: [_from_document(item, name) for item in source.similarity_search(query, k=k)]
+    if hasattr(source, "query") and hasattr(source, "upsert"):
+        return lambda query, k: _from_chroma(source.query(query_texts=[query], n_results=k))
     if hasattr(source, "retrieve"):
         return lambda query, _k: [_from_node(item, name) for item in source.retrieve(query)]
     if hasattr(source, "invoke"):
         return lambda query, _k: [_from_document(item, name) for item in source.invoke(query)]
     raise ConfigurationError(
-        "source must be a LangChain vector store or retriever, or a LlamaIndex retriever (with similarity_search, "
-        f"invoke or retrieve), got {type(source).__name__}: write a function of (query, k) that returns Candidates"
+        "source must be a LangChain vector store or retriever, a LlamaIndex retriever (with similarity_search, invoke "
+        f"or retrieve) or a Chroma collection, got {type(source).__name__}: write a function of "
+        "(query, k) that returns Candidates"
     )
 
 
@@ -175,6 +178,11 @@ def _best_first(retrieved: Any) -> tuple[Candidate, ...]:
 
 def _from_document(document: Any, name: IdSource) -> Candidate:
     return Candidate(document.page_content, id=_id(document, document.id, name))
+
+
+def _from_chroma(found: Mapping[str, Any]) -> list[Candidate]:
+    (ids,), (texts,) = found["ids"], found["documents"]
+    return [Candidate(text, id=key) for key, text in zip(ids, texts, strict=True) if text]  # some hold vectors alone
 
 
 def _from_node(scored: Any, name: IdSource) -> Candidate:

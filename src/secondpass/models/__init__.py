@@ -1,8 +1,22 @@
-"""The bundled models: a folder each, with ONNX weights, tokenizer, model card and manifest; and their cascade."""
+"""Bundled models, a folder each with ONNX weights, tokenizer, card and manifest; their cascade; model families."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
+
+from secondpass.models.families import ModelFamily, Status, family_of, supported, unsupported
+
+__all__ = [
+    "CASCADES",
+    "DEFAULT_MODEL",
+    "ModelFamily",
+    "Status",
+    "bundled_models",
+    "bundled_names",
+    "family_of",
+    "supported",
+    "unsupported",
+]
 
 DEFAULT_MODEL = "small"
 """What the integrations, the command line and the demo rerank with unless another model is named."""

@@ -1,5 +1,6 @@
 """A torch checkpoint, opened with sentence-transformers: its scores, its features, and a shorter last layer."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -65,12 +66,19 @@ def logits(model: Model, pairs: Sequence[Pair], batch_size: int = 8) -> list[lis
     return values
 
 
-def open_model(folder: ModelFolder, max_length: int | None = None, config: Mapping[str, Any] | None = None) -> Model:
+def open_model(
+    folder: ModelFolder,
+    max_length: int | None = None,
+    config: Mapping[str, Any] | None = None,
+    *,
+    new_head: bool = False,
+) -> Model:
     """Open a checkpoint on the CPU, in float32.
 
     :param folder: A folder with config.json, safetensors weights and a tokenizer.
     :param max_length: The longest pair in tokens; None takes the model's own.
     :param config: Values that replace those of the configuration.
+    :param new_head: Whether a head of another shape than the stored one is created, with random weights.
     :raises ModelError: If there are no such files, or sentence-transformers can't open them.
     """
     if not folder.has_checkpoint:
@@ -80,7 +88,7 @@ def open_model(folder: ModelFolder, max_length: int | None = None, config: Mappi
     if not any((folder.path / name).is_file() for name in _TOKENIZERS):  # transformers would make an empty one
         raise ModelError(f"{folder.path} must have a tokenizer, and has none of {', '.join(_TOKENIZERS)}")
     options = {
-        "model_kwargs": {"dtype": torch.float32, "use_safetensors": True},
+        "model_kwargs": {"dtype": torch.float32, "use_safetensors": True, "ignore_mismatched_sizes": new_head},
         "config_kwargs": dict(config or {}),
         "local_files_only": True,
     }
@@ -98,8 +106,9 @@ def open_checkpoint(folder: ModelFolder, label: int | None) -> Checkpoint:
     :param label: The output column that means "relevant", where the configuration leaves it open.
     :raises ModelError: If it isn't a trained sequence classifier with a tokenizer that can be saved as tokenizer.json.
     """
-    config = folder.json("config.json")
-    model = open_model(folder, read_max_length(None, config, folder.json("tokenizer_config.json")))
+    config = folder.config
+    _check_architecture(folder, config)
+    model = open_model(folder, read_max_length(None, config, folder.tokenizer_config))
     opened = Checkpoint(folder, model, read_head(config, model.num_labels, label=label))
     if not opened.architecture.endswith("ForSequenceClassification"):
         raise ModelError(f"{folder.path} must hold a sequence classifier, and holds a {opened.architecture}")
@@ -117,6 +126,29 @@ def open_checkpoint(folder: ModelFolder, label: int | None) -> Checkpoint:
     if not model.tokenizer.is_fast:
         raise ModelError(f"{folder.path} must have a tokenizer that can be saved as tokenizer.json, and its kind can't")
     return opened
+
+
+def _check_architecture(folder: ModelFolder, config: Mapping[str, Any]) -> None:
+    """Refuse architectures of which no int8 form is made, before anything is opened.
+
+    :raises ModelError: If it is such an architecture.
+    """
+    architecture = ", ".join(config.get("architectures") or ())
+    if architecture.startswith("Deberta"):
+        raise ModelError(
+            f"{folder.path} holds a {architecture}: DeBERTa's attention adds scores of relative positions, for which "
+            "ONNX Runtime has no operator. Run it with the torch engine, or with an ONNX file of its repository"
+        )
+    if architecture.endswith(("ForCausalLM", "ForConditionalGeneration")):
+        raise ModelError(
+            f"{folder.path} holds a {architecture}, a decoder that answers a prompt, and only encoders with a "
+            "classifier are exported. Run it with the torch engine"
+        )
+    if folder.has_modules and len(json.loads((folder.path / "modules.json").read_text(encoding="utf-8"))) > 1:
+        raise ModelError(
+            f"{folder.path} has a head made of sentence-transformers' modules, which the export doesn't read. Run it "
+            "with the torch engine"
+        )
 
 
 class FirstTokenLayer(nn.Module):

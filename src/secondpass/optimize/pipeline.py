@@ -14,7 +14,8 @@ from secondpass.optimize.export import export_graph, write_model
 from secondpass.optimize.quantization import quantize
 from secondpass.optimize.verification import Bounds, Form, FormReport, spread_over_lengths, verify
 from secondpass.scores import Pair
-from secondpass.scoring.model_files import FORMS_FILE, HubAccess, find_model
+from secondpass.scoring.hub import HubAccess
+from secondpass.scoring.model_files import FORMS_FILE, find_model
 
 FORMS: tuple[Form, ...] = ("float32", "int8")
 """In the order in which they are exported: int8 is computed from float32."""

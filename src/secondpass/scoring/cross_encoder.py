@@ -23,6 +23,8 @@ MAX_TEXT_CHARACTERS = 100_000
 """How much of a text is tokenised, far more than a model reads; the tokens of the rest are extrapolated."""
 MAX_QUERY_CHARACTERS = 10_000
 """The same for a query, which is tokenised with every candidate."""
+OVERLAPPED_PAIRS = 1024
+"""Pairs that are tokenised at once for a GPU, while it works on the pairs before."""
 
 
 @dataclass(slots=True)
@@ -100,16 +102,15 @@ class CrossEncoder(BaseScorer):
         engine, worker = self._here()
         started = time.perf_counter()
         once = list(dict.fromkeys(pairs))  # identical pairs are scored once
-        encoded = _encode_in_time(engine, once, call)
-        tokenised = time.perf_counter()
-        job = Job(engine, encoded, call)
-        stopped = self._run(job, worker) or call.stop_reason() or UnscoredReason.FAILED
-        outcomes = [self._outcome(row, item, stopped) for row, item in zip(job.rows, encoded, strict=True)]
-        outcomes += [Unscored(stopped)] * (len(once) - len(encoded))
-        facts = self._facts(job) | {
+        jobs, tokenising, reason = _run(engine, worker, once, call, (self._limits or WorkerSettings()).max_pairs)
+        stopped = reason or call.stop_reason() or UnscoredReason.FAILED
+        results = [result for job in jobs for result in zip(job.rows, job.encoded, strict=True)]
+        outcomes = [self._outcome(row, item, stopped) for row, item in results]
+        outcomes += [Unscored(stopped)] * (len(once) - len(outcomes))
+        facts = self._facts(jobs) | {
             "pairs": len(pairs),
             "repeated_pairs": len(pairs) - len(once),
-            "tokenise_seconds": round(tokenised - started, 6),
+            "tokenise_seconds": round(tokenising, 6),
         }
         if len(once) < len(pairs):
             of_pair = dict(zip(once, outcomes, strict=True))
@@ -122,7 +123,14 @@ class CrossEncoder(BaseScorer):
         return engine.count_tokens([well_formed(text) for text in texts])
 
     def warmup(self) -> None:
-        """Run the model once, so that the first query doesn't pay for its initialisation."""
+        """Run the model once, so that the first query doesn't pay for its initialisation.
+
+        On a GPU the memory that a token takes is measured, and CUDA graphs are captured where the engine uses them.
+        """
+        engine, worker = self._here()
+        prepare = getattr(engine, "warmup", None)
+        if prepare is not None:
+            worker.run(prepare)
         self.score_pairs([Pair("warm", "up")])
 
     def release(self) -> None:
@@ -137,22 +145,6 @@ class CrossEncoder(BaseScorer):
         """Forget the parent's worker and locks in the child; the engine is kept, and not closed there."""
         if in_child:
             self._processes = {}
-
-    def _run(self, job: Job, worker: Worker) -> UnscoredReason | None:
-        """Run the job and return why it stopped early, if it did."""
-        try:
-            worker.submit(job)
-            while not wait([job.done], timeout=job.call.wait_seconds).done:
-                worker.check()
-                reason = job.call.stop_reason()
-                if reason:  # also while the engine hangs
-                    worker.withdraw(job)
-                    return reason
-        except BaseException:
-            worker.withdraw(job)  # the caller was interrupted: stop after the batch in progress
-            raise
-        job.done.result()
-        return job.stopped
 
     def _here(self) -> tuple[Engine, Worker]:
         """Return engine and worker of this process.
@@ -180,8 +172,9 @@ class CrossEncoder(BaseScorer):
             return Unscored(UnscoredReason.INVALID, f"the model gave {value}")
         return Score(value, truncated=encoded.truncated)
 
-    def _facts(self, job: Job) -> dict[str, object]:
+    def _facts(self, jobs: Sequence[Job]) -> dict[str, object]:
         facts = self._engine.facts
+        encoded = [item for job in jobs for item in job.encoded]
         return {
             "model": facts.spec.name,
             "engine": facts.engine,
@@ -189,15 +182,56 @@ class CrossEncoder(BaseScorer):
             "dtype": facts.placement.dtype,
             "placement": facts.placement.reason,
             "batch_invariant": facts.spec.batch_invariant,
-            "batches": job.batches,
-            "merged": job.merged,
-            "halved": job.halved,
-            "tokens": sum(item.length for item in job.encoded),
-            "padded_tokens": job.padded,
-            "truncated_pairs": sum(item.truncated > 0 for item in job.encoded),
-            "queue_seconds": round(job.waited, 6),
-            "forward_seconds": round(job.seconds, 6),
+            "batches": sum(job.batches for job in jobs),
+            "merged": sum(job.merged for job in jobs),
+            "halved": sum(job.halved for job in jobs),
+            "tokens": sum(item.length for item in encoded),
+            "padded_tokens": sum(job.padded for job in jobs),
+            "truncated_pairs": sum(item.truncated > 0 for item in encoded),
+            "queue_seconds": round(jobs[0].waited, 6),
+            "forward_seconds": round(sum(job.seconds for job in jobs), 6),
         }
+
+
+def _run(
+    engine: Engine, worker: Worker, pairs: Sequence[Pair], call: Call, most: int
+) -> tuple[list[Job], float, UnscoredReason | None]:
+    """Tokenise and score pairs; on a GPU the next are tokenised while it works on those before.
+
+    :param most: How many pairs may wait.
+    :returns: The jobs, the seconds of tokenising, and why the last of the pairs are unscored, if they are.
+    """
+    overlaps = call.deadline is None and engine.facts.placement.device != "cpu"
+    step = max(1, min(OVERLAPPED_PAIRS, most // 2) if overlaps else len(pairs))
+    jobs: list[Job] = []
+    seconds, reason = 0.0, None
+    try:
+        for start in range(0, max(1, len(pairs)), step):
+            started = time.perf_counter()
+            jobs.append(Job(engine, _encode_in_time(engine, pairs[start : start + step], call), call))
+            seconds += time.perf_counter() - started
+            if len(jobs) > 2:  # two wait at most: the queue is there for other calls too
+                reason = reason or _wait(jobs[-3], worker)
+            worker.submit(jobs[-1])
+        for job in jobs[-2:]:
+            reason = reason or _wait(job, worker)
+    except BaseException:
+        for job in jobs:
+            worker.withdraw(job)  # it failed, or the caller was interrupted: stop after the batch in progress
+        raise
+    return jobs, seconds, reason
+
+
+def _wait(job: Job, worker: Worker) -> UnscoredReason | None:
+    """Wait for a job's end, or its call's, and return why it stopped early, if it did."""
+    while not wait([job.done], timeout=job.call.wait_seconds).done:
+        worker.check()
+        reason = job.call.stop_reason()
+        if reason:  # also while the engine hangs
+            worker.withdraw(job)
+            return reason
+    job.done.result()
+    return job.stopped
 
 
 def _encode_in_time(engine: Engine, pairs: Sequence[Pair], call: Call) -> list[Encoded]:

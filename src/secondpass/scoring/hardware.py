@@ -61,7 +61,8 @@ class Hardware:
 class Request:
     """The requested placement; ``"auto"`` and None choose from the hardware.
 
-    :param device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``.
+    :param device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``; of several, ``"cuda:all"`` or
+        ``"cuda:0,cuda:1"``, see ``split_devices``.
     :param dtype: ``"auto"``, ``"float32"``, ``"float16"`` or ``"bfloat16"``.
     :param batch_tokens: The limit of a batch in padded tokens.
     :param batch_size: The limit of a batch in pairs.
@@ -77,7 +78,7 @@ class Request:
 
     def __post_init__(self) -> None:
         """Check what needs no hardware."""
-        if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", str(self.device)):
+        if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?|cuda:all|cuda:\d+(,cuda:\d+)+", str(self.device)):
             raise DeviceError(f"device must be auto, cpu, mps, cuda or cuda:N, got {self.device!r}")
         if self.dtype not in ("auto", "int8", *DTYPES):  # int8 is that of a graph
             raise DeviceError(f"dtype must be auto, {', '.join(DTYPES)}, got {self.dtype!r}")
@@ -130,6 +131,18 @@ def choose_device(requested: str, hardware: Hardware) -> tuple[str, str]:
     return device, f"{device} was requested"
 
 
+def split_devices(requested: str, hardware: Hardware) -> list[str]:
+    """Return the single devices of a request for several, each once; other requests as they are.
+
+    :raises DeviceError: If all CUDA devices are requested, and there is none.
+    """
+    if requested == "cuda:all":
+        if not hardware.gpus:
+            raise DeviceError("cuda:all was requested, and this engine can use no CUDA device")
+        return [f"cuda:{gpu.index}" for gpu in hardware.gpus]
+    return list(dict.fromkeys(str(requested).split(",")))
+
+
 def choose_dtype(requested: str, device: str, hardware: Hardware) -> tuple[str, str]:
     """Return the dtype and the reason: float32; on CUDA bfloat16 if the GPU supports it, else float16.
 
@@ -158,6 +171,16 @@ def choose_limits(request: Request, device: str, hardware: Hardware) -> BatchLim
         tokens = least if free is None else int(free * GPU_MEMORY_SHARE / GPU_BYTES_PER_TOKEN)
         limits = BatchLimits(min(most, max(least, tokens)), request.batch_size, length_step=8)
     return replace(limits, max_tokens=request.batch_tokens or limits.max_tokens)
+
+
+def token_budget(free_bytes: int, bytes_per_token: float) -> int:
+    """Return how many tokens a packed batch may have, from what was measured on a GPU.
+
+    :param free_bytes: Its free memory, of which a share is used: others use it too.
+    :param bytes_per_token: What a token of a batch takes.
+    """
+    least, most = GPU_BATCH_TOKENS
+    return min(most, max(least, int(free_bytes * GPU_MEMORY_SHARE / max(1.0, bytes_per_token))))
 
 
 def cpu_threads(requested: int | None) -> int:

@@ -70,7 +70,7 @@ class Job:
 
     def padded_tokens(self, batch: Sequence[int]) -> int:
         """Return the tokens of a batch of its own, padding included; at least one a pair."""
-        return len(batch) * max(1, self.limits.padded(max(self.encoded[position].length for position in batch)))
+        return self.limits.tokens([self.encoded[position].length for position in batch])
 
 
 Part = tuple[Job, list[int]]
@@ -114,7 +114,7 @@ def _halving(items: list[tuple[Job, int]]) -> None:
         return
     for job in {job for job, _ in items}:
         job.batches += 1
-    length = items[0][0].limits.padded(max(item.length for item in encoded))
+    limits, longest = items[0][0].limits, max(item.length for item in encoded)
     for (job, position), row in zip(items, rows, strict=True):
         job.rows[position] = row
-        job.padded += length
+        job.padded += job.encoded[position].length if limits.packed else limits.padded(longest)

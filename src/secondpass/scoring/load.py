@@ -1,25 +1,31 @@
 """Loading a scorer: finds the model's files, chooses engine and device, and opens the model."""
 
 import importlib
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from secondpass.errors import ConfigurationError, MissingExtra, ModelError, is_installed
-from secondpass.models import CASCADES, DEFAULT_MODEL, bundled_names
+from secondpass.models import CASCADES, DEFAULT_MODEL, ModelFamily, Status, bundled_names, family_of, unsupported
 from secondpass.scoring.cascade import Cascade
 from secondpass.scoring.cross_encoder import CrossEncoder
+from secondpass.scoring.devices import Devices
 from secondpass.scoring.dialects import is_remote
 from secondpass.scoring.engines.base import EngineSettings
-from secondpass.scoring.hardware import Request
-from secondpass.scoring.model_files import HubAccess, ModelFolder, check_sha256, describe_contents, find_model
+from secondpass.scoring.hardware import Request, split_devices
+from secondpass.scoring.hub import HubAccess
+from secondpass.scoring.model_files import ModelFolder, check_sha256, describe_contents, find_model
 from secondpass.scoring.scorer import Scorer
 from secondpass.scoring.worker import WorkerSettings
 
 if TYPE_CHECKING:
     from secondpass.scoring.remote import RemoteScorer
+
+logger = logging.getLogger("secondpass")
+
 
 EngineName = Literal["auto", "onnx", "torch"]
 
@@ -58,11 +64,14 @@ class LoadOptions:
     :param batch_size: The limit of a batch in pairs, beside the limit in tokens.
     :param batch_tokens: The limit of a batch in padded tokens; None chooses it from the hardware.
     :param file: The ONNX file in the folder or hub repository, such as ``"onnx/model_qint8_avx512.onnx"``; None takes
-        ``model.onnx``, ``onnx/model.onnx``, or the only one in the folder.
+        ``model.onnx``, ``onnx/model.onnx``, another with float32 weights, the quantised one for this CPU, or the only
+        one.
     :param threads: CPU threads of a forward pass; None takes ``OMP_NUM_THREADS``, else one a processor. With several
         models or worker processes on one machine, give each its share.
     :param label: The output column that means "relevant", where the model's configuration doesn't name it.
     :param trust_remote_code: Whether Python code that comes with the model may run.
+    :param packed: Whether the torch engine packs encoders' batches, without padding: None for where they can
+        be packed, but not on MPS.
     :param local_files_only: Take files from the hub's cache, and never connect to the hub.
     :param cache_folder: The hub's cache; None takes the hub library's own.
     :param sha256: The SHA-256 of the ONNX or safetensors file, as hexadecimal digits; other weights are refused.
@@ -77,6 +86,7 @@ class LoadOptions:
     threads: int | None = None
     label: int | None = None
     trust_remote_code: bool = False
+    packed: bool | None = None
     local_files_only: bool = False
     cache_folder: str | None = None
     sha256: str | None = None
@@ -104,7 +114,7 @@ def load_scorer(
     max_length: int | None = None,
     revision: str | None = None,
     options: LoadOptions = DEFAULT_OPTIONS,
-) -> "CrossEncoder | Cascade | RemoteScorer":
+) -> "CrossEncoder | Cascade | Devices | RemoteScorer":
     """Load a cross-encoder. Load it once and share it: it is safe across threads, chains and query engines.
 
     :param model: A bundled model (``"small"``, ``"nano"``: no download, no extra), ``"fast"`` (the cascade of the two),
@@ -113,8 +123,10 @@ def load_scorer(
         as ``secondpass.optimize`` writes it, int8 on a CPU and float32 on an accelerator.
     :param engine: ``"onnx"`` (base install), ``"torch"`` (extra ``torch``), or ``"auto"``: the form that the folder
         has; with both forms torch on an accelerator, else ONNX Runtime; for a hub id torch if it is installed.
-    :param device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``.
-    :param dtype: ``"auto"``, ``"float32"``, ``"float16"`` or ``"bfloat16"``; of an ONNX graph its own.
+    :param device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``. Several GPUs share the work with
+        ``"cuda:all"`` or ``"cuda:0,cuda:1"``.
+    :param dtype: ``"auto"``, ``"float32"``, ``"float16"`` or ``"bfloat16"``; of an ONNX graph its own. Of several ONNX
+        files ``"int8"`` takes the quantised one for this CPU's instruction set.
     :param max_length: The longest pair in tokens; None takes the model's own.
     :param revision: A branch, tag or commit of a hub model.
     :param options: Advanced options.
@@ -129,11 +141,17 @@ def load_scorer(
     if is_remote(model):
         remote: Callable[[str], RemoteScorer] = importlib.import_module("secondpass.scoring.remote").RemoteScorer.named
         return remote(str(model))
-    hub = HubAccess(revision, options.local_files_only, options.cache_folder, options.file)
+    _check_family(str(model))
+    hub = HubAccess(revision, options.local_files_only, options.cache_folder, options.file, dtype)
     name, folder = _find(model, engine, device, hub)
+    if device == "cuda:all" or "," in str(device):
+        several = split_devices(device, importlib.import_module(ENGINES[name].module).hardware(device))
+        load = partial(load_scorer, model, engine=engine, dtype=dtype, max_length=max_length, revision=revision)
+        return Devices([load(device=single, options=options) for single in several], several)
+    _refuse(str(model), unsupported(folder.config.get("architectures") or ()))
     request = Request(device, dtype, options.batch_tokens, options.batch_size, options.threads)
     settings = EngineSettings(
-        folder.name(str(model)), folder, request, max_length, options.label, options.trust_remote_code
+        folder.name(str(model)), folder, request, max_length, options.label, options.trust_remote_code, options.packed
     )
     if options.sha256 is not None:
         check_sha256(folder.graph if name == "onnx" else folder.only_safetensors(), options.sha256)
@@ -141,6 +159,24 @@ def load_scorer(
     open_engine = partial(getattr(importlib.import_module(entry.module), entry.factory), settings)
     limits = WorkerSettings(options.max_queued_pairs, options.watchdog_seconds)
     return CrossEncoder(open_engine(), reopen=open_engine, limits=limits)
+
+
+@cache
+def _check_family(model: str) -> None:
+    """Log the licence of a hub model that is not an open-source one, once.
+
+    :raises ModelError: If the model is known not to work; before anything is fetched.
+    """
+    family = family_of(model)
+    if family is not None and family.status is Status.UNSUPPORTED:
+        _refuse(model, family)
+    if family is not None and not family.free:
+        logger.warning("%s has the licence %s: see its card before you use it", model, family.licence)
+
+
+def _refuse(model: str, family: ModelFamily | None) -> None:
+    if family is not None:
+        raise ModelError(f"{model} can't be loaded ({family.name}): {family.note}")
 
 
 def cascade_of(name: str, load: Callable[[str], Scorer]) -> Cascade:
@@ -160,7 +196,8 @@ def _find(model: str | Path, engine: str, device: str, hub: HubAccess) -> tuple[
             raise ConfigurationError(f"engine must be auto, {' or '.join(ENGINES)}; got {engine!r}")
         _require(engine)
         return engine, _fastest_form(find_model(model, engine, hub), device)
-    folder = find_model(model, "torch" if ENGINES["torch"].installed and not hub.file else "onnx", hub)
+    torch = ENGINES["torch"].installed and not hub.file and hub.dtype != "int8"
+    folder = find_model(model, "torch" if torch else "onnx", hub)
     if folder.revision and not folder.has_checkpoint and folder.graph is None:
         folder = find_model(model, "onnx", hub)  # the hub has no safetensors of it, but perhaps a graph
     folder = _fastest_form(folder, device)
@@ -180,7 +217,7 @@ def _fastest_form(folder: ModelFolder, device: str) -> ModelFolder:
 
 def _choose(folder: ModelFolder, device: str) -> str:
     """Return the engine for the form of the model that a folder has."""
-    if folder.file:
+    if folder.file or (folder.dtype == "int8" and folder.graph is not None):
         return "onnx"
     if folder.graph is None and not folder.has_checkpoint:
         raise ModelError(

@@ -1,4 +1,4 @@
-"""A model's files: bundled, in a folder, or on the Hugging Face hub. No other module knows the hub."""
+"""A model's files: bundled, in a folder, or fetched from the Hugging Face hub."""
 
 import hashlib
 import json
@@ -13,13 +13,14 @@ from typing import Any
 from secondpass.errors import ModelError, ModelNotFound
 from secondpass.models import bundled_models, bundled_names
 from secondpass.scoring.dialects import is_remote
+from secondpass.scoring.hub import COMMON, HubAccess, fetch, graph_patterns, listed_graph
+from secondpass.scoring.onnx_variants import choose_graph, instruction_sets
 
 FORMS_FILE = "forms.json"
 """Written by ``secondpass.optimize`` beside the folders of several verified forms: their figures by name."""
 GRAPHS = ("model.onnx", "onnx/model.onnx")
 _HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 _SMALL = re.compile(r"ms-marco-MiniLM-L-?12-v2")  # the name by which others have the default model
-_COMMON = ["*.json", "*.txt", "*.model", "*.jinja"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +29,14 @@ class ModelFolder:
 
     :param path: The folder.
     :param revision: The revision of files from a hub.
-    :param file: The ONNX file in it; None takes ``model.onnx``, ``onnx/model.onnx``, or the only one in the folder.
+    :param file: The ONNX file in it; None takes the one that suits the machine and the dtype, or the only one.
+    :param dtype: The requested dtype; ``"int8"`` takes a quantised file first, where there is one.
     """
 
     path: Path
     revision: str | None = None
     file: str | None = None
+    dtype: str = "auto"
 
     def name(self, given: str) -> str:
         """Return the model's name for reports: the hub id as given, of a folder the last part of its path."""
@@ -48,13 +51,40 @@ class ModelFolder:
         if not (self.path / "tokenizer.json").is_file():
             return None
         files = [path.relative_to(self.path).as_posix() for path in sorted(self.path.rglob("*.onnx"))]
-        names = [self.file] if self.file else [name for name in GRAPHS if name in files] or files
-        if (self.file and self.file not in files) or (len(names) > 1 and names[0] not in GRAPHS):
+        only = files[0] if len(files) == 1 else None
+        name = self.file or choose_graph(files, self.dtype, instruction_sets()) or only
+        if name not in files and (self.file or files):
             raise ModelError(
                 f"the ONNX file must be one of {', '.join(files) or 'none'} in {self.path}, got {self.file}: choose it "
                 "with LoadOptions(file=...)"
             )
-        return self.path / names[0] if names else None
+        return self.path / name if name else None
+
+    @property
+    def has_modules(self) -> bool:
+        """Whether sentence-transformers' ``modules.json`` says how pairs are read and scored."""
+        return (self.path / "modules.json").is_file()
+
+    @property
+    def has_pair_template(self) -> bool:
+        """Whether a chat template takes a query and a document."""
+        file = self.path / "chat_template.jinja"
+        declared = file.read_text(encoding="utf-8") if file.is_file() else self.json("tokenizer_config.json")
+        return "document" in str(declared)
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The content of ``config.json``, with the activation that sentence-transformers' own file declares."""
+        declared = self.json("config_sentence_transformers.json").get("activation_fn") if self.has_modules else None
+        return {**self.json("config.json")} | (
+            {"sentence_transformers": {"activation_fn": declared}} if declared else {}
+        )
+
+    @property
+    def tokenizer_config(self) -> Mapping[str, Any]:
+        """The content of ``tokenizer_config.json``, with the length that sentence-transformers' own file declares."""
+        limit = self.json("sentence_bert_config.json").get("max_seq_length") if self.has_modules else None
+        return {**self.json("tokenizer_config.json")} | ({"model_max_length": limit} if limit else {})
 
     @property
     def forms(self) -> dict[str, Path]:
@@ -87,22 +117,6 @@ class ModelFolder:
         return content
 
 
-@dataclass(frozen=True, slots=True)
-class HubAccess:
-    """Settings of the Hugging Face hub.
-
-    :param revision: A branch, a tag or a commit; None takes the default branch.
-    :param local_files_only: Take files from the cache, and never connect to the hub.
-    :param cache_folder: The hub's cache; None takes the hub library's own.
-    :param file: The ONNX file to fetch; None fetches those with the usual names.
-    """
-
-    revision: str | None = None
-    local_files_only: bool = False
-    cache_folder: str | None = None
-    file: str | None = None
-
-
 def find_model(model: str | Path, engine: str, hub: HubAccess) -> ModelFolder:
     """Return the folder of a bundled model, the folder at a path, or the folder to which the hub's files were fetched.
 
@@ -114,13 +128,25 @@ def find_model(model: str | Path, engine: str, hub: HubAccess) -> ModelFolder:
     """
     bundled = bundled_models()
     if isinstance(model, str) and model in bundled:
-        return ModelFolder(bundled[model])
+        return ModelFolder(bundled[model], dtype=hub.dtype)
     path = _expanded(model)
     if path.is_dir():
-        return ModelFolder(path, file=hub.file)
+        return ModelFolder(path, file=hub.file, dtype=hub.dtype)
     if isinstance(model, Path) or path.exists() or not _HUB_ID.fullmatch(model):
         raise _unknown(model)
-    return _from_hub(model, _patterns(engine, hub.file), hub)
+    if engine != "onnx":
+        return _fetched(model, [*COMMON, "*.safetensors", "*.py"], hub)
+    if not hub.file and hub.dtype != "int8":
+        folder = _fetched(model, graph_patterns(*GRAPHS), hub)
+        if folder.graph is not None:
+            return folder
+    file = hub.file or listed_graph(model, hub)
+    return _fetched(model, graph_patterns(*([file] if file else ())), hub)  # without one, what the cache has
+
+
+def _fetched(model: str, patterns: list[str], hub: HubAccess) -> ModelFolder:
+    path = fetch(model, patterns, hub)
+    return ModelFolder(path, path.name, hub.file, hub.dtype)
 
 
 def check_name(model: str | Path) -> None:
@@ -184,37 +210,3 @@ def weights_hash(*files: Path) -> str:
         with file.open("rb") as stream:
             digest.update(hashlib.file_digest(stream, "sha256").digest())
     return digest.hexdigest()[:32]
-
-
-def _from_hub(model: str, patterns: list[str], hub: HubAccess) -> ModelFolder:
-    import huggingface_hub  # costs a quarter of a second, and a model in a folder never needs it
-    from huggingface_hub import errors
-
-    try:
-        path = huggingface_hub.snapshot_download(
-            model,
-            revision=hub.revision,
-            cache_dir=hub.cache_folder,
-            local_files_only=hub.local_files_only,
-            allow_patterns=patterns,
-            ignore_patterns=["openvino/*"],
-        )
-    except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError, errors.HFValidationError) as error:
-        at = f" at revision {hub.revision!r}" if hub.revision else ""
-        raise ModelNotFound(
-            f"no folder and no hub model {model!r}{at} (a private one needs HF_TOKEN): {str(error).splitlines()[0]}"
-        ) from error
-    except (errors.HfHubHTTPError, errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, OSError) as error:
-        raise ModelNotFound(
-            f"{model!r} is no folder, isn't in the hub's cache, and the hub can't be reached "
-            f"({type(error).__name__}): give a folder, or load it once with a connection"
-        ) from error
-    return ModelFolder(Path(path), Path(path).name, hub.file)
-
-
-def _patterns(engine: str, file: str | None) -> list[str]:
-    """Return the files to fetch from a hub, as patterns."""
-    if engine != "onnx":
-        return [*_COMMON, "*.safetensors", "*.py"]
-    graphs = [file] if file else GRAPHS
-    return [*_COMMON, *graphs, *(f"{graph}_data" for graph in graphs)]

@@ -7,7 +7,7 @@ from typing import Any, Protocol, Self, runtime_checkable
 
 from secondpass.call import Call
 from secondpass.errors import ConfigurationError, InputError, ScoringError
-from secondpass.scores import Pair, Score, Scored, Spec, Unscored, UnscoredReason
+from secondpass.scores import Pair, Score, Scored, Spec, Stage, Unscored, UnscoredReason
 
 _ENDED_EARLY = {UnscoredReason.DEADLINE, UnscoredReason.CANCELLED, UnscoredReason.COLD}
 _NO_VALUE = {UnscoredReason.INVALID, UnscoredReason.FAILED}
@@ -34,6 +34,29 @@ class Scorer(Protocol):
         :param pairs: The pairs.
         :param call: Deadline and cancellation; pairs not scored in time are ``Unscored``.
         :raises ScoringError: If scoring failed. Any other exception counts as a programming error and is not handled.
+        """
+        ...
+
+
+@runtime_checkable
+class ListScorer(Protocol):
+    """Scores all texts of a query together, in one context. Must be safe to call from several threads.
+
+    A ``Reranker``, the integrations and composed scorers take it wherever they take a ``Scorer``.
+    """
+
+    @property
+    def spec(self) -> Spec:
+        """The scorer's specification."""
+        ...
+
+    def score_list(self, query: str, texts: Sequence[str], *, call: Call | None = None) -> Scored:
+        """Return one outcome for each text, in their order.
+
+        :param query: The query.
+        :param texts: All texts that compete.
+        :param call: Deadline and cancellation; texts not scored in time are ``Unscored``.
+        :raises ScoringError: If scoring failed.
         """
         ...
 
@@ -72,6 +95,7 @@ class ComposedScorer(BaseScorer):
     """
 
     def __init__(self, scorers: Sequence[Scorer], needs: str, least: int = 1) -> None:
+        scorers = [as_scorer(item) for item in scorers]
         instances = all(isinstance(item, Scorer) and not isinstance(item, type) for item in scorers)
         if len(scorers) < least or not instances:
             raise ConfigurationError(f"{needs}; got {scorers!r:.120}")
@@ -90,6 +114,65 @@ class ComposedScorer(BaseScorer):
         """Free the memory of every scorer."""
         for scorer in self.scorers:
             release_memory(scorer)
+
+
+class Listwise(BaseScorer):
+    """A listwise scorer as a ``Scorer``: ``score_list`` is called once for each query, with all of its texts.
+
+    :param scorer: The listwise scorer.
+    """
+
+    def __init__(self, scorer: ListScorer) -> None:
+        self.scorer = scorer
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Share the scorer."""
+        return self
+
+    @property
+    def spec(self) -> Spec:
+        """The scorer's specification; texts of one query compete."""
+        return replace(self.scorer.spec, call_invariant=False)
+
+    def score_pairs(self, pairs: Sequence[Pair], *, call: Call | None = None) -> Scored:
+        """See ``Scorer``.
+
+        :raises ScoringError: If scoring failed, or there is not one outcome for each text.
+        """
+        call = call or Call()
+        outcomes: list[Score | Unscored] = [Unscored(UnscoredReason.FAILED)] * len(pairs)
+        by = self.spec
+        stages: tuple[Stage, ...] = ()
+        for positions in by_query(pairs):
+            stopped = call.stop_reason()
+            texts = [pairs[position].text for position in positions]
+            own: Sequence[Score | Unscored] = [Unscored(stopped)] * len(texts) if stopped else ()
+            if not stopped:
+                scored = self.scorer.score_list(pairs[positions[0]].query, texts, call=call)
+                own, by, stages = scored.outcomes, replace(scored.by, call_invariant=False), (*stages, *scored.stages)
+            if len(own) != len(texts):
+                raise ScoringError(f"{by.name} was given {len(texts)} texts and returned {len(own)} outcomes")
+            for position, outcome in zip(positions, own, strict=True):
+                outcomes[position] = outcome
+        return Scored(tuple(outcomes), by, stages)
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Return the number of tokens of each text."""
+        return count_tokens(self.scorer, texts)
+
+    def warmup(self) -> None:
+        """Warm up the scorer."""
+        warm_up(self.scorer)
+
+    def release(self) -> None:
+        """Free the scorer's memory."""
+        release_memory(self.scorer)
+
+
+def as_scorer(scorer: Any) -> Any:
+    """Return an object with ``score_list`` as a ``Scorer``, and any other as it is."""
+    listwise = isinstance(scorer, ListScorer) and not isinstance(scorer, type)
+    return Listwise(scorer) if listwise else scorer
 
 
 def score_checked(scorer: Scorer, pairs: Sequence[Pair], call: Call | None) -> Scored:
@@ -131,20 +214,20 @@ def gave_no_value(outcomes: Sequence[Score | Unscored]) -> bool:
     return not has_score(outcomes) and bool(reasons & _NO_VALUE) and not reasons & _ENDED_EARLY
 
 
-def count_tokens(scorer: Scorer, texts: Sequence[str]) -> list[int]:
+def count_tokens(scorer: Scorer | ListScorer, texts: Sequence[str]) -> list[int]:
     """Return the number of tokens of each text as the scorer counts them; if it doesn't, three bytes are one."""
     count = getattr(scorer, "count_tokens", None)
     return list(count(texts)) if count else [-(-len(text.encode("utf-8", "replace")) // 3) for text in texts]
 
 
-def warm_up(scorer: Scorer) -> None:
+def warm_up(scorer: Scorer | ListScorer) -> None:
     """Load the scorer's model and run it once, if the scorer has a ``warmup`` method."""
     warmup = getattr(scorer, "warmup", None)
     if warmup is not None:
         warmup()
 
 
-def release_memory(scorer: Scorer) -> None:
+def release_memory(scorer: Scorer | ListScorer) -> None:
     """Free the memory of the scorer's model, if the scorer has a ``release`` method."""
     release = getattr(scorer, "release", None)
     if release is not None:

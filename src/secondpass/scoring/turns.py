@@ -101,7 +101,7 @@ class Turns:
             theirs = other.plan[0]
             their_tokens = other.padded_tokens(theirs)
             longest = max(length, their_tokens // len(theirs))
-            common = (rows + len(theirs)) * longest
+            common = tokens + their_tokens if job.limits.packed else (rows + len(theirs)) * longest
             most = min(limit, MERGING_WASTE * (tokens + their_tokens))
             if common > most or rows + len(theirs) > (job.limits.max_rows or common):
                 continue

@@ -131,6 +131,7 @@ class Windowed(ComposedScorer):
             max_tokens=None,
             batch_invariant=all(spec.batch_invariant for spec in specs),
             call_invariant=all(spec.call_invariant for spec in specs),
+            own_windows=False,
         )
 
     def score_pairs(self, pairs: Sequence[Pair], *, call: Call | None = None) -> Scored:

@@ -46,8 +46,8 @@ class Selection:
     :param policy: What happens to a candidate that doesn't fit: ``"fill"`` skips it and goes on, ``"prefix"`` stops
         there, ``"truncate"`` cuts it at a sentence end (else a line end, else between words) and stops. ``"extract"``
         fills the budget with the best windows of all candidates instead, verbatim; the reranker then scores windows,
-        and what they repeat counts against them: ``near``, ``diversity`` and shares don't apply. Without a budget all
-        are kept whole.
+        and what they repeat counts against them. Without a budget all are kept whole. It goes with no ``diversity``,
+        no shares and no order ``"stable"``.
     :param duplicates: ``"exact"`` drops texts that equal a better one; ``"near"`` also those that are similar to a kept
         one and have no number that it lacks; ``"keep"`` doesn't compare them.
     :param near: The similarity from which a text is a near-duplicate: the part of their sequences of three words that
@@ -97,6 +97,13 @@ class Selection:
         ):
             if given not in allowed:
                 raise ConfigurationError(f"{name} must be one of {', '.join(allowed)}; got {given!r}")
+        shares = self.budget.shares if self.budget else None
+        others = {"diversity": self.diversity, "order": self.order == "stable", "a budget's shares": shares}
+        if self.policy == "extract" and (ignored := [name for name, is_set in others.items() if is_set]):
+            raise ConfigurationError(
+                f"policy='extract' has its own rule, in which {' and '.join(ignored)} has no part: leave that out, or "
+                "take another policy"
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Distillation of a cross-encoder into a smaller one, with sentence-transformers' trainer."""
+"""Fine-tuning of a cross-encoder, and distillation into a smaller one, with sentence-transformers' trainer."""
 
 from secondpass.errors import require
 
@@ -6,7 +6,33 @@ require("secondpass.training", "train", "sentence-transformers", "accelerate", "
 
 from secondpass.training.data import Group, TrainingData, read_groups
 from secondpass.training.distill import distill
-from secondpass.training.report import DistillReport
-from secondpass.training.settings import About, DistillSettings, Student
+from secondpass.training.finetune import finetune
+from secondpass.training.mining import Guard, Mined, MiningReport, MiningSettings, mine_negatives
+from secondpass.training.report import DistillReport, FinetuneReport
+from secondpass.training.settings import About, DistillSettings, FinetuneSettings, Student
+from secondpass.training.tables import Examples, examples_of, read_table, read_texts
+from secondpass.training.tasks import LOSSES
 
-__all__ = ["About", "DistillReport", "DistillSettings", "Group", "Student", "TrainingData", "distill", "read_groups"]
+__all__ = [
+    "LOSSES",
+    "About",
+    "DistillReport",
+    "DistillSettings",
+    "Examples",
+    "FinetuneReport",
+    "FinetuneSettings",
+    "Group",
+    "Guard",
+    "Mined",
+    "MiningReport",
+    "MiningSettings",
+    "Student",
+    "TrainingData",
+    "distill",
+    "examples_of",
+    "finetune",
+    "mine_negatives",
+    "read_groups",
+    "read_table",
+    "read_texts",
+]

@@ -1,14 +1,12 @@
-"""Training data: questions with their texts, and the batches that they are trained in."""
+"""Training data of a distillation: questions with their texts, and the rows that stay together in a batch."""
 
 import hashlib
 import json
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from sentence_transformers.base.sampler import DefaultBatchSampler
 
 from secondpass.errors import InputError
 from secondpass.scores import Pair
@@ -16,7 +14,6 @@ from secondpass.training.settings import DistillSettings
 
 _NAMED = 3  # questions that an error names
 _CHUNK = 1000  # texts tokenised at once
-_WINDOW = 1024  # rows that are sorted by length together: little padding, and still a random order
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +22,13 @@ class Group:
 
     :param query: The question.
     :param texts: The texts to score with it.
-    :param labels: A grade for each text, 0 for not relevant; None where there are no judgements.
+    :param labels: A grade for each text, 0 for not relevant; None where there are no judgements. Fine-tuning also
+        takes similarities, teachers' scores, and numbers of classes.
     """
 
     query: str
     texts: tuple[str, ...]
-    labels: tuple[int, ...] | None = None
+    labels: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         """Check the parts against each other."""
@@ -104,14 +102,29 @@ def check_split(train: Sequence[Group], validation: Sequence[Group], *, within_q
     for name, groups in (("train", train), ("validation", validation)):
         if not groups:
             raise InputError(f"the {name} data must hold at least one group, and it is empty")
-    known = {_normalised(group.query) for group in train}
-    leaks = [group.query for group in validation if _normalised(group.query) in known]
-    if leaks:
-        named = ", ".join(map(repr, leaks[:_NAMED]))
-        raise InputError(f"no question may be in train and validation, and {len(leaks)} are, such as {named}")
+    check_leaks(train, validation)
     for name, groups in (("train", train if within_questions else ()), ("validation", validation)):
         if groups and all(len(group.texts) == 1 for group in groups):
             raise InputError(f"the {name} data must hold a question with two texts or more, all {len(groups)} have one")
+
+
+def check_leaks(train: Sequence[Group], validation: Sequence[Group], *, whole_pairs: bool = False) -> None:
+    """Check that no question is in both parts, compared without case, punctuation and spacing.
+
+    :param whole_pairs: Whether only a pair that is in both is a leak, in either order: a premise has many hypotheses.
+    :raises InputError: If one is.
+    """
+
+    def keys(group: Group) -> list[Any]:
+        query = normalised(group.query)
+        return [frozenset((query, normalised(text))) for text in group.texts] if whole_pairs else [query]
+
+    known = {key for group in train for key in keys(group)}
+    leaks = [group.query for group in validation if not known.isdisjoint(keys(group))]
+    if leaks:
+        named = ", ".join(map(repr, leaks[:_NAMED]))
+        what = "pair" if whole_pairs else "question"
+        raise InputError(f"no {what} may be in train and validation, and {len(leaks)} are, such as {named}")
 
 
 def groups_hash(groups: Iterable[Group]) -> str:
@@ -120,6 +133,25 @@ def groups_hash(groups: Iterable[Group]) -> str:
     for group in groups:
         digest.update(json.dumps([group.query, group.texts, group.labels]).encode("utf-8", "backslashreplace") + b"\n")
     return digest.hexdigest()
+
+
+def summary(groups: Sequence[Group]) -> dict[str, Any]:
+    """Return what a manifest says of data: counts, and a hash over the content."""
+    pairs = sum(len(group.texts) for group in groups)
+    return {"groups": len(groups), "pairs": pairs, "sha256": groups_hash(groups)}
+
+
+def score_columns(
+    groups: Sequence[Group], rows: Sequence[Row], scores: Sequence[Sequence[float]] | None
+) -> dict[str, list[Any]]:
+    """Return columns of questions and of lists of texts and, with scores for each group, of lists of these."""
+    columns: dict[str, list[Any]] = {
+        "query": [groups[row.group].query for row in rows],
+        "texts": [[groups[row.group].texts[i] for i in row.positions] for row in rows],
+    }
+    if scores is not None:
+        columns["label"] = [[scores[row.group][i] for i in row.positions] for row in rows]
+    return columns
 
 
 def make_rows(groups: Sequence[Group], settings: DistillSettings, tokenizer: Any, max_length: int) -> list[Row]:
@@ -137,18 +169,11 @@ def make_rows(groups: Sequence[Group], settings: DistillSettings, tokenizer: Any
 
 
 def pair_lengths(groups: Sequence[Group], tokenizer: Any, max_length: int, *, truncate: bool) -> list[list[int]]:
-    """Return each pair's length in tokens, special tokens counted, at most ``max_length``; each text is tokenised once.
+    """Return each pair's length in tokens, special tokens counted, at most ``max_length``.
 
     :raises InputError: If pairs are longer, and truncation isn't allowed.
     """
-    unique = list(dict.fromkeys(part for group in groups for part in (group.query, *group.texts)))
-    known: dict[str, int] = {}
-    for start in range(0, len(unique), _CHUNK):
-        chunk = unique[start : start + _CHUNK]
-        ids = tokenizer(chunk, add_special_tokens=False, truncation=False, verbose=False)["input_ids"]
-        known |= dict(zip(chunk, map(len, ids), strict=True))
-    special = tokenizer.num_special_tokens_to_add(pair=True)
-    lengths = [[known[group.query] + known[text] + special for text in group.texts] for group in groups]
+    lengths = full_lengths(groups, tokenizer)
     longer = [length for own in lengths for length in own if length > max_length]
     if longer and not truncate:
         raise InputError(
@@ -158,50 +183,16 @@ def pair_lengths(groups: Sequence[Group], tokenizer: Any, max_length: int, *, tr
     return [[min(length, max_length) for length in own] for own in lengths]
 
 
-class TokenBatchSampler(DefaultBatchSampler):
-    """Draws batches under a ceiling of padded tokens, the same ones for the same seed, in a new order each epoch.
-
-    Which rows share a batch stays fixed, so that every epoch has the same number of steps, and a resumed run
-    continues with exactly the batches that are left.
-
-    :param dataset: The rows as the trainer reads them.
-    :param rows: The rows' lengths and sizes.
-    :param ceiling: Padded tokens in a batch; a row that is larger makes a batch of its own.
-    :param seed: Of the order.
-    :param world: How many devices share the batches; all get the same number, and the remainder is left out.
-    """
-
-    def __init__(self, dataset: Any, rows: Sequence[Row], *, ceiling: int, seed: int, world: int = 1) -> None:
-        super().__init__(dataset, batch_size=1, drop_last=False, seed=seed)
-        self.batch_size = None  # they differ: with a number here, sharding would drop batches of any other size
-        order = list(range(len(rows)))
-        random.Random(seed).shuffle(order)
-        windows = (order[start : start + _WINDOW] for start in range(0, len(order), _WINDOW))
-        batches = [batch for window in windows for batch in _fill(window, rows, ceiling)]
-        self._batches = random.Random(seed).sample(batches, len(batches) // world * world)
-
-    def __iter__(self) -> Iterator[list[int]]:
-        """Yield the batches in this epoch's order."""
-        yield from random.Random(f"{self.seed} {self.epoch}").sample(self._batches, len(self._batches))
-
-    def __len__(self) -> int:
-        """Return the number of batches, which is the same in every epoch."""
-        return len(self._batches)
-
-
-def _fill(window: Sequence[int], rows: Sequence[Row], ceiling: int) -> Iterator[list[int]]:
-    batch: list[int] = []
-    pairs = longest = 0
-    for number in sorted(window, key=lambda number: -rows[number].length):
-        size = len(rows[number].positions)
-        if batch and (pairs + size) * longest > ceiling:
-            yield batch
-            batch, pairs = [], 0
-        longest = longest if batch else rows[number].length
-        batch.append(number)
-        pairs += size
-    if batch:
-        yield batch
+def full_lengths(groups: Sequence[Group], tokenizer: Any) -> list[list[int]]:
+    """Return each pair's length in tokens, special tokens counted; each text is tokenised once."""
+    unique = list(dict.fromkeys(part for group in groups for part in (group.query, *group.texts)))
+    known: dict[str, int] = {}
+    for start in range(0, len(unique), _CHUNK):
+        chunk = unique[start : start + _CHUNK]
+        ids = tokenizer(chunk, add_special_tokens=False, truncation=False, verbose=False)["input_ids"]
+        known |= dict(zip(chunk, map(len, ids), strict=True))
+    special = tokenizer.num_special_tokens_to_add(pair=True)
+    return [[known[group.query] + known[text] + special for text in group.texts] for group in groups]
 
 
 def _parse(line: str) -> Group:
@@ -219,5 +210,6 @@ def _parse(line: str) -> Group:
     return Group(content["query"], tuple(texts), None if labels is None else tuple(labels))
 
 
-def _normalised(query: str) -> str:
+def normalised(query: str) -> str:
+    """Return a question without case, punctuation and spacing, to compare it with others."""
     return " ".join("".join(c if c.isalnum() else " " for c in query.casefold()).split())

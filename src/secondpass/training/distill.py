@@ -1,7 +1,6 @@
 """``distill``: from a teacher and training data to a smaller cross-encoder in a new folder."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,22 +9,21 @@ from sentence_transformers import CrossEncoder as Model
 
 from secondpass.errors import ConfigurationError
 from secondpass.optimize.checkpoint import reads_first_token_only
+from secondpass.scoring.hub import HubAccess
 from secondpass.scoring.load import load_scorer
-from secondpass.scoring.model_files import HubAccess, find_model
+from secondpass.scoring.model_files import find_model
 from secondpass.scoring.scorer import Scorer
-from secondpass.training.data import Group, TrainingData, check_split, groups_hash, make_rows, pair_lengths
-from secondpass.training.losses import HiddenTeacher
-from secondpass.training.report import DistillReport, write_student
-from secondpass.training.run_folder import MANIFEST, RunFolder
+from secondpass.training.data import TrainingData, check_split, make_rows, pair_lengths, score_columns, summary
+from secondpass.training.losses import DistillationLoss, HiddenTeacher
+from secondpass.training.report import DistillReport, write_model
+from secondpass.training.run_folder import MANIFEST, RunFolder, needed_bytes
 from secondpass.training.settings import About, DistillSettings, Student
 from secondpass.training.store import ScoreStore
 from secondpass.training.students import describe, make_student, matched_layers, open_scorer
-from secondpass.training.trainer import DistillTrainer, arithmetic, processes
-from secondpass.training.validation import StudentEvaluator
+from secondpass.training.trainer import Course, arithmetic, distill_trainer, processes
+from secondpass.training.validation import AGREEMENT, StudentEvaluator
 
 DEFAULT_STUDENT, DEFAULT_SETTINGS, DEFAULT_ABOUT = Student(), DistillSettings(), About()
-_BYTES_PER_WEIGHT = 4
-_CHECKPOINTS = 3  # the best, the last, and the one that is being written
 _WITHOUT_GRADIENTS = 4  # how many times the tokens of a training batch an evaluation's batch has
 
 
@@ -56,7 +54,7 @@ def distill(
     :raises InputError: If the data is empty, has a question in both parts, or is longer than the model reads.
     :raises ConfigurationError: If settings don't fit teacher and student, the folder holds something else, or the
         disk is too full. All of these are raised before the first step.
-    :raises ModelError: If a model can't be opened, or the last checkpoint is damaged.
+    :raises ModelError: If a model can't be opened.
     """
     check_split(data.train, data.validation, within_questions=settings.objective == "margin-mse")
     scorer = _open_teacher(teacher, settings) if isinstance(teacher, str) else teacher
@@ -70,22 +68,24 @@ def distill(
     folder = RunFolder(Path(out))
     plan = _plan(scorer, data, student, settings) | {"base": describe(model, base, student.revision)}
     with processes().main_process_first():
-        checkpoint = folder.begin(plan, _bytes(model))
+        checkpoint = folder.begin(plan, needed_bytes(model))
         store = ScoreStore(Path(scores) if scores else folder.checkpoints / "teacher-scores.sqlite")
         wanted = store.score_groups(scorer, data.validation, "validation", progress=settings.progress)
         targets = hidden or store.score_groups(scorer, data.train, "train", progress=settings.progress)
     batch_size = max(1, _WITHOUT_GRADIENTS * settings.batch_tokens // max(map(max, lengths)))
     evaluator = StudentEvaluator(data.validation, wanted, batch_size, arithmetic(settings.precision))
-    trainer = DistillTrainer(
-        model, data.train, rows, targets, evaluator=evaluator, settings=settings, folder=folder.checkpoints
-    )
-    result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    columns = score_columns(data.train, rows, None if isinstance(targets, HiddenTeacher) else targets)
+    course = Course(rows, columns, evaluator, AGREEMENT, folder.checkpoints)
+    trainer = distill_trainer(model, DistillationLoss(model, settings, hidden), course, settings)
+    seconds = trainer.run(checkpoint)
     if processes().is_main_process:
+        model.config.output_hidden_states = False
         manifest = plan | {
-            "about": {**asdict(about), "name": about.name or folder.path.resolve().name},
-            "training": {"seconds": round(result.metrics["train_runtime"])},
+            "about": asdict(about),
+            "training": {"seconds": round(seconds)},
+            "measures": {"student": evaluator(model), "teacher": evaluator.teacher()},
         }
-        write_student(model, trainer.state, evaluator, data, settings, folder, manifest)
+        write_model(model, trainer.state, data, settings, folder, manifest)
     processes().wait_for_everyone()
     return DistillReport(folder.path, json.loads((folder.path / MANIFEST).read_text(encoding="utf-8")))
 
@@ -113,19 +113,5 @@ def _plan(scorer: Scorer, data: TrainingData, student: Student, settings: Distil
         "student": asdict(student),
         "settings": settings.to_dict(),
         "processes": processes().num_processes,  # they share the batches, so another number makes other steps
-        "data": {"train": _summary(data.train), "validation": _summary(data.validation)},
+        "data": {"train": summary(data.train), "validation": summary(data.validation)},
     }
-
-
-def _summary(groups: Sequence[Group]) -> dict[str, Any]:
-    pairs = sum(len(group.texts) for group in groups)
-    return {"groups": len(groups), "pairs": pairs, "sha256": groups_hash(groups)}
-
-
-def _bytes(model: Model) -> int:
-    """Return the most disk space that a run takes: the student, and checkpoints with two moments for each weight."""
-    weights = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
-    every = sum(count for count, _ in weights)
-    trained = sum(count for count, requires_grad in weights if requires_grad)
-    needed: int = _BYTES_PER_WEIGHT * (every + _CHECKPOINTS * (every + 2 * trained))
-    return needed

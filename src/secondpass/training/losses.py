@@ -45,6 +45,11 @@ class DistillationLoss(nn.Module):
         self._settings = settings
         self._teacher = (teacher,)  # in a tuple, so that torch doesn't count its weights as the loss's own
 
+    @property
+    def teacher(self) -> HiddenTeacher | None:
+        """The teacher whose hidden states are matched, if any."""
+        return self._teacher[0]
+
     def forward(
         self,
         inputs: Sequence[Any],
@@ -65,7 +70,7 @@ class DistillationLoss(nn.Module):
         outputs = student(dict(features))
         scores = outputs["scores"].float().view(-1)
         hidden = scores.new_zeros(())
-        (teacher,) = self._teacher
+        teacher = self.teacher
         if teacher is None:
             targets = torch.cat(list(labels or [])).to(scores.device).float()
         else:

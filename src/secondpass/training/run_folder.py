@@ -1,17 +1,23 @@
 """The folder of a run: its plan, its checkpoints, and the checkpoint to resume from."""
 
 import json
+import logging
 import shutil
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
+from sentence_transformers import CrossEncoder as Model
 
-from secondpass.errors import ConfigurationError, ModelError
+from secondpass.errors import ConfigurationError
 
 MANIFEST = "manifest.json"
+_BYTES_PER_WEIGHT = 4
+_CHECKPOINTS = 3  # the best, the last, and the one that is being written
+_logger = logging.getLogger("secondpass")
 _STATE = "trainer_state.json"  # the trainer writes it last: a checkpoint without it is incomplete
 
 
@@ -33,7 +39,6 @@ class RunFolder:
         :param needed: The bytes that checkpoints and the student will take.
         :raises ConfigurationError: If the folder holds a finished run, another run or something else, or the disk is
             too full.
-        :raises ModelError: If the last checkpoint is damaged.
         """
         plan = json.loads(json.dumps(plan))
         file = self.checkpoints / "run.json"
@@ -62,24 +67,62 @@ class RunFolder:
         shutil.rmtree(self.checkpoints)
 
     def _last_checkpoint(self) -> Path | None:
-        """Return the newest complete checkpoint.
-
-        :raises ModelError: If it can't be read.
-        """
+        """Return the newest checkpoint that is complete and undamaged; damaged ones are set aside."""
         complete = [path for path in self.checkpoints.glob("checkpoint-*") if (path / _STATE).exists()]
-        if not complete:
+        undamaged = sorted((path for path in complete if _is_readable(path)), key=_step, reverse=True)
+        if not undamaged:
             return None
-        newest = max(complete, key=lambda path: int(path.name.rpartition("-")[2]))
-        try:
-            json.loads((newest / _STATE).read_text(encoding="utf-8"))
-            weights = sorted(newest.rglob("*.safetensors"))
-            for file in weights:
-                with safe_open(file, "np") as content:
-                    content.keys()
-            if not weights:
-                raise FileNotFoundError("it has no weights")
-        except (OSError, ValueError, SafetensorError) as error:
-            raise ModelError(
-                f"the checkpoint {newest} is damaged; remove it to resume from the one before: {error}"
-            ) from error
-        return newest
+        _forget_missing_best(undamaged[0] / _STATE)
+        return undamaged[0]
+
+
+def needed_bytes(model: Model) -> int:
+    """Return the most disk space that a run takes: the model, and checkpoints with two moments for each weight."""
+    weights = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
+    every = sum(count for count, _ in weights)
+    trained = sum(count for count, requires_grad in weights if requires_grad)
+    needed: int = _BYTES_PER_WEIGHT * (every + _CHECKPOINTS * (every + 2 * trained))
+    return needed
+
+
+def _step(checkpoint: Path) -> int:
+    return int(checkpoint.name.rpartition("-")[2])
+
+
+def _is_readable(checkpoint: Path) -> bool:
+    """Return whether a checkpoint can be read; one that can't gets another name, under which nothing looks for it."""
+    try:
+        json.loads((checkpoint / _STATE).read_text(encoding="utf-8"))
+        _read_weights(checkpoint)
+    except (OSError, ValueError, SafetensorError, zipfile.BadZipFile) as error:
+        aside = checkpoint.with_name(f"damaged-{checkpoint.name}")
+        shutil.rmtree(aside, ignore_errors=True)
+        checkpoint.rename(aside)
+        _logger.warning("the checkpoint %s is damaged (%s): set aside as %s", checkpoint.name, error, aside.name)
+        return False
+    return True
+
+
+def _read_weights(checkpoint: Path) -> None:
+    weights = sorted(checkpoint.rglob("*.safetensors"))
+    for file in weights:
+        with safe_open(file, "np") as content:
+            content.keys()
+    if not weights:
+        raise FileNotFoundError("it has no weights")
+    for file in checkpoint.glob("*.pt"):  # torch writes ZIP archives, which have checksums
+        with zipfile.ZipFile(file) as archive:
+            if broken := archive.testzip():
+                raise zipfile.BadZipFile(f"{broken} in {file.name} has another checksum")
+
+
+def _forget_missing_best(file: Path) -> None:
+    """Remove the best checkpoint from a trainer's state where it was set aside: the next evaluation is the best then.
+
+    The trainer would keep the last weights instead of the best ones, with nothing but a line in its log.
+    """
+    state = json.loads(file.read_text(encoding="utf-8"))
+    best = state.get("best_model_checkpoint")
+    if best and not Path(best).exists():
+        state |= {"best_model_checkpoint": None, "best_metric": None, "best_global_step": None}
+        file.write_text(json.dumps(state, indent=2), encoding="utf-8")

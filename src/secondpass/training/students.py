@@ -14,7 +14,8 @@ from secondpass.errors import ConfigurationError, ModelError
 from secondpass.optimize.checkpoint import OPENING_ERRORS, layers_of, logits, open_model
 from secondpass.scores import Pair
 from secondpass.scoring.engines.torch import quiet
-from secondpass.scoring.model_files import HubAccess, ModelFolder, find_model
+from secondpass.scoring.hub import HubAccess
+from secondpass.scoring.model_files import ModelFolder, find_model
 from secondpass.training.settings import Student
 
 _DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "attention_dropout", "dropout", "mlp_dropout")

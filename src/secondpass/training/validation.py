@@ -1,7 +1,8 @@
-"""Measures of a student on the validation groups: agreement with the teacher, and judgements where there are some."""
+"""Measures on the validation groups: a student's agreement with its teacher, and those that fit a task."""
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import chain
 from statistics import fmean
 from typing import Any
@@ -10,10 +11,16 @@ import ir_measures
 import torch
 from ir_measures import RR, nDCG
 from sentence_transformers.base.evaluation import BaseEvaluator
+from sentence_transformers.cross_encoder.evaluation import (
+    CrossEncoderClassificationEvaluator,
+    CrossEncoderCorrelationEvaluator,
+)
+from sklearn.metrics import f1_score
 
 from secondpass.optimize.checkpoint import logits
 from secondpass.optimize.verification import agreement
 from secondpass.training.data import Group
+from secondpass.training.tasks import Task
 
 AGREEMENT = "agreement"
 _MEASURES = (nDCG @ 10, RR @ 10)
@@ -65,12 +72,71 @@ def measure(groups: Sequence[Group], scores: Sequence[float], targets: Sequence[
     agreed = agreement(numbers, scores, targets)
     values = {AGREEMENT: 0.0 if math.isnan(agreed) else agreed}
     values["error"] = fmean(abs(score - target) for score, target in zip(scores, targets, strict=True))
+    return values | ranking_measures(groups, scores)
+
+
+def ranking_measures(groups: Sequence[Group], scores: Sequence[float]) -> dict[str, float]:
+    """Return nDCG@10 and RR@10 over the groups that have a relevant text; nothing where none has.
+
+    :param groups: The groups.
+    :param scores: The scores of all pairs, one group after another.
+    """
     remaining = iter(scores)
     qrels, run = {}, {}
     for number, group in enumerate(groups):
         own = {str(position): next(remaining) for position in range(len(group.texts))}
         if group.labels and any(group.labels):
-            qrels[str(number)] = dict(zip(own, group.labels, strict=True))
+            qrels[str(number)] = dict(zip(own, map(int, group.labels), strict=True))
             run[str(number)] = own
     judged = ir_measures.calc_aggregate(_MEASURES, qrels, run) if qrels else {}
-    return values | {str(name): float(value) for name, value in judged.items()}
+    return {str(name): float(value) for name, value in judged.items()}
+
+
+def task_evaluator(task: Task, groups: Sequence[Group], batch_size: int) -> BaseEvaluator:
+    """Return what measures a model on a task.
+
+    Binary labels: average precision and F1; similarities: correlations; classes: the accuracy of each; lists and
+    triplets: nDCG@10 and RR@10 (sentence-transformers' own evaluator of rankings knows no grades).
+
+    :param task: The task.
+    :param groups: The validation groups.
+    :param batch_size: Pairs in a forward pass.
+    """
+    pairs = [list(pair) for group in groups for pair in group.pairs]
+    labels = [label for group in groups for label in group.labels or ()]
+    options: dict[str, Any] = {"batch_size": batch_size, "show_progress_bar": False, "write_csv": False}
+    if task.kind == "binary":
+        return CrossEncoderClassificationEvaluator(pairs, list(map(int, labels)), **options)
+    if task.kind == "similarity":
+        return CrossEncoderCorrelationEvaluator(pairs, labels, **options)
+    return _OutputEvaluator(task, groups, batch_size)
+
+
+class _OutputEvaluator(BaseEvaluator):
+    """Measures rankings and classes from a model's raw outputs."""
+
+    def __init__(self, task: Task, groups: Sequence[Group], batch_size: int) -> None:
+        super().__init__()
+        self.primary_metric = task.metric
+        self._task, self._batch_size = task, batch_size
+        graded = task.kind == "ranking"
+        self._groups = (
+            groups if graded else [replace(group, labels=(1, 0)) for group in groups if task.kind == "margins"]
+        )
+        self._pairs = [pair for group in groups for pair in group.pairs]
+        self._labels = [int(label) for group in groups for label in group.labels or ()]
+
+    def __call__(self, model: Any, *_: Any, **__: Any) -> dict[str, float]:
+        """Return the measures of a model as it is now."""
+        rows = logits(model, self._pairs, self._batch_size)
+        if self._task.kind != "classes":
+            return ranking_measures(self._groups, [value for (value,) in rows])
+        chosen = [row.index(max(row)) for row in rows]
+        right = [label == answer for label, answer in zip(self._labels, chosen, strict=True)]
+        by_class = {
+            f"accuracy {name}": fmean(own)
+            for number, name in enumerate(self._task.classes)
+            if (own := [hit for hit, label in zip(right, self._labels, strict=True) if label == number])
+        }
+        f1 = f1_score(self._labels, chosen, average="macro")
+        return {"f1_macro": float(f1), "accuracy": fmean(right), **by_class}

@@ -46,6 +46,7 @@ class Engine(Protocol):
     """Runs one model.
 
     ``encode`` and ``count_tokens`` may be called from any thread, ``forward`` and ``release`` from the worker's alone.
+    So is ``warmup()``, where an engine has it: it measures and prepares what makes later batches faster.
     """
 
     facts: EngineFacts
@@ -84,6 +85,7 @@ class EngineSettings:
     :param max_length: The longest pair in tokens; None takes the model's own.
     :param label: The output column that means "relevant"; None takes it from the model's configuration.
     :param trust_remote_code: Whether Python code that comes with the model may run.
+    :param packed: Whether batches have no padding, of engines that can do both; None for where it pays.
     """
 
     name: str
@@ -92,6 +94,7 @@ class EngineSettings:
     max_length: int | None = None
     label: int | None = None
     trust_remote_code: bool = False
+    packed: bool | None = None
 
 
 @contextmanager

@@ -20,7 +20,8 @@ from secondpass.scoring.engines.onnx_graph import GraphFacts, read_graph
 from secondpass.scoring.engines.tokens import PairTokenizer
 from secondpass.scoring.hardware import Hardware, Placement, Request, cpu_count, cpu_threads, nvidia_gpus, place
 from secondpass.scoring.heads import read_head, read_max_length
-from secondpass.scoring.model_files import describe_contents, weights_hash
+from secondpass.scoring.model_files import GRAPHS, describe_contents, weights_hash
+from secondpass.scoring.onnx_variants import needed_instructions
 
 _ORT_ERRORS: tuple[type[Exception], ...] = tuple(
     error for error in vars(ort_errors).values() if isinstance(error, type) and issubclass(error, Exception)
@@ -93,7 +94,7 @@ class OnnxEngine:
         if unknown:
             raise ModelError(f"a graph's inputs must be among {', '.join(sorted(_PADDING))}, and one has {unknown}")
         self._output = _score_output(session)
-        config, tokenizer_config = folder.json("config.json"), folder.json("tokenizer_config.json")
+        config, tokenizer_config = folder.config, folder.tokenizer_config
         max_length = read_max_length(settings.max_length, config, tokenizer_config)
         self._tokenizer = PairTokenizer(folder.path / "tokenizer.json", max_length)
         self._pad_id = _pad_id(self._tokenizer.tokenizer, config, tokenizer_config)
@@ -194,7 +195,10 @@ class OnnxEngine:
             max_tokens=max_length,
             batch_invariant=not graph.dynamic,
         )
+        file = self._graph.relative_to(self._folder.path).as_posix()
+        instructions = needed_instructions(file)
         reason = f"{self._placement.reason.split(';')[0]}; the graph computes in {dtype}"
+        reason += f" ({file}{f', for {instructions}' if instructions else ''})" if file not in GRAPHS else ""
         placement = replace(self._placement, dtype=dtype, reason=reason)
         return EngineFacts(spec, head, placement, "onnx")
 

@@ -1,9 +1,10 @@
 """Tokenised texts, kept from call to call, and pairs put together from them."""
 
+import json
 import sys
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from tokenizers import Tokenizer
+from tokenizers.models import Unigram
 
 from secondpass.errors import ModelError
 from secondpass.forks import watch_forks
@@ -19,11 +21,14 @@ from secondpass.scoring.engines.base import Encoded
 
 CACHE_BYTES = 16 * 2**20
 """Of texts and their tokens: some 15,000 passages."""
+_NEVER = "\uffff"
+"""No character: what begins with it is in no text."""
 _PROBES = (
     Pair("a question?", "a text"),
     Pair("Où est-ce?", "数据 [SEP] <s> text \n 12.5"),
     Pair("", "b"),
     Pair("b", ""),
+    Pair("  a  b ", "\tc \n"),
 )
 
 
@@ -143,6 +148,21 @@ class PairTokenizer:
         """Return the number of tokens of each text, without special tokens."""
         return [len(ids) for ids in self._cache.ids(texts)]
 
+    def agrees_with(self, encode: Callable[[Sequence[Pair]], Sequence[Encoded]]) -> bool:
+        """Return whether pairs are put together from texts, and another tokenizer gives the same for a few.
+
+        :param encode: Tokenises pairs as ``encode`` does.
+        """
+        if self._template is None:
+            return False
+        probes = [*_PROBES, Pair("a question", "long " * self._max_length)]
+        for own, other in zip(self.encode(probes), encode(probes), strict=True):
+            common = {*own.features} & {*other.features}
+            same = all(np.array_equal(own.features[name], other.features[name]) for name in common)
+            if not same or own.truncated != other.truncated:
+                return False
+        return True
+
     def _whole_pairs(self, pairs: Sequence[Pair]) -> list[Encoded]:
         encoded = []
         for whole, pair in zip(self.tokenizer.encode_batch([tuple(pair) for pair in pairs]), pairs, strict=True):
@@ -187,12 +207,28 @@ def _size(text: str, ids: Any) -> int:
     return sys.getsizeof(text) + sys.getsizeof(ids)
 
 
+def hide_special_pieces(tokenizer: Tokenizer) -> None:
+    """Let a unigram model read the names of special tokens as characters, as sentencepiece does.
+
+    They are pieces of its vocabulary, so that ``</s>`` in a text would be the token; templates use its id.
+
+    :param tokenizer: Any tokenizer; others than unigram models stay as they are.
+    """
+    if not isinstance(tokenizer.model, Unigram):
+        return
+    state = json.loads(tokenizer.to_str())
+    model, special = state["model"], {token["content"] for token in state["added_tokens"] if token["special"]}
+    vocabulary = [(_NEVER + piece if piece in special else piece, score) for piece, score in model["vocab"]]
+    tokenizer.model = Unigram(vocabulary, model["unk_id"], model.get("byte_fallback", False))
+
+
 def _open(path: Path, max_length: int | None) -> Tokenizer:
     try:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:
         raise ModelError(f"{path} can't be opened as a tokenizer: {error!s:.300}") from error
     tokenizer.encode_special_tokens = True  # "[SEP]" that a user typed is text, and ends no segment
+    hide_special_pieces(tokenizer)
     tokenizer.no_padding()
     tokenizer.no_truncation()
     if max_length is not None:

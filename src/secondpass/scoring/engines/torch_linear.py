@@ -24,6 +24,9 @@ class PackedLinear(nn.Module):
         self.out_features = linear.out_features
         self.packed = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach(), None)
         self.bias = None if linear.bias is None else linear.bias.detach()
+        self.weight = torch.empty_like(
+            linear.weight, device="meta", requires_grad=False
+        )  # some models look at its dtype
 
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
         """Return ``rows @ weight.T + bias``, for rows of shape (..., in_features)."""

@@ -1,0 +1,125 @@
+"""The torch engine's choice of packed batches: on CUDA and on CPUs, where the model has a packed form."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from secondpass.errors import ModelError
+from secondpass.scoring.batching import BatchLimits
+from secondpass.scoring.engines.base import Encoded
+from secondpass.scoring.engines.captured import Captured, cuda_capture
+from secondpass.scoring.engines.packed import PackedClassifier
+from secondpass.scoring.engines.packed_batches import CudaMemory, Memory, PackedBatches
+from secondpass.scoring.hardware import GPU_BATCH_TOKENS, Placement, Request
+
+BATCHES_AHEAD = 4
+"""Packed batches that are started at once on a GPU, the next while it computes the one before."""
+
+
+class TorchPacking:
+    """Packs the batches of one model.
+
+    :param request: The requested placement; its limit of tokens is that of a packed batch, and isn't measured.
+    :param placement: Where the model runs.
+    :param longest: The most tokens of a pair.
+    :param wanted: Whether to pack; None for where the model allows it and it pays, which is on CUDA and on CPUs.
+    """
+
+    def __init__(self, request: Request, placement: Placement, longest: int, *, wanted: bool | None = None) -> None:
+        self._request = request
+        self._placement = placement
+        self._longest = longest
+        self._wanted = wanted
+        self._cuda = placement.device.startswith("cuda")
+        self._captured: Captured | None = None
+        self._batches: PackedBatches | None = None
+        self._why = ""
+
+    @property
+    def active(self) -> bool:
+        """Whether batches are packed."""
+        return self._batches is not None
+
+    @property
+    def placement(self) -> Placement:
+        """The placement with the limits of packed batches, and what is packed and captured as a part of its reason."""
+        batches, placement = self._batches, self._placement
+        if batches is None:
+            return replace(placement, reason=f"{placement.reason}; {self._why}") if self._why else placement
+        tokens = batches.budget * (BATCHES_AHEAD if self._cuda else 1)
+        limits = BatchLimits(tokens, self._request.batch_size, packed=True)
+        return replace(placement, limits=limits, reason=f"{placement.reason}; {self._fact}")
+
+    @property
+    def _fact(self) -> str:
+        graphs, failure = (len(self._captured), self._captured.failure) if self._captured is not None else (0, "")
+        if failure:
+            return f"packed, without CUDA graphs ({failure})"
+        return f"packed, {graphs} CUDA graphs" if graphs else "packed"
+
+    def open(self, model: Any) -> None:
+        """Pack the batches of a model of sentence-transformers from now on, if it can be.
+
+        :raises ModelError: If packing was asked for, and the model can't be packed.
+        """
+        self.close()
+        pays = self._placement.device != "mps"  # which compiles for each shape
+        if not (pays if self._wanted is None else self._wanted):
+            return
+        try:
+            classifier = PackedClassifier(_classifier(model))
+        except ValueError as error:
+            if self._wanted:
+                raise ModelError(f"packed=True needs an encoder that can be packed: {error}") from error
+            self._why = f"padded: {error}"
+            return
+        device = self._placement.device
+        self._captured = Captured(classifier, device, cuda_capture(device) if self._cuda else None)
+        limits = self._placement.limits
+        self._batches = PackedBatches(self._captured, limits.max_tokens, classifier.first_position)
+
+    def close(self) -> None:
+        """Forget the model, and what was captured of it."""
+        self._captured = self._batches = None
+        self._why = ""
+
+    def scores(self, pairs: Sequence[Encoded]) -> torch.Tensor:
+        """Return the raw outputs in float32 on the CPU, (pairs, labels).
+
+        :raises torch.OutOfMemoryError: If a batch does not fit into memory; the next ones are half as large.
+        """
+        if self._batches is None:
+            raise RuntimeError("nothing is packed")
+        try:
+            return self._batches(pairs)
+        except torch.OutOfMemoryError:
+            self._batches.shrink(pairs)
+            raise
+
+    def measure(self, memory: Memory | None = None) -> None:
+        """Choose the size of batches from the free memory, and capture them as CUDA graphs.
+
+        :param memory: The device's memory; None takes that of the CUDA device, and does nothing elsewhere.
+        """
+        if self._cuda:
+            memory = memory or CudaMemory(self._placement.device)
+        if memory is None or self._batches is None:
+            return
+        try:
+            self._batches.measure(memory, self._longest, self._request.batch_tokens)
+        except torch.OutOfMemoryError:  # others use the device: it is measured again at the next warm-up
+            self._batches.budget = GPU_BATCH_TOKENS[0]
+
+
+def _classifier(model: Any) -> Any:
+    """Return the one transformers model in a model of sentence-transformers.
+
+    :raises ValueError: If there is something else in it.
+    """
+    modules = list(model) if isinstance(model, torch.nn.Sequential) else []
+    classifier = getattr(modules[0], "auto_model", None) if len(modules) == 1 else None
+    if classifier is None:
+        raise ValueError("it is not one encoder with its head")
+    return classifier

@@ -1,0 +1,330 @@
+"""Packed batches on a device: fixed shapes, captured graphs, overlap and memory, all simulated on the CPU."""
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
+from itertools import accumulate, pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+torch = pytest.importorskip("torch", reason="the extra torch isn't installed")
+
+from secondpass import LoadOptions, load_scorer  # noqa: E402
+from secondpass.errors import OutOfMemory  # noqa: E402
+from secondpass.scores import Pair, Score  # noqa: E402
+from secondpass.scoring.batching import BatchLimits  # noqa: E402
+from secondpass.scoring.engines import packed_batches  # noqa: E402
+from secondpass.scoring.engines.base import Encoded  # noqa: E402
+from secondpass.scoring.engines.captured import SMALLEST, Captured, fixed_shapes  # noqa: E402
+from secondpass.scoring.engines.packed import PackedClassifier, Shape  # noqa: E402
+from secondpass.scoring.engines.packed_batches import MEASURED, PackedBatches  # noqa: E402
+from secondpass.scoring.engines.torch_packing import TorchPacking  # noqa: E402
+from secondpass.scoring.hardware import (  # noqa: E402
+    GPU_BATCH_TOKENS,
+    GPU_MEMORY_SHARE,
+    Hardware,
+    Placement,
+    Request,
+    place,
+    token_budget,
+)
+
+Tiny = Callable[..., Path]
+
+
+def sequences(*lengths: int) -> list[Encoded]:
+    """Return sequences whose ids are their lengths."""
+    return [Encoded(length, 0, {"input_ids": np.full(length, length)}) for length in lengths]
+
+
+def first_ids(inputs: Any, shape: Shape) -> Any:
+    """Return the first id of each sequence, as a model that reads nothing else: (sequences, 1)."""
+    starts = inputs[3 * shape.tokens : -1].clamp(max=shape.tokens - 1)
+    return inputs[: shape.tokens].index_select(0, starts)[:, None].float()
+
+
+class Replays:
+    """A capture without a GPU: it computes again, from the same inputs' tensor into the same output's tensor."""
+
+    def __init__(self, fails_at: int | None = None) -> None:
+        self.captured: list[int] = []
+        self.replayed: list[int] = []
+        self.fails_at = fails_at
+
+    def __call__(self, compute: Any, inputs: Any, shape: Shape) -> tuple[Callable[[], object], Any]:
+        if shape.tokens == self.fails_at:
+            raise RuntimeError("CUDA error: operation not permitted when stream is capturing")
+        self.captured.append(shape.tokens)
+        output = compute(inputs, shape)
+
+        def replay() -> None:
+            self.replayed.append(shape.tokens)
+            output.copy_(compute(inputs, shape))
+
+        return replay, output
+
+
+@given(
+    max_tokens=st.integers(1, 70_000),
+    tokens=st.integers(1, 70_000),
+)
+def test_fixed_shapes_are_few_and_waste_little(max_tokens: int, tokens: int) -> None:
+    """There are four shapes for each doubling, the largest has the budget, and at most a fifth is padding."""
+    sizes = [shape.tokens for shape in fixed_shapes(max_tokens, longest=512)]
+    assert sizes[0] == max_tokens
+    assert sizes == sorted(set(sizes), reverse=True)
+    assert len(sizes) <= 1 + 4 * max(1, (max_tokens // SMALLEST).bit_length())
+    if SMALLEST < tokens <= max_tokens:
+        assert tokens >= 0.8 * min(size for size in sizes if size >= tokens) - 1
+
+
+@given(batches=st.lists(st.lists(st.integers(1, 300), min_size=1, max_size=20), min_size=1, max_size=5))
+def test_replayed_batches_have_their_own_outputs(batches: list[list[int]]) -> None:
+    """Batches that replay the same shape one after the other get their own outputs, whatever filled it before."""
+    capture = Replays()
+    captured = Captured(first_ids, "cpu", capture)
+    captured.capture(fixed_shapes(4096, longest=300))
+    run = PackedBatches(captured, budget=4096)
+    outputs = run(sequences(*(length for batch in batches for length in batch)))
+    assert outputs.flatten().tolist() == [length for batch in batches for length in batch]
+    assert set(capture.replayed) <= set(capture.captured)
+    assert capture.replayed
+
+
+def test_what_fits_into_no_captured_shape_is_computed_directly() -> None:
+    """A sequence that is longer than those of the captured shapes, or a batch of too many, isn't replayed."""
+    capture = Replays()
+    captured = Captured(first_ids, "cpu", capture)
+    captured.capture(fixed_shapes(2048, longest=100))
+    run = PackedBatches(captured, budget=2048)
+    assert run(sequences(101)).tolist() == [[101.0]]
+    assert run(sequences(*[1] * 129)).tolist() == [[1.0]] * 129
+    assert capture.replayed == []
+
+
+def test_a_failed_capture_leaves_nothing_captured(caplog: pytest.LogCaptureFixture) -> None:
+    """If one shape can't be captured, all batches are computed directly; the reason is kept and logged."""
+    capture = Replays(fails_at=1024)
+    captured = Captured(first_ids, "cpu", capture)
+    captured.capture(fixed_shapes(2048, longest=100))
+    assert capture.captured  # the larger ones were
+    assert len(captured) == 0
+    assert captured.failure.startswith("RuntimeError: CUDA error")
+    assert "can't be captured" in caplog.text
+    assert PackedBatches(captured, budget=2048)(sequences(7, 8)).tolist() == [[7.0], [8.0]]
+
+
+def test_the_report_says_why_nothing_is_captured() -> None:
+    """The placement's reason has the number of captured shapes, or why there are none."""
+    packing = TorchPacking(Request(), Placement("cpu", "float32", BatchLimits(768), "cpu was requested"), 300)
+    packing._captured = Captured(first_ids, "cpu", Replays())
+    packing._batches = PackedBatches(packing._captured, budget=768)
+    packing.measure(FakeMemory(0, token=1))
+    assert packing.placement.reason == "cpu was requested; packed, 5 CUDA graphs"
+    assert packing.placement.limits == BatchLimits(GPU_BATCH_TOKENS[0], packed=True)
+    packing._captured._capture = Replays(fails_at=1024)
+    packing.measure(FakeMemory(0, token=1))
+    assert "; packed, without CUDA graphs (RuntimeError: CUDA error" in packing.placement.reason
+
+
+@pytest.mark.parametrize("given_budget", [None, 3000])
+def test_a_warmup_without_memory_leaves_the_smallest_batches(given_budget: int | None) -> None:
+    """If others have the memory when it is measured, packed batches are small, and nothing fails."""
+
+    def no_memory(inputs: Any, shape: Shape) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    placement = Placement("cpu", "float32", BatchLimits(60_000), "for a test")
+    packing = TorchPacking(Request(batch_tokens=given_budget), placement, 300)
+    packing._captured = Captured(no_memory, "cpu", Replays())
+    packing._batches = PackedBatches(packing._captured, budget=60_000)
+    packing.measure(FakeMemory(10**10, token=1))
+    assert packing.placement.limits.max_tokens == GPU_BATCH_TOKENS[0]
+
+
+# Overlap
+
+
+class Device:
+    """Computes later than it is asked to: outputs are there once they are read, and reading is noted."""
+
+    def __init__(self) -> None:
+        self.events: list[str] = []
+
+    def shape_for(self, shape: Shape) -> Shape:
+        return shape
+
+    def __call__(self, inputs: Any, shape: Shape) -> Any:
+        self.events.append(f"start {shape.tokens}")
+        return first_ids(torch.from_numpy(inputs), shape)
+
+
+def test_all_batches_are_started_before_an_output_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next batch is packed and started while the device computes; outputs are read once, at the end."""
+    device = Device()
+    read = torch.Tensor.cpu
+    pack = packed_batches.pack
+
+    def noted_pack(batch: Sequence[Encoded], *rest: Any) -> Any:
+        device.events.append(f"pack {sum(item.length for item in batch)}")
+        return pack(batch, *rest)
+
+    def noted_read(tensor: Any) -> Any:
+        device.events.append("read")
+        return read(tensor)
+
+    monkeypatch.setattr(packed_batches, "pack", noted_pack)
+    monkeypatch.setattr(torch.Tensor, "cpu", noted_read)
+    PackedBatches(device, budget=10)(sequences(6, 4, 9, 12))  # type: ignore[arg-type]
+    assert device.events == ["pack 10", "start 10", "pack 9", "start 9", "pack 12", "start 12", "read"]
+
+
+# Memory
+
+
+@given(lengths=st.lists(st.integers(1, 50), min_size=1, max_size=40), budget=st.integers(1, 200))
+def test_batches_stay_within_the_budget(lengths: list[int], budget: int) -> None:
+    """No batch has more tokens than the budget, unless it is one sequence; two neighbours never would fit into one."""
+    device = Device()
+    PackedBatches(device, budget)(sequences(*lengths))  # type: ignore[arg-type]
+    tokens = [int(event.split()[1]) for event in device.events]
+    assert sum(tokens) == sum(lengths)
+    ends = set(accumulate(lengths))
+    assert set(accumulate(tokens)) <= ends
+    assert all(count <= budget or count in lengths for count in tokens)
+    assert all(a + b > budget for a, b in pairwise(tokens) if b in lengths)
+
+
+class FakeMemory:
+    """A device on which a token takes so many bytes."""
+
+    def __init__(self, free: int, token: int) -> None:
+        self._free, self._token = free, token
+        self.measured: list[int] = []
+
+    def free(self) -> int:
+        return self._free
+
+    def peak(self, run: Callable[[], object]) -> int:
+        run()
+        self.measured.append(MEASURED[len(self.measured)])
+        return 10**9 + self._token * self.measured[-1]
+
+
+@pytest.mark.parametrize("free", [2 * 10**9, 80 * 10**9])
+def test_the_budget_comes_from_measured_memory(free: int) -> None:
+    """The budget is a share of the free memory over the measured bytes of a token, and the shapes reach up to it."""
+    captured = Captured(first_ids, "cpu", Replays())
+    run = PackedBatches(captured, budget=2048)
+    run.measure(FakeMemory(free, token=100_000), longest=512)
+    assert run.budget == token_budget(free, 100_000)
+    assert len(captured) == len(fixed_shapes(run.budget, 512))
+
+
+def test_a_token_budget_is_bounded() -> None:
+    """However little or much memory is free, a batch has some thousand tokens at least, and a bound above."""
+    assert token_budget(0, 1e6) == GPU_BATCH_TOKENS[0]
+    assert token_budget(10**12, 1.0) == token_budget(10**12, 0.0) == GPU_BATCH_TOKENS[1]
+    assert token_budget(8 * 10**9, 2e5) == int(8e9 * GPU_MEMORY_SHARE / 2e5)
+
+
+@pytest.fixture
+def small_memory(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Let packed batches of more than 40 tokens not fit into memory, and return the tokens of those that were tried."""
+    tried: list[int] = []
+    compute = PackedClassifier.__call__
+
+    def refusing(self: PackedClassifier, inputs: Any, shape: Shape) -> Any:
+        tried.append(shape.tokens)
+        if shape.tokens > 40:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return compute(self, inputs, shape)
+
+    monkeypatch.setattr(PackedClassifier, "__call__", refusing)
+    return tried
+
+
+def test_out_of_memory_halves_the_batches(tiny: Tiny, request: pytest.FixtureRequest) -> None:
+    """What doesn't fit is halved until it does, later batches are smaller at once, and scores are the same."""
+    pairs = [Pair("how long can a bee live", "cat " * (count % 20)) for count in range(24)]
+    scorer = load_scorer(tiny("torch"), engine="torch", device="cpu", options=LoadOptions(packed=True))
+    before = [outcome.value for outcome in scorer.score_pairs(pairs).outcomes if isinstance(outcome, Score)]
+    tried = request.getfixturevalue("small_memory")
+    scored = scorer.score_pairs(pairs)
+    assert [o.value for o in scored.outcomes if isinstance(o, Score)] == pytest.approx(before, abs=1e-4)
+    assert int(str(scored.stages[0].facts["halved"])) >= 1
+    tried.clear()
+    again = scorer.score_pairs(pairs)
+    assert max(tried) <= 40
+    assert again.stages[0].facts["halved"] == 0
+
+
+def test_a_pair_that_never_fits_is_an_error_and_the_next_call_works(tiny: Tiny, small_memory: list[int]) -> None:
+    """A single pair that is too large fails with ``OutOfMemory``, and the scorer goes on."""
+    scorer = load_scorer(tiny("torch"), engine="torch", device="cpu", options=LoadOptions(packed=True))
+    with pytest.raises(OutOfMemory, match=r"1 pairs of .* do not fit into memory"):
+        scorer.score("bee", ["cat " * 60])
+    assert isinstance(scorer.score("bee", ["cat"])[0], Score)
+
+
+def test_batches_grow_again_after_calls_without_an_error() -> None:
+    """Memory that others took may come back: after some calls the halved batches are doubled, up to what they were."""
+    run = PackedBatches(Device(), budget=100)  # type: ignore[arg-type]
+    run.shrink(sequences(*[10] * 10))
+    assert run.budget == 50
+    for _ in range(packed_batches.RECOVERY):
+        run(sequences(1))
+    assert run.budget == 100
+    run.shrink(sequences(30))  # no batch of 30 tokens fits
+    assert run.budget == 15
+
+
+def test_a_released_engine_prepares_again(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What ``warmup`` prepared is gone after ``release``, and is prepared again by the next call."""
+    prepared: list[str] = []
+    monkeypatch.setattr(TorchPacking, "measure", lambda _: prepared.append("measured"))
+    scorer = load_scorer(tiny("torch"), engine="torch", device="cpu")
+    scorer.score("bee", ["cat"])
+    assert prepared == []
+    scorer.warmup()
+    scorer.score("bee", ["cat"])
+    assert len(prepared) == 1
+    scorer.release()
+    scorer.score("bee", ["cat"])
+    assert len(prepared) == 2
+
+
+def test_forward_passes_on_mps_are_serialised(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two scorers on MPS never compute at the same time, and their batches have few lengths and aren't packed."""
+    inside, most = [0], [0]
+    both = threading.Barrier(2, timeout=5)
+    scorers = [load_scorer(tiny("torch"), engine="torch", device="cpu") for _ in range(2)]
+
+    def scores(pairs: Sequence[Encoded]) -> Any:
+        inside[0] += 1
+        most[0] = max(most[0], inside[0])
+        with suppress(threading.BrokenBarrierError):
+            both.wait(0.2)  # the other one comes in if it can
+        inside[0] -= 1
+        return torch.zeros(len(pairs), 1)
+
+    for scorer in scorers:
+        engine = scorer._engine  # type: ignore[union-attr]
+        placement = replace(engine.facts.placement, device="mps")
+        monkeypatch.setattr(engine, "facts", replace(engine.facts, placement=placement))
+        monkeypatch.setattr(engine._packing, "scores", scores)
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(lambda scorer: scorer.score("bee", ["cat"]), scorers))
+    assert most == [1]
+    limits = place(Request("mps"), Hardware(1, mps=True)).limits
+    assert len({limits.padded(length) for length in range(1, 513)}) == 8
+    packing = TorchPacking(Request(), Placement("mps", "float32", limits, "for a test"), 512)
+    packing.open(scorers[0]._engine._open())  # type: ignore[union-attr]
+    assert not packing.active
