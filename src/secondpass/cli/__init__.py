@@ -13,6 +13,7 @@ from secondpass.cli import (
     models,
     optimize,
     rerank,
+    serve,
 )
 from secondpass.cli.app import app
 
@@ -30,4 +31,5 @@ __all__ = [
     "models",
     "optimize",
     "rerank",
+    "serve",
 ]

@@ -9,9 +9,10 @@ from typing import Annotated, Any
 import typer
 
 from secondpass.cli.app import app, bars, one_line_errors, say
-from secondpass.cli.rerank import STREAM, read_request
+from secondpass.cli.rerank import STREAM
 from secondpass.cli.settings import ConfigFile, MaxTokens, Model, TopK, command_config, open_reranker
 from secondpass.errors import ConfigurationError, InputError
+from secondpass.lines import read_request
 
 
 @app.command(short_help="Write an HTML report of a reranked query.")

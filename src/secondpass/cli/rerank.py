@@ -9,24 +9,14 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from secondpass.candidates import Candidate
 from secondpass.cli.app import app, console, one_line_errors
 from secondpass.cli.settings import ConfigFile, MaxTokens, Model, TopK, command_config, open_reranker
 from secondpass.errors import ConfigurationError, InputError, ScoringError
+from secondpass.lines import query_and_candidates, read_object
 from secondpass.reranker import Reranker
 
 _BAD_LINES = 1
 STREAM = Path("-")
-_KINDS: dict[str, Any] = {
-    "text": str,
-    "id": str | int,
-    "score": int | float,
-    "rank": int,
-    "signals": dict,
-    "source": str,
-    "prompt_text": str,
-}
-"""The keys of a candidate, each with the types that its value may have."""
 
 
 @app.command(short_help="Rerank JSON Lines.")
@@ -96,62 +86,12 @@ def rerank_lines(lines: Iterable[bytes], reranker: Reranker) -> Iterator[tuple[d
             continue
         others: dict[str, Any] = {}
         try:
-            content = _read_object(line)
+            content = read_object(line)
             others = {name: value for name, value in content.items() if name not in {"query", "candidates"}}
-            query, candidates = _query_and_candidates(content)
+            query, candidates = query_and_candidates(content)
             yield others | reranker.rerank(query, candidates).to_dict(), False
         except (InputError, ScoringError) as error:
             yield others | {"line": number, "error": str(error)}, True
-
-
-def read_request(line: bytes) -> tuple[str, list[Candidate]]:
-    """Return the query and the candidates of a line.
-
-    :raises InputError: If it has none, or they are of the wrong form.
-    """
-    return _query_and_candidates(_read_object(line))
-
-
-def _read_object(line: bytes) -> dict[str, Any]:
-    try:
-        content = json.loads(line.decode("utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"the line must be JSON in UTF-8: {error!s:.200}") from error
-    if isinstance(content, dict):
-        return content
-    raise InputError(f'the line must be an object with a string "query", got {content!r:.80}')
-
-
-def _query_and_candidates(content: dict[str, Any]) -> tuple[str, list[Candidate]]:
-    query, candidates = content.get("query"), content.get("candidates")
-    if not isinstance(query, str):
-        raise InputError(f'the line must be an object with a string "query", got {query!r:.80}')
-    if not isinstance(candidates, list):
-        raise InputError(f'"candidates" must be a list of texts or objects, got {candidates!r:.80}')
-    return query, [_candidate(position, item) for position, item in enumerate(candidates)]
-
-
-def _candidate(position: int, item: object) -> Candidate:
-    if isinstance(item, str):
-        return Candidate(item)
-    if not isinstance(item, dict) or "text" not in item:
-        raise InputError(f'candidate {position} must be a text or an object with "text", got {item!r:.80}')
-    unknown = [name for name in item if name not in _KINDS]
-    if unknown:  # a misspelt name would be lost without a word
-        raise InputError(f"candidate {position} has {unknown[0]!r}, which isn't one of {', '.join(_KINDS)}")
-    values = {name: value for name, value in item.items() if value is not None or name == "text"}
-    for name, value in values.items():
-        _check(f"{name!r} of candidate {position}", value, _KINDS[name])
-    for name, value in values.get("signals", {}).items():
-        _check(f"signal {name!r} of candidate {position}", value, int | float | None)
-    if "id" in values:
-        values["id"] = str(values["id"])
-    return Candidate(**values)
-
-
-def _check(name: str, value: object, kind: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, kind):
-        raise InputError(f"{name} must be {getattr(kind, '__name__', kind)}, got {value!r:.80}")
 
 
 def _check_files(source: Path, target: Path) -> None:

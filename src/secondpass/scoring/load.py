@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from secondpass.calibration import RECORD_FILES, Answerability, Calibration
 from secondpass.errors import ConfigurationError, MissingExtra, ModelError, is_installed
@@ -14,6 +14,7 @@ from secondpass.models import CASCADES, DEFAULT_MODEL, ModelFamily, Status, bund
 from secondpass.scoring.cascade import Cascade
 from secondpass.scoring.cross_encoder import CrossEncoder
 from secondpass.scoring.devices import Devices
+from secondpass.scoring.dialects import is_remote
 from secondpass.scoring.engines.base import Engine, EngineSettings
 from secondpass.scoring.hardware import Request, split_devices
 from secondpass.scoring.hub import HubAccess
@@ -21,7 +22,11 @@ from secondpass.scoring.model_files import ModelFolder, check_sha256, describe_c
 from secondpass.scoring.scorer import Scorer
 from secondpass.scoring.worker import WorkerSettings
 
+if TYPE_CHECKING:
+    from secondpass.scoring.remote import RemoteScorer
+
 logger = logging.getLogger("secondpass")
+
 
 EngineName = Literal["auto", "onnx", "torch"]
 
@@ -110,12 +115,13 @@ def load_scorer(
     max_length: int | None = None,
     revision: str | None = None,
     options: LoadOptions = DEFAULT_OPTIONS,
-) -> CrossEncoder | Cascade | Devices:
+) -> "CrossEncoder | Cascade | Devices | RemoteScorer":
     """Load a cross-encoder. Load it once and share it: it is safe across threads, chains and query engines.
 
     :param model: A bundled model (``"small"``, ``"nano"``: no download, no extra), ``"fast"`` (the cascade of the two),
-        a folder, or a hub id such as ``"cross-encoder/ms-marco-MiniLM-L6-v2"``. Of a folder with several forms, as
-        ``secondpass.optimize`` writes it, int8 on a CPU and float32 on an accelerator.
+        a folder, a hub id such as ``"cross-encoder/ms-marco-MiniLM-L6-v2"``, or a server's model such as
+        ``"cohere:rerank-v3.5"`` (``RemoteScorer.named``; nothing below applies to it). Of a folder with several forms,
+        as ``secondpass.optimize`` writes it, int8 on a CPU and float32 on an accelerator.
     :param engine: ``"onnx"`` (base install), ``"torch"`` (extra ``torch``), or ``"auto"``: the form that the folder
         has; with both forms torch on an accelerator, else ONNX Runtime; for a hub id torch if it is installed.
     :param device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``. Several GPUs share the work with
@@ -133,6 +139,9 @@ def load_scorer(
     if isinstance(model, str) and model in CASCADES:
         load = partial(load_scorer, engine=engine, device=device, dtype=dtype, max_length=max_length, options=options)
         return cascade_of(model, load)
+    if is_remote(model):
+        remote: Callable[[str], RemoteScorer] = importlib.import_module("secondpass.scoring.remote").RemoteScorer.named
+        return remote(str(model))
     _check_family(str(model))
     hub = HubAccess(revision, options.local_files_only, options.cache_folder, options.file, dtype)
     name, folder = _find(model, engine, device, hub)

@@ -12,6 +12,7 @@ from typing import Any
 
 from secondpass.errors import ModelError, ModelNotFound
 from secondpass.models import bundled_models, bundled_names
+from secondpass.scoring.dialects import is_remote
 from secondpass.scoring.hub import COMMON, HubAccess, fetch, graph_patterns, listed_graph
 from secondpass.scoring.onnx_variants import choose_graph, instruction_sets
 
@@ -149,11 +150,11 @@ def _fetched(model: str, patterns: list[str], hub: HubAccess) -> ModelFolder:
 
 
 def check_name(model: str | Path) -> None:
-    """Check a name without a separator, which is a bundled model or a folder that is there.
+    """Check a name without a separator, which is a bundled model, a folder that is there, or a remote model.
 
     :raises ModelNotFound: If it is neither.
     """
-    bare = isinstance(model, str) and not re.search(r"[/\\]", model)
+    bare = isinstance(model, str) and not re.search(r"[/\\]", model) and not is_remote(model)
     if bare and model not in bundled_names() and not _expanded(model).is_dir():
         raise _unknown(model)
 

@@ -4,6 +4,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +18,7 @@ from secondpass.cli.bench.workloads import KINDS, tasks, topics_of
 from secondpass.errors import ConfigurationError
 from secondpass.scoring.hardware import cpu_threads
 from secondpass.scoring.load import load_scorer
+from secondpass.scoring.scorer import count_tokens
 
 _REPETITIONS = {10: 20, 100: 8, 1000: 3}
 _QUICK = {10: 5, 100: 2}
@@ -67,7 +69,7 @@ def bench(
         source, topics = topics_of(texts, Path(assets) if assets else None)
         sides = all_sides([m.strip() for m in models.split(",")], str(checkpoint) if checkpoint else None, threads)
         opened, skipped = open_sides(sides)
-        counter = load_scorer("nano", device="cpu").count_tokens
+        counter = partial(count_tokens, load_scorer("nano", device="cpu"))
         works = [Workload(topics, kind, count, rounds[count], counter, clock) for kind in wanted for count in counts]
         result: dict[str, Any] = {
             "processor": processor(),

@@ -1,0 +1,240 @@
+"""The ASGI application: ``/rerank``, ``/health``, ``/metrics`` and ``/openapi.json`` over one reranker."""
+
+import asyncio
+import copy
+import hmac
+import math
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from pydantic import ValidationError
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from secondpass.call import Call
+from secondpass.errors import ConfigurationError, InputError, QueueFull, ScoringError
+from secondpass.ranking import Ranking
+from secondpass.reranker import Reranker
+from secondpass.serve.forms import DEADLINE_HEADER, FAILURES, PATHS, RerankRequest, as_response, openapi
+
+_MOST_MILLISECONDS = 86_400_000.0
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Settings of the application.
+
+    :param api_key: The key that clients send as a bearer token; None asks for none. ``/health`` never does.
+    :param max_requests: Requests at once; further ones get status 429.
+    :param max_body_bytes: The longest body.
+    :param max_documents: The most documents of a request.
+    :param body_seconds: How long a body may take to arrive.
+    :param version: The version in the description.
+    :raises ConfigurationError: If a limit is out of its range, or the key is empty.
+    """
+
+    api_key: str | None = field(default=None, repr=False)
+    max_requests: int = 64
+    max_body_bytes: int = 16_000_000
+    max_documents: int = 2000
+    body_seconds: float = 30.0
+    version: str = "1"
+
+    def __post_init__(self) -> None:
+        """Check the limits."""
+        if min(self.max_requests, self.max_body_bytes, self.max_documents, self.body_seconds) <= 0:
+            raise ConfigurationError(f"the limits of a server must be above 0, got {self}")
+        if self.api_key is not None and not self.api_key.strip():
+            raise ConfigurationError("the server's API key must not be empty: unset it, or set one")
+
+
+class _Refused(Exception):
+    """A request that gets an error.
+
+    :param status: The status.
+    :param message: The message; None takes the status's own.
+    """
+
+    def __init__(self, status: int, message: str | None = None) -> None:
+        super().__init__(message or FAILURES[status])
+        self.status = status
+
+
+class _Metrics:
+    """What ``/metrics`` shows."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter("secondpass_requests", "Requests to /rerank.", ["status"], registry=self.registry)
+        self.seconds = Histogram("secondpass_request_seconds", "Their duration.", registry=self.registry)
+        self.documents = Counter("secondpass_documents", "Documents reranked.", registry=self.registry)
+        self.degraded = Counter("secondpass_degraded", "Incomplete rankings.", ["cause"], registry=self.registry)
+        self.running = Gauge("secondpass_requests_running", "Requests in progress.", registry=self.registry)
+
+
+class _Service:
+    """The endpoints.
+
+    :param reranker: What ranks; a failure of its scorer is an error here whatever its ``on_error``.
+    :param settings: The settings.
+    """
+
+    def __init__(self, reranker: Reranker, settings: Settings) -> None:
+        self.reranker = copy.deepcopy(reranker)
+        self.reranker.on_error = "raise"
+        self.settings = settings
+        self.metrics = _Metrics()
+        self.running = 0
+
+    async def rerank(self, request: Request) -> Response:
+        """Answer a request, and count it."""
+        started = time.perf_counter()
+        try:
+            response = await self._answer(request)
+        except _Refused as error:
+            wait = {"Retry-After": "1"} if error.status in (429, 503) else {}
+            wait |= {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
+            response = JSONResponse({"message": str(error)}, error.status, wait)
+        self.metrics.requests.labels(response.status_code).inc()
+        self.metrics.seconds.observe(time.perf_counter() - started)
+        return response
+
+    async def health(self, _request: Request) -> Response:
+        """Say that the server answers, and by which model."""
+        return JSONResponse({"status": "ok", "model": self.reranker.scorer.spec.name})
+
+    async def show_metrics(self, request: Request) -> Response:
+        """Return the metrics in Prometheus's text form."""
+        if not self._allowed(request):
+            return JSONResponse({"message": FAILURES[401]}, 401, {"WWW-Authenticate": "Bearer"})
+        return Response(generate_latest(self.metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    async def describe(self, _request: Request) -> Response:
+        """Return the OpenAPI description."""
+        settings = self.settings
+        needs_key = settings.api_key is not None
+        return JSONResponse(openapi(settings.version, max_documents=settings.max_documents, needs_key=needs_key))
+
+    async def _answer(self, request: Request) -> Response:
+        if not self._allowed(request):
+            raise _Refused(401)
+        call = Call(self._deadline(request))
+        if self.running >= self.settings.max_requests:
+            raise _Refused(429)
+        self.running += 1
+        try:
+            with self.metrics.running.track_inprogress():
+                return await self._rerank(request, call)
+        finally:
+            self.running -= 1
+
+    async def _rerank(self, request: Request, call: Call) -> Response:
+        form = _read_form(await self._body(request))
+        most = self.settings.max_documents
+        if len(form.documents) > most:
+            raise _Refused(422, f"a request may have {most} documents, got {len(form.documents)}")
+        try:
+            selection = form.selection(self.reranker.selection)
+            work = self.reranker.arerank(form.query, form.texts(), selection=selection, call=call)
+            ranking = await _unless_gone(work, request)
+        except (ConfigurationError, InputError) as error:
+            raise _Refused(422, str(error)) from error
+        except QueueFull as error:
+            raise _Refused(429) from error
+        except (ScoringError, OSError) as error:
+            raise _Refused(503) from error
+        self._count(ranking, len(form.documents))
+        response = as_response(ranking, form, str(uuid.uuid4()))
+        if ranking.degraded and len(response.secondpass.unscored) == len(form.documents):
+            raise _Refused(504)
+        return Response(response.model_dump_json(exclude_none=False), media_type="application/json")
+
+    async def _body(self, request: Request) -> bytes:
+        """Return the body of a request.
+
+        Only JSON is read: a web page of another origin can't send it without asking first.
+        """
+        if request.headers.get("Content-Type", "").partition(";")[0].strip().lower() != "application/json":
+            raise _Refused(415)
+        body = bytearray()
+        try:
+            async with asyncio.timeout(self.settings.body_seconds):
+                async for chunk in request.stream():
+                    body += chunk
+                    if len(body) > self.settings.max_body_bytes:
+                        raise _Refused(413)
+        except TimeoutError as error:
+            raise _Refused(408) from error
+        except ClientDisconnect as error:
+            raise _Refused(408) from error
+        return bytes(body)
+
+    def _deadline(self, request: Request) -> float | None:
+        """Return the milliseconds that a request allows, else the reranker's."""
+        text = request.headers.get(DEADLINE_HEADER)
+        if text is None:
+            return self.reranker.deadline_ms
+        with suppress(ValueError):
+            milliseconds = float(text)
+            if math.isfinite(milliseconds) and 0 <= milliseconds <= _MOST_MILLISECONDS:
+                return milliseconds
+        raise _Refused(422, f"{DEADLINE_HEADER} must be milliseconds from 0 to a day")
+
+    def _allowed(self, request: Request) -> bool:
+        key = self.settings.api_key
+        kind, _, given = request.headers.get("Authorization", "").partition(" ")
+        return key is None or (
+            kind.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), key.strip().encode())
+        )
+
+    def _count(self, ranking: Ranking, documents: int) -> None:
+        self.metrics.documents.inc(documents)
+        if ranking.degraded:
+            self.metrics.degraded.labels(str(ranking.degraded.cause)).inc()
+
+
+def create_app(reranker: Reranker, settings: Settings | None = None) -> Starlette:
+    """Return the ASGI application over a reranker.
+
+    :param reranker: What ranks. Its selection holds where a request states nothing else.
+    :param settings: Limits and API key.
+    """
+    service = _Service(reranker, settings or Settings())
+    post: list[tuple[str, Callable[[Request], Awaitable[Response]]]] = [(path, service.rerank) for path in PATHS]
+    get = [("/health", service.health), ("/metrics", service.show_metrics), ("/openapi.json", service.describe)]
+    routes = [Route(path, endpoint, methods=["POST"]) for path, endpoint in post]
+    return Starlette(routes=routes + [Route(path, endpoint, methods=["GET"]) for path, endpoint in get])
+
+
+def _read_form(body: bytes) -> RerankRequest:
+    """Return the form in a body; the error has no texts of it."""
+    try:
+        return RerankRequest.model_validate_json(body)
+    except ValidationError as error:
+        problems = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}".lstrip(": ") for item in error.errors()[:5]]
+        raise _Refused(422, "; ".join(problems)) from error
+
+
+async def _unless_gone(work: Awaitable[Ranking], request: Request) -> Ranking:
+    """Await a ranking; where the client disconnects first, cancel it: nobody reads the result."""
+    ranking = asyncio.ensure_future(work)
+    gone = asyncio.ensure_future(_disconnected(request))
+    try:
+        await asyncio.wait({ranking, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not ranking.done():
+            raise _Refused(408, "the client has disconnected")
+        return ranking.result()
+    finally:
+        ranking.cancel()
+        gone.cancel()
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

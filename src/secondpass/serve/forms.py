@@ -1,0 +1,202 @@
+"""The forms of requests and responses, and their OpenAPI description."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic.json_schema import models_json_schema
+
+from secondpass.ranking import Ranked, Ranking
+from secondpass.scores import Score
+from secondpass.selection.budget import ContextBudget
+from secondpass.selection.packing import Policy
+from secondpass.selection.select import Selection
+
+_STRICT = ConfigDict(strict=True)
+
+
+def _whole(value: object) -> object:
+    """Return a number without a fraction as an integer: in JSON 5.0 is one."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+_Count = Annotated[int, Field(ge=1, le=2**31 - 1), BeforeValidator(_whole)]
+
+
+class Document(BaseModel):
+    """A document as an object; other keys are ignored."""
+
+    model_config = _STRICT
+    text: str
+
+
+class RerankRequest(BaseModel):
+    """A request in Cohere's or Jina's form; keys from ``max_tokens`` on are secondpass's own, others ignored."""
+
+    model_config = _STRICT
+    query: Annotated[str, Field(min_length=1, pattern=r"\S")]
+    documents: Annotated[list[str | Document], Field(min_length=1)]
+    model: str | None = Field(None, description="Ignored: the server has one model.")
+    top_n: _Count | None = None
+    return_documents: bool = False
+    max_tokens: _Count | None = Field(None, description="The context budget.")
+    policy: Policy | None = Field(None, description="How the budget is filled.")
+    min_probability: Annotated[float, Field(ge=0, le=1)] | None = None
+    scores_only: bool = Field(
+        default=False,
+        description="Score every document, without the server's configured selection.",
+    )
+
+    def texts(self) -> list[str]:
+        """Return the documents' texts."""
+        return [item if isinstance(item, str) else item.text for item in self.documents]
+
+    def selection(self, configured: Selection) -> Selection:
+        """Return the selection of this request: the configured one, changed by what the request states.
+
+        :raises ConfigurationError: If the two don't fit together.
+        """
+        base = Selection(duplicates="keep") if self.scores_only else configured
+        changes: dict[str, Any] = {"top_k": self.top_n, "policy": self.policy, "min_probability": self.min_probability}
+        if self.max_tokens is not None and base.budget is not None:
+            changes["budget"] = replace(base.budget, max_tokens=self.max_tokens)
+        elif self.max_tokens is not None:
+            changes["budget"] = ContextBudget(self.max_tokens)
+        return replace(base, **{name: value for name, value in changes.items() if value is not None})
+
+
+class ResultDocument(BaseModel):
+    """The text of a result, where the request asks for it."""
+
+    text: str
+
+
+class Result(BaseModel):
+    """One kept document: its position in the request, and its probability, or its raw score where there is none."""
+
+    index: int
+    relevance_score: float
+    document: ResultDocument | None = None
+
+
+class DroppedDocument(BaseModel):
+    """One document that wasn't kept, and why."""
+
+    index: int
+    reason: str
+    detail: str
+
+
+class Details(BaseModel):
+    """What Cohere's form has no place for.
+
+    ``context`` are the kept texts as the LLM reads them, ``unscored`` the documents that have no score, by position.
+    """
+
+    context: str
+    tokens: int | None
+    dropped: list[DroppedDocument]
+    unscored: list[int]
+    degraded: str | None
+
+
+class RerankResponse(BaseModel):
+    """Results, best first."""
+
+    id: str
+    model: str
+    results: list[Result]
+    secondpass: Details
+
+
+class Failure(BaseModel):
+    """Why a request has no results."""
+
+    message: str
+
+
+def as_response(ranking: Ranking, request: RerankRequest, identifier: str) -> RerankResponse:
+    """Return a ranking as a response; documents without a score are listed apart."""
+    items: list[Ranked] = [*ranking.kept, *ranking.dropped]
+    kept = sorted(ranking.kept, key=lambda item: item.rank)
+    return RerankResponse(
+        id=identifier,
+        model=ranking.by.name if ranking.by else "",
+        results=[
+            Result(
+                index=item.index,
+                relevance_score=item.outcome.value if item.probability is None else item.probability,
+                document=ResultDocument(text=item.candidate.text) if request.return_documents else None,
+            )
+            for item in kept
+            if isinstance(item.outcome, Score)
+        ],
+        secondpass=Details(
+            context=ranking.context,
+            tokens=ranking.tokens,
+            dropped=[
+                DroppedDocument(index=item.index, reason=str(item.reason), detail=item.detail)
+                for item in ranking.dropped
+            ],
+            unscored=sorted(item.index for item in items if not isinstance(item.outcome, Score)),
+            degraded=str(ranking.degraded) if ranking.degraded else None,
+        ),
+    )
+
+
+FAILURES: Mapping[int, str] = {
+    401: "The API key is missing or wrong.",
+    408: "The request's body didn't come in time.",
+    413: "The body is too long.",
+    415: "The body isn't JSON.",
+    422: "The body or the deadline isn't as described.",
+    429: "Too much waits: try again after Retry-After.",
+    503: "The scorer failed.",
+    504: "No document was scored before the deadline.",
+}
+PATHS = ("/rerank", "/v1/rerank", "/v2/rerank")
+DEADLINE_HEADER = "X-Deadline-Ms"
+
+
+def openapi(version: str, *, max_documents: int, needs_key: bool) -> dict[str, Any]:
+    """Return the description of the server's interface, OpenAPI 3.1."""
+    models = [(RerankRequest, "validation"), (RerankResponse, "serialization"), (Failure, "serialization")]
+    _, definitions = models_json_schema(models, ref_template="#/components/schemas/{model}")  # type: ignore[arg-type]
+    schemas = definitions["$defs"]
+    schemas["RerankRequest"]["properties"]["documents"]["maxItems"] = max_documents
+    failure = _json("Failure")
+    post: dict[str, Any] = {
+        "summary": "Rerank documents.",
+        "parameters": [
+            {
+                "name": DEADLINE_HEADER,
+                "in": "header",
+                "description": "Milliseconds after which unscored documents stay unscored.",
+                "schema": {"type": "number", "minimum": 0, "maximum": 86_400_000},
+            }
+        ],
+        "requestBody": {"required": True} | _json("RerankRequest"),
+        "responses": {"200": {"description": "The kept documents, best first."} | _json("RerankResponse")}
+        | {str(status): {"description": text} | failure for status, text in FAILURES.items()},
+    }
+    plain = {"text/plain": {"schema": {"type": "string"}}}
+    health = {"application/json": {"schema": {"type": "object", "required": ["status"]}}}
+    metrics: dict[str, Any] = {"responses": {"200": {"description": "For Prometheus.", "content": plain}}}
+    if needs_key:
+        post["security"] = metrics["security"] = [{"key": []}]
+        metrics["responses"]["401"] = {"description": FAILURES[401]} | failure
+    paths: dict[str, Any] = {path: {"post": post} for path in PATHS}
+    paths["/health"] = {"get": {"responses": {"200": {"description": "The server answers.", "content": health}}}}
+    paths["/metrics"] = {"get": metrics}
+    components = {"schemas": schemas, "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}}}
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "secondpass", "version": version},
+        "paths": paths,
+        "components": components,
+    }
+
+
+def _json(model: str) -> dict[str, Any]:
+    return {"content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{model}"}}}}
