@@ -145,7 +145,7 @@ def test_commands_have_the_options_that_pages_name(page: str, line: str) -> None
 
     _, command, *arguments = shlex.split(line, comments=True)
     found = typer.main.get_command(app).commands[command]  # type: ignore[attr-defined]
-    options = {option for parameter in found.params for option in parameter.opts}
+    options = {option for parameter in found.params for option in (*parameter.opts, *parameter.secondary_opts)}
     assert {argument for argument in arguments if argument.startswith("--")} <= options
 
 
