@@ -1,12 +1,13 @@
 """The data of the notebooks: the support pages of an invented electric bicycle, questions, and an embedding."""
 
+import logging
 import re
 import warnings
 import zlib
 
 from langchain_core.embeddings import Embeddings
-from llama_index.core.embeddings import BaseEmbedding
 
+logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it warns when its first import on a machine takes long
 warnings.filterwarnings("ignore", message="IProgress not found")  # progress bars are plain text here
 
 PASSAGES = {
@@ -104,14 +105,18 @@ class WordVectors(Embeddings):
         return word_vector(text)
 
 
-class LlamaWordVectors(BaseEmbedding):
-    """The same embedding for LlamaIndex."""
+def llama_word_vectors():
+    """Return the same embedding for LlamaIndex, which only one notebook imports."""
+    from llama_index.core.embeddings import BaseEmbedding
 
-    def _get_text_embedding(self, text: str) -> list[float]:
-        return word_vector(text)
+    class LlamaWordVectors(BaseEmbedding):
+        def _get_text_embedding(self, text: str) -> list[float]:
+            return word_vector(text)
 
-    def _get_query_embedding(self, query: str) -> list[float]:
-        return word_vector(query)
+        def _get_query_embedding(self, query: str) -> list[float]:
+            return word_vector(query)
 
-    async def _aget_query_embedding(self, query: str) -> list[float]:
-        return word_vector(query)
+        async def _aget_query_embedding(self, query: str) -> list[float]:
+            return word_vector(query)
+
+    return LlamaWordVectors()

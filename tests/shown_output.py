@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 _NUMBER = re.compile(r"\d+(?:\.\d+)?(?:e-?\d+)?")
 _TIMES = re.compile(r"^(score|fuse|select|cache|cascade|windows|fallback): .*$", re.MULTILINE)  # a report's last lines
+_MOMENTS = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+(?:\+00:00)?")
 _PIECE = re.compile(
     r"(?:<!-- (?P<mark>[\w ]+): (?P<note>[^>]*?) -->\n)?```(?P<language>\w+)\n(?P<code>.*?)^```$",
     re.DOTALL | re.MULTILINE,
@@ -19,11 +20,11 @@ def blocks(page: str) -> Iterator[tuple[str, str, str]]:
 
 
 def same_output(shown: str, fresh: str, tolerance: float = 0.02) -> bool:
-    """Return whether two outputs agree: the same text, fractions within the tolerance, times of stages left out.
+    """Return whether two outputs agree: the same text, fractions within the tolerance, times left out.
 
     Static int8 scores are the same on all processors but for rare roundings, hence the tolerance.
     """
-    first, second = (_TIMES.sub("", text).strip() for text in (shown, fresh))
+    first, second = (_MOMENTS.sub("", _TIMES.sub("", text)).strip() for text in (shown, fresh))
     if _NUMBER.sub("#", first) != _NUMBER.sub("#", second):
         return False
     pairs = zip(_NUMBER.findall(first), _NUMBER.findall(second), strict=True)

@@ -1,6 +1,7 @@
 """The documentation site: every code block runs and prints what the page shows, and every link has a target."""
 
 import json
+import re
 import shlex
 import shutil
 import subprocess
@@ -18,6 +19,7 @@ from bs4 import BeautifulSoup
 from shown_output import blocks, same_output
 from test_readme import TEXTS
 from tiny_models import WORDS
+from typer.testing import CliRunner
 
 from secondpass import Candidate
 from secondpass.models import bundled_models
@@ -25,7 +27,8 @@ from secondpass.models import bundled_models
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted(path for path in DOCS.rglob("*.md") if path.parent.name != "recipes")  # those are written by programs
-RUN = [page for page in PAGES if "```python" in page.read_text(encoding="utf-8")]
+RUN = [page for page in PAGES if re.search("```python|<!-- run: ", page.read_text(encoding="utf-8"))]
+FILES = {"toml": "secondpass.toml", "json": "questions.jsonl"}
 QUERY = "how long does a flea live?"
 LONG_TEXT = " ".join([*(f"Chapter {number} is about the hall and its history." for number in range(80)), *TEXTS[:1]])
 
@@ -86,9 +89,19 @@ def names(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, request: pytest.Fixtu
 
 @pytest.mark.parametrize("page", RUN, ids=name)
 def test_code_runs_and_prints_what_the_page_shows(
-    page: Path, names: dict[str, Any], capsys: pytest.CaptureFixture[str], request: pytest.FixtureRequest
+    page: Path,
+    names: dict[str, Any],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
 ) -> None:
-    """A page's Python blocks run in order, as one program; a text block behind one is what it prints."""
+    """A page's Python blocks run in order, as one program; a text block behind one is what it prints.
+
+    So do commands that are marked so. What they read is the page's too: TOML is the file ``secondpass.toml``, and JSON
+    Lines are ``questions.jsonl``.
+    """
+    monkeypatch.chdir(names["folder"])
+    monkeypatch.delenv("COLUMNS", raising=False)
     text = page.read_text(encoding="utf-8")
     if "teacher," in text:
         names["teacher"] = str(request.getfixturevalue("tiny_torch_folder"))
@@ -100,8 +113,21 @@ def test_code_runs_and_prints_what_the_page_shows(
             if not mark:
                 exec(program, names)
                 printed = capsys.readouterr().out
+        elif language == "sh" and mark == "run":
+            printed = "".join(run_command(line) for line in code.splitlines())
+        elif language in FILES:
+            Path(FILES[language]).write_text(code, encoding="utf-8")
         elif language == "text":
             assert same_output(code, printed), f"shown:\n{code}\nprinted:\n{printed}"
+
+
+def run_command(line: str) -> str:
+    from secondpass.cli import app
+
+    result = CliRunner().invoke(app, shlex.split(line)[1:])
+    assert not result.exception or isinstance(result.exception, SystemExit), result.exception
+    assert result.exit_code in (0, 1), result.stderr
+    return result.stdout
 
 
 def commands() -> Iterator[tuple[str, str]]:
@@ -119,7 +145,7 @@ def test_commands_have_the_options_that_pages_name(page: str, line: str) -> None
 
     _, command, *arguments = shlex.split(line, comments=True)
     found = typer.main.get_command(app).commands[command]  # type: ignore[attr-defined]
-    options = {option for parameter in found.params for option in parameter.opts}
+    options = {option for parameter in found.params for option in (*parameter.opts, *parameter.secondary_opts)}
     assert {argument for argument in arguments if argument.startswith("--")} <= options
 
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _GREY = "#8b949e"
 _RELEVANT, _OTHERS = "#2f81d6", "#d9822b"
+_SHARES = (-0.03, 1.03)  # the limits of an axis of shares: a point at 0 or 1 is seen whole
 
 
 def score_distributions(
@@ -88,7 +89,7 @@ def reliability(system: "SystemResult", *, relevant_from: int = 1, bins: int = 1
     error = float(np.average(np.abs(predicted - observed), weights=counts[filled]))
     ax.plot([0, 1], [0, 1], color=_GREY, linewidth=1, linestyle="--", label="calibrated")
     ax.plot(predicted, observed, marker="o", label=system.name)
-    ax.set(xlabel="mean probability", ylabel="share relevant", xlim=(0, 1), ylim=(0, 1))
+    ax.set(xlabel="mean probability", ylabel="share relevant", xlim=_SHARES, ylim=_SHARES)
     ax.set_title(f"{system.name}, calibration error {error:.3f}", loc="left")
     return ax
 
@@ -113,7 +114,7 @@ def quality_by_budget(evaluation: "Evaluation", *, ax: Axes | None = None) -> Ax
     ax.set_xscale("log", base=2)
     ax.set_xticks([point.budget for point in first], [f"{point.budget:,}" for point in first])
     ax.minorticks_off()
-    ax.set(xlabel="context budget in tokens", ylabel=f"{evaluation.context_target} in context", ylim=(0, 1))
+    ax.set(xlabel="context budget in tokens", ylabel=f"{evaluation.context_target} in context", ylim=_SHARES)
     ax.set_title(evaluation.collection, loc="left")
     ax.legend(frameon=False)
     return ax

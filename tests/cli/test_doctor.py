@@ -13,7 +13,7 @@ pytest.importorskip("typer", reason="the extra cli isn't installed")
 from typer.testing import CliRunner
 
 from secondpass.cli import app, doctor
-from secondpass.cli.doctor import Finding, Status
+from secondpass.cli.findings import Finding, Status
 from secondpass.errors import ModelError
 from secondpass.models import bundled_models
 
@@ -119,3 +119,91 @@ def test_table_shows_every_finding_and_the_verdict() -> None:
         "models",
     ]
     assert result.stdout.splitlines()[-1] == "the base install works"
+
+
+VALID = """
+[model]
+name = "nano"
+[selection]
+top_k = 10
+[cache]
+path = "scores.db"
+[audit]
+path = "audit.jsonl"
+"""
+
+
+def checked(monkeypatch: pytest.MonkeyPatch, folder: Path, text: str, *options: str) -> tuple[int, list[Any]]:
+    """Return the exit code and the findings of ``doctor --config``, the other areas left out."""
+    monkeypatch.setattr(doctor, "examine", tuple)
+    path = folder / "secondpass.toml"
+    path.write_text(text, encoding="utf-8")
+    result = CliRunner().invoke(app, ["doctor", "--json", "--config", str(path), *options])
+    return result.exit_code, json.loads(result.stdout)
+
+
+def test_a_valid_configuration_opens_and_leaves_no_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The finding has the scorer that the file states; neither its cache nor its audit log is created."""
+    code, [finding, depth] = checked(monkeypatch, tmp_path, VALID, "--fetch-k", "100")
+    assert (code, finding["area"], finding["name"]) == (0, "configuration", "secondpass.toml")
+    assert finding["value"] == "valid, its models open: Cached(CrossEncoder('nano', onnx, cpu, int8))"
+    assert (depth["status"], depth["value"]) == ("ok", "at most 10 of 100 candidates are kept")
+    assert [path.name for path in tmp_path.iterdir()] == ["secondpass.toml"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[selection]\ntop_n = 3", "did you mean top_k?"),
+        ("deadline_ms = ", "can't be read"),
+        ("[budget]\nmax_tokens = -1", "max_tokens"),
+        ('[model]\nname = "example/not-in-the-cache"', "can't be opened"),
+        ('[audit]\npath = "audit.jsonl"\nmax_mb = 0', "max_mb"),
+    ],
+)
+@pytest.mark.usefixtures("empty_caches")
+def test_a_configuration_that_does_not_work_is_exit_code_1(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str, message: str
+) -> None:
+    """A wrong key, a wrong value, and a model that isn't on this machine are one finding each, with advice."""
+    code, [finding] = checked(monkeypatch, tmp_path, text)
+    assert (code, finding["status"]) == (1, "broken")
+    assert message in finding["value"]
+    assert finding["advice"]
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "value"),
+    [
+        (["--fetch-k", "11"], "ok", "at most 10 of 11 candidates are kept"),
+        (["--fetch-k", "10"], "problem", "keeps all of 10 candidates, and the second pass can only reorder them"),
+        (["--fetch-k", "20", "--top-k", "30"], "problem", "top_k = 30 keeps all of 20 candidates"),
+        (["--fetch-k", "10", "--top-k", "3"], "ok", "at most 3 of 10 candidates are kept"),
+    ],
+)
+def test_too_few_candidates_make_the_pass_pointless(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, options: list[str], status: str, value: str
+) -> None:
+    """``--fetch-k`` up to top-k, of the file or of ``--top-k``, is a problem with advice, and no failure."""
+    code, [_, finding] = checked(monkeypatch, tmp_path, VALID, *options)
+    assert (code, finding["status"]) == (0, status)
+    assert value in finding["value"]
+    assert ("such as" in finding["advice"]) == (status == "problem")
+
+
+def test_what_else_limits_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Where a budget or a threshold still drops candidates, the finding says so; without any limit it is a problem."""
+    limited = "[selection]\nmin_probability = 0.1\n[budget]\nmax_tokens = 100"
+    _, [_, finding] = checked(monkeypatch, tmp_path, limited, "--fetch-k", "10")
+    expected = "no top_k for 10 candidates; only budget, min_probability can drop any"
+    assert (finding["status"], finding["value"]) == ("ok", expected)
+    _, [_, finding] = checked(monkeypatch, tmp_path, "", "--fetch-k", "10")
+    assert finding["status"] == "problem"
+
+
+def test_fetch_k_needs_something_to_compare(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``--fetch-k`` alone can't run; the verdict names a configuration that doesn't work."""
+    assert CliRunner().invoke(app, ["doctor", "--fetch-k", "5"]).exit_code == 2
+    monkeypatch.setattr(doctor, "examine", tuple)
+    result = CliRunner().invoke(app, ["doctor", "--config", "not-there.toml"])
+    assert result.stdout.splitlines()[-1] == "the base install works; the configuration doesn't work"

@@ -8,9 +8,9 @@ import platform
 import shutil
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
-from enum import StrEnum
+from dataclasses import asdict
 from itertools import groupby
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -18,9 +18,10 @@ from packaging.requirements import Requirement
 from rich.table import Table
 from rich.text import Text
 
-from secondpass.cli.app import app, console, installed_version
+from secondpass.cli.app import app, console, installed_version, one_line_errors
+from secondpass.cli.findings import CONFIGURATION, Finding, Status, configuration
 from secondpass.cli.models import hub_cached
-from secondpass.errors import MissingExtra, SecondpassError
+from secondpass.errors import ConfigurationError, MissingExtra, SecondpassError
 from secondpass.models import CASCADES, bundled_models
 from secondpass.samples.fetch import cache_folder, is_fetched
 from secondpass.scoring.hardware import Hardware, cpu_count, cpu_threads
@@ -31,46 +32,34 @@ _MODULES = {"protobuf": "google.protobuf"}
 _NOT_SHOWN = {"all", "dev"}  # the others together, and what only this project's own development needs
 
 
-class Status(StrEnum):
-    """What a finding means for the user."""
-
-    OK = "ok"
-    OPTIONAL = "optional"  # not installed, and nothing needs it
-    PROBLEM = "problem"  # something doesn't work as it could
-    BROKEN = "broken"  # the base install doesn't work
-
-
 _STYLES = {Status.OK: "green", Status.OPTIONAL: "dim", Status.PROBLEM: "yellow", Status.BROKEN: "bold red"}
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """The result of one check.
-
-    :param area: ``"machine"``, ``"base"``, ``"extras"``, ``"engines"`` or ``"models"``.
-    :param name: What was checked.
-    :param value: Its state, in words.
-    :param status: What that means.
-    :param advice: What to do; empty where there is nothing to do.
-    """
-
-    area: str
-    name: str
-    value: str
-    status: Status = Status.OK
-    advice: str = ""
-
-
 @app.command(short_help="Say what is installed and what is missing.")
-def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False) -> None:
-    """Say what this machine and this installation have, what is missing, and what to do about it."""
-    findings = examine()
-    broken = any(finding.status is Status.BROKEN for finding in findings)
+def doctor(
+    *,
+    config: Annotated[Path | None, typer.Option(help="Check this configuration file, and open its models.")] = None,
+    fetch_k: Annotated[int | None, typer.Option(min=1, help="How many candidates the first stage returns.")] = None,
+    top_k: Annotated[int | None, typer.Option(min=1, help="How many are kept, in place of the file's top_k.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Say what this machine and this installation have, what is missing, and what to do about it.
+
+    With --fetch-k it says whether the first stage returns enough candidates for top_k. The exit code is 1 where the
+    base install or the configuration file doesn't work.
+    """
+    with one_line_errors():
+        if fetch_k is not None and config is None and top_k is None:
+            raise ConfigurationError("--fetch-k is compared with top_k: give --top-k, or --config with a file")
+    findings = (*examine(), *configuration(config, fetch_k, top_k))
+    broken = {finding.area for finding in findings if finding.status is Status.BROKEN}
     if as_json:
         typer.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
     else:
         _print_findings(findings)
-        console().print(Text("the base install is broken" if broken else "the base install works", style="bold"))
+        base = "the base install is broken" if broken - {CONFIGURATION} else "the base install works"
+        verdict = f"{base}; the configuration doesn't work" if CONFIGURATION in broken else base
+        console().print(Text(verdict, style="bold"))
     if broken:
         raise typer.Exit(1)
 
