@@ -42,7 +42,8 @@ evaluate: .venv/.all build/float32
 	$(BIN)/python benchmarks/evaluation.py --assets "$(ASSETS)" --float32 build/float32
 	$(BIN)/python benchmarks/evaluation_page.py
 	$(BIN)/python benchmarks/answer_in_context.py --assets "$(ASSETS)"
-	$(BIN)/python benchmarks/answer_page.py
+	$(BIN)/python -m benchmarks.relevant_per_token --assets "$(ASSETS)"
+	$(BIN)/python -m benchmarks.answer_page
 
 trust: .venv/.all
 	$(BIN)/python benchmarks/trust.py --assets "$(ASSETS)"

@@ -1,11 +1,13 @@
-"""The page of benchmarks/answer_in_context.py, made of its JSON files.
+"""The page of benchmarks/answer_in_context.py and relevant_per_token.py, made of their JSON files.
 
-usage: python benchmarks/answer_page.py
+usage: python -m benchmarks.answer_page
 """
 
 import json
 from pathlib import Path
 from typing import Any
+
+from benchmarks.relevant_per_token import table
 
 FOLDER = Path(__file__).parents[1] / "docs" / "benchmarks" / "answer_in_context"
 HEAD = """# Answer in context: more of the answer in the same tokens
@@ -18,10 +20,22 @@ cross-encoder, and its context is cut to the same tokens (cl100k). `articles` ar
 LlamaIndex's reranker runs with its model replaced by the same scorer; ragcompress 0.1 without its embedder, which it
 would download. Window size and the redundancy term were chosen on the other 24 articles."""
 
+RELEVANT = """## Relevant items per token
+
+Made by `benchmarks/relevant_per_token.py` with `{model}`: relevant candidates for 1,000 tokens of the budget, of BM25's
+best 100, with 95 % intervals. LangChain's and LlamaIndex's rerankers give the same order; their context is cut at the
+budget, and a candidate counts where all of it stands before the cut. `truncate` and `extract` also count a candidate of
+which a part is kept, which is no proof that it is the part that matters."""
+
 
 def main() -> None:
     """Write the page."""
     parts = [HEAD, *(part(json.loads(file.read_text("utf-8"))) for file in sorted(FOLDER.glob("*.json")))]
+    relevant = FOLDER.with_name("relevant_per_token.json")
+    if relevant.is_file():
+        figures = json.loads(relevant.read_text("utf-8"))
+        parts.append(RELEVANT.format(model=figures["model"]))
+        parts += [table(name, found) for name, found in figures["collections"].items()]
     (FOLDER.with_suffix(".md")).write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
 
