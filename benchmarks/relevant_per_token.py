@@ -6,8 +6,8 @@ usage: python -m benchmarks.relevant_per_token --assets FOLDER [--model NAME] [-
 On TREC DL 2019 (relevant from grade 2) and SciFact, BM25's best 100. LangChain's and LlamaIndex's cross-encoder
 rerankers order by the same scores and keep the best N; their context is cut at the budget, and a candidate counts where
 all of it stands before the cut. Of ``truncate`` and ``extract`` a candidate counts where a part of it was taken,
-although a judgement is of a whole text. A figure is relevant items for 1,000 tokens of the budget, with a 95 % interval over the
-questions.
+although a judgement is of a whole text. A figure is relevant items for 1,000 tokens of the budget, with a 95 % interval
+over the questions.
 """
 
 import argparse
