@@ -6,7 +6,7 @@ A forked child has one thread, and copies of all locks: one that another thread 
 import os
 import threading
 import weakref
-from functools import partial
+from functools import cache, partial
 from typing import Protocol
 
 
@@ -63,3 +63,14 @@ class ForkHooks:
 
 _HOOKS = ForkHooks()
 watch_forks = _HOOKS.watch
+
+
+@cache
+def file_lock_hooks() -> ForkHooks:
+    """Return the hooks of objects that use filelock on threads.
+
+    They prepare before filelock's own, in which a thread that takes a file's lock waits until the fork is over.
+    """
+    import filelock  # noqa: F401  # registers its hooks
+
+    return ForkHooks()

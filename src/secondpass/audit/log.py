@@ -14,7 +14,7 @@ from typing import Any
 from secondpass.audit.files import Limits, record_file
 from secondpass.audit.record import Contents, call_record, failure_record
 from secondpass.errors import ConfigurationError
-from secondpass.forks import watch_forks
+from secondpass.forks import file_lock_hooks
 from secondpass.logs import REPEATED_WARNINGS
 from secondpass.observers import CallInfo, CallObserver
 from secondpass.ranking import Ranking
@@ -22,6 +22,7 @@ from secondpass.ranking import Ranking
 logger = logging.getLogger("secondpass")
 
 _BATCH = 200  # records that are written together, at most
+_FORK_SECONDS = 5.0  # how long a fork waits for the batch in progress
 
 
 class AuditLog(CallObserver):
@@ -72,7 +73,8 @@ class AuditLog(CallObserver):
         self._scheduled = False
         self._lock = threading.Lock()  # of the queue; held for an instant
         self._writing = threading.Lock()
-        watch_forks(self)
+        self._held_for_fork = False
+        file_lock_hooks().watch(self)
 
     def __repr__(self) -> str:
         """Return the file."""
@@ -107,7 +109,7 @@ class AuditLog(CallObserver):
 
     def before_fork(self) -> None:
         """Wait for the batch in progress, and hold the locks; see ``ForkAware``."""
-        self._writing.acquire()
+        self._held_for_fork = self._writing.acquire(timeout=_FORK_SECONDS)
         self._lock.acquire()
 
     def after_fork(self, *, in_child: bool) -> None:
@@ -115,8 +117,11 @@ class AuditLog(CallObserver):
         if in_child:
             self._process, self._executor, self._scheduled = os.getpid(), None, False
             self._queued.clear()
-        self._lock.release()  # this thread holds both, in either process
-        self._writing.release()
+            self._lock, self._writing = threading.Lock(), threading.Lock()
+            return
+        self._lock.release()
+        if self._held_for_fork:
+            self._writing.release()
 
     def _queue(self, make: Callable[[], dict[str, Any]]) -> None:
         with self._lock:

@@ -7,14 +7,14 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 from uuid import uuid4
 
 from secondpass.call import Call
 from secondpass.errors import ConfigurationError
-from secondpass.forks import ForkHooks
+from secondpass.forks import file_lock_hooks
 from secondpass.scores import Score
 from secondpass.scoring.score_table import MOST_KEYS, connect, insert, is_sound, select
 
@@ -65,7 +65,7 @@ class ScoreFile:
         self._link: _Link | None = None
         self._held_for_fork = False
         self._inherited: _Link | bool = False
-        _hooks().watch(self)
+        file_lock_hooks().watch(self)
         with suppress(sqlite3.Error, OSError), self._lock:  # locked or damaged: the first call finds that, too
             if path.exists():
                 self._open(Call())
@@ -172,14 +172,6 @@ class ScoreFile:
             for suffix in ("-wal", "-shm"):
                 self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
             _logger.warning("the score cache was damaged: it is now %s, and another one is begun", aside.name)
-
-
-@cache
-def _hooks() -> ForkHooks:
-    """Return hooks that prepare before filelock's, in which a thread that holds a score file's lock would wait."""
-    import filelock  # noqa: F401  # registers its hooks
-
-    return ForkHooks()
 
 
 def _file_at(path: Path) -> tuple[int, int] | None:
