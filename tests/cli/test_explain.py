@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from secondpass.cli import app
 from secondpass.cli import models as command
-from secondpass.models import CASCADES, bundled_models
+from secondpass.models import CASCADES, bundled_models, supported
 
 LINES = """{"query": "whale", "candidates": ["a whale"]}
 {"query": "red fox", "candidates": ["<script>x</script> fox", "whale"]}
@@ -110,6 +110,19 @@ def test_models_measures_what_is_bundled(monkeypatch: pytest.MonkeyPatch, width:
     assert max(map(len, result.stdout.splitlines())) <= width
     if width == 100:
         assert "CrossEncoder('nano', onnx, cpu, int8)" in result.stdout
+
+
+@pytest.mark.parametrize("width", [40, 140])
+def test_models_lists_families(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    """Every model family is there with its status, as a table of any width and as JSON; unsupported ones say why."""
+    monkeypatch.setenv("COLUMNS", str(width))
+    table = CliRunner().invoke(app, ["models", "--families"]).stdout
+    assert max(map(len, table.splitlines())) <= width
+    if width == 140:
+        assert "bge-reranker-v2-m3" in table
+    listed = json.loads(CliRunner().invoke(app, ["models", "--families", "--json"]).stdout)
+    assert [family["name"] for family in listed] == [family.name for family in supported()]
+    assert all(family["note"] for family in listed if family["status"] == "unsupported")
 
 
 def test_a_model_that_cannot_be_opened_is_listed_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:

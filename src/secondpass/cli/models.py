@@ -16,7 +16,7 @@ from rich.text import Text
 
 from secondpass.cli.app import app, bars, console, one_line_errors, say
 from secondpass.errors import SecondpassError
-from secondpass.models import CASCADES, DEFAULT_MODEL, bundled_models
+from secondpass.models import CASCADES, DEFAULT_MODEL, bundled_models, supported
 from secondpass.samples.corpus import python_reference
 from secondpass.scores import Pair
 from secondpass.scoring.load import load_scorer
@@ -67,6 +67,9 @@ def models(
     measure: Annotated[
         bool, typer.Option(help="Open the bundled models, and time a question with 100 candidates.")
     ] = True,
+    families: Annotated[
+        bool, typer.Option("--families", help="List the model families instead: what works, and how it was verified.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """List the models on this machine: bundled ones, their cascades, and the hub library's cache.
@@ -74,6 +77,9 @@ def models(
     Of the bundled ones it says which engine and form runs here, and times one question with 100 passages of Python's
     language reference, after a warm-up. Nothing is fetched.
     """
+    if families:
+        _print_families(as_json=as_json)
+        return
     listed = [*bundled(), *hub_cached()]
     with one_line_errors(), bars() as report:
         for place, model in enumerate(listed):
@@ -90,6 +96,22 @@ def models(
         cost = (f"{model.cost.load_ms:.0f}", f"{model.cost.rerank_ms:.0f}") if model.cost else ("-", "-")
         name = f"{model.name} (default)" if model.name == DEFAULT_MODEL else model.name
         table.add_row(*map(Text, (name, model.kind, f"{model.megabytes:.0f}", *cost, model.here or model.folder)))
+    console().print(table)
+
+
+def _print_families(*, as_json: bool) -> None:
+    """Print the table of model families, the unsupported ones with the reason."""
+    if as_json:
+        say(json.dumps([asdict(family) for family in supported()], indent=2))
+        return
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for column in ("family", "models", "status", "engines", "int8", "tokens", "licence"):
+        table.add_column(column, overflow="fold")
+    for family in supported():
+        works = f"{family.status}: {family.note}" if family.note else str(family.status)
+        int8 = "yes" if family.int8 else "no"
+        cells = (family.name, ", ".join(family.models), works, ", ".join(family.engines), int8, str(family.max_tokens))
+        table.add_row(*map(Text, (*cells, family.licence)))
     console().print(table)
 
 
