@@ -161,6 +161,21 @@ def test_a_call_that_is_over_doesnt_make_the_trial() -> None:
     assert fallback.score_pairs(PAIRS).by.name == "scripted"
 
 
+def test_impatient_callers_dont_take_a_working_scorer_from_all() -> None:
+    """A deadline shorter than what the scorer's last success took is no failure; one that is as long is."""
+    preferred = Scripted({"a": 1.0, "b": 2.0})
+    fallback = Fallback(preferred, OverlapScorer(), max_failures=1, retry_seconds=3600)
+    fallback.score_pairs(PAIRS)
+    late = Unscored(UnscoredReason.DEADLINE)
+    preferred.script = {"a": late, "b": late}
+    fallback.circuits[0].success_seconds = 3600.0
+    fallback.score_pairs(PAIRS)
+    assert fallback.failures == {"1: scripted": 0, "2: overlap": 0}
+    fallback.circuits[0].success_seconds = 0.0
+    fallback.score_pairs(PAIRS)
+    assert fallback.failures == {"1: scripted": 1, "2: overlap": 0}
+
+
 def test_the_second_scorer_isnt_charged_for_a_deadline_that_the_first_used_up() -> None:
     """Of a call whose time ends while the first scorer fails, the second one's lack of a score is no failure."""
     call = Call()

@@ -24,12 +24,14 @@ class Circuit:
     :param retry_seconds: How long it stays open before a trial.
     :param failures: Failures since the last success.
     :param total: All failures.
+    :param success_seconds: What the last success took; 0 before it.
     """
 
     max_failures: int
     retry_seconds: float
     failures: int = 0
     total: int = 0
+    success_seconds: float = 0.0
     _open_until: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
@@ -59,9 +61,10 @@ class Circuit:
             self._open_until = now + self.retry_seconds
             return True
 
-    def succeeded(self) -> bool:
-        """Close the circuit, and return whether it was open."""
+    def succeeded(self, seconds: float) -> bool:
+        """Close the circuit after a call that took so many seconds, and return whether it was open."""
         with self._lock:
+            self.success_seconds = seconds
             was_open, self.failures = self.failures >= self.max_failures, 0
             return was_open
 
@@ -134,6 +137,7 @@ class Fallback(ComposedScorer):
             if not circuit.allows(trial=in_time):
                 failed[name] = "left out after several failures"
                 continue
+            asked = time.perf_counter()
             try:
                 scored = score_checked(scorer, pairs, call)
             except (ScoringError, OSError) as error:
@@ -142,7 +146,7 @@ class Fallback(ComposedScorer):
                     _note_failure(name, circuit, type(error).__name__)
                 continue
             if in_time:
-                _note_outcomes(name, circuit, scored.outcomes)
+                _note_outcomes(name, circuit, scored.outcomes, time.perf_counter() - asked)
             if gave_no_value(scored.outcomes):
                 failed[name] = "no finite score"
                 continue
@@ -155,16 +159,17 @@ class Fallback(ComposedScorer):
         return count_tokens(self.scorers[0], texts)
 
 
-def _note_outcomes(name: str, circuit: Circuit, outcomes: Sequence[Score | Unscored]) -> None:
+def _note_outcomes(name: str, circuit: Circuit, outcomes: Sequence[Score | Unscored], seconds: float) -> None:
     """Count a success or a failure; no score since a call was cancelled or a model is loading is neither.
 
-    No score until the deadline is a failure, as of a scorer that hangs.
+    No score until the deadline is a failure, as of a scorer that hangs, where the call waited as long as the last
+    success took: a few impatient callers must not take a working scorer from all.
     """
     reasons = {outcome.reason for outcome in outcomes if isinstance(outcome, Unscored)}
     if has_score(outcomes):
-        if circuit.succeeded():
+        if circuit.succeeded(seconds):
             REPEATED_WARNINGS.warn((name, "again"), "the scorer %s answers again", name)
-    elif UnscoredReason.DEADLINE in reasons or gave_no_value(outcomes):
+    elif gave_no_value(outcomes) or (UnscoredReason.DEADLINE in reasons and seconds >= circuit.success_seconds):
         _note_failure(name, circuit, "no score")
 
 
