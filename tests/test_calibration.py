@@ -74,6 +74,20 @@ def test_a_fusion_of_another_model_is_refused() -> None:
         Reranker(Scripted({}), fusion=LearnedFusion("other", (1.0, 0.0, 0.0, 0.0)))
 
 
+def test_a_fusion_is_left_out_where_another_scorer_answers() -> None:
+    """The weights are of one model's raw scores: those of another one order by themselves, and the stage says so."""
+    from worlds import Failing
+
+    class Other(Scripted):
+        spec = Spec("other", LOGIT, fingerprint="other")
+
+    fusion = LearnedFusion("scripted", (0.0, 0.0, 0.0, 1.0))
+    ranking = Reranker(Fallback(Failing(), Other({"a": 2.0, "b": 3.0})), fusion=fusion).rerank("q", ["a", "b"])
+    assert [item.candidate.text for item in ranking] == ["b", "a"]
+    assert all(item.fused is None for item in ranking)
+    assert "another model" in str(next(stage for stage in ranking.stages if stage.name == "fuse").facts["left_out"])
+
+
 def test_another_scorers_answer_keeps_its_own_scale() -> None:
     """Where a fallback's second scorer answers, its scores aren't read through the first one's calibration."""
     from worlds import Failing

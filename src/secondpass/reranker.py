@@ -74,7 +74,7 @@ class Reranker:
         self.observers = check_observers(observers)
         self.scorer = _loaded(scorer, when_cold) if isinstance(scorer, str | Path) else _checked(scorer)
         self.selection = _checked_selection(Selection() if selection is None else selection)
-        self.fusion = _checked_fusion(fusion, self.scorer.spec)
+        self.fusion = _checked_fusion(fusion, self.scorer)
         self.on_error = on_error
         self.deadline_ms = deadline_ms
         self.gate = gate
@@ -278,7 +278,8 @@ class Reranker:
     def _rank(self, request: Request, scoring: Scoring) -> tuple[list[Ranked], tuple[Stage, ...]]:
         """Order candidates by fused or raw value, ties by first-stage rank; the unscored follow the scored."""
         started = time.perf_counter()
-        fused = self._fuse(request, scoring.outcomes)
+        fitted = _fits(self.fusion, scoring.by)
+        fused = self._fuse(request, scoring.outcomes) if fitted else {}
         scale = scoring.by.scale if scoring.by else None
         ranked = [
             Ranked(
@@ -294,7 +295,8 @@ class Reranker:
         ranked.sort(key=_sort_key)
         if self.fusion is None:
             return ranked, ()
-        return ranked, (Stage("fuse", time.perf_counter() - started, {"rule": repr(self.fusion)}),)
+        facts = {"rule": repr(self.fusion)} | ({} if fitted else {"left_out": "fitted on another model's scores"})
+        return ranked, (Stage("fuse", time.perf_counter() - started, facts),)
 
     def _fuse(self, request: Request, outcomes: Sequence[Score | Unscored]) -> dict[int, float]:
         scores = {position: outcome for position, outcome in enumerate(outcomes) if isinstance(outcome, Score)}
@@ -330,10 +332,16 @@ def _checked_selection(selection: Selection) -> Selection:
     return selection
 
 
-def _checked_fusion(fusion: Fusion | None, spec: Spec) -> Fusion | None:
-    if isinstance(fusion, LearnedFusion):
-        fusion.check(spec.calibrated_as, spec.name)
+def _checked_fusion(fusion: Fusion | None, scorer: Scorer) -> Fusion | None:
+    """Return the fusion rule; of a model that loads in the background, the first call sees whether it fits."""
+    if isinstance(fusion, LearnedFusion) and not isinstance(scorer, LoadedInBackground):
+        fusion.check(scorer.spec.calibrated_as, scorer.spec.name)
     return fusion
+
+
+def _fits(fusion: Fusion | None, by: Spec | None) -> bool:
+    """Return whether a fusion rule is for the scorer that answered, such as the second one of a ``Fallback``."""
+    return by is None or not isinstance(fusion, LearnedFusion) or fusion.fingerprint == by.calibrated_as
 
 
 def _check_threshold(selection: Selection, spec: Spec) -> None:
