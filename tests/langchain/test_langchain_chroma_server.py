@@ -65,11 +65,11 @@ def retriever(client: Any, space: str, **settings: Any) -> TwoStageRetriever:
 
 
 @pytest.mark.parametrize("space", ["cosine", "l2", "ip"])
-def test_a_server_gives_what_the_library_gives(client: Any, space: str) -> None:
+def test_a_server_gives_what_the_library_gives(client: Any, space: str, tmp_path: Path) -> None:
     """Ids, order, first-stage scores and fused values are those of Chroma in this process."""
     here, there = (
         retriever(source, space, fusion=WeightedSum(alpha=0.5), top_n=3).invoke(QUERY)
-        for source in (chromadb.EphemeralClient(), client)
+        for source in (chromadb.PersistentClient(tmp_path), client)
     )
     assert ids(there) == ids(here)
     assert len(there) == 3
