@@ -375,3 +375,16 @@ def test_processes_that_are_killed_leave_a_readable_file(path: Path) -> None:
     assert len(queries) > 40
     assert queries[-1] == "after"
     assert opened.skipped <= len(writers)
+
+
+def test_a_relative_path_is_of_the_folder_at_creation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program that changes its folder later doesn't move its audit log."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(tmp_path)
+    log = AuditLog("audit.jsonl")
+    monkeypatch.chdir(elsewhere)
+    Reranker(OverlapScorer(), observers=[log]).rerank("a red fox", ["a red fox"])
+    log.close()
+    assert list(elsewhere.iterdir()) == []
+    assert len(list(open_audit_file(tmp_path / "audit.jsonl").records())) == 1

@@ -56,7 +56,7 @@ class AuditLog(CallObserver):
                 f"max_mb and max_days must be above 0 and max_queued 1 or more, got {max_mb!r}, {max_days!r}, "
                 f"{max_queued!r}"
             )
-        self.path = Path(path).expanduser()
+        self.path = Path(path).expanduser().absolute()  # the thread writes later, maybe from another folder
         self.lost = 0
         """How many records are missing in the file, since they came too fast or it couldn't be written."""
         self._contents = Contents(queries, texts)
