@@ -11,7 +11,7 @@ pytest.importorskip("typer", reason="the extra cli isn't installed")
 from typer.testing import CliRunner
 
 from secondpass.cli import app
-from secondpass.cli.bench.measure import Cell, Workload, kendall, model_flops, ndcg, open_sides, run
+from secondpass.cli.bench.measure import Cell, Workload, kendall, model_flops, ndcg, open_sides, peak_memory, run
 from secondpass.cli.bench.page import advice
 from secondpass.cli.bench.sides import Side, all_sides
 from secondpass.cli.bench.workloads import Topic, tasks, topics_of
@@ -150,3 +150,13 @@ def test_invalid_options_are_one_line(option: list[str], message: str, monkeypat
     result = CliRunner().invoke(app, ["bench", *option])
     assert result.exit_code == 2
     assert message in result.stderr
+
+
+def test_peak_memory_is_that_of_the_side_alone() -> None:
+    """What the benchmark's own process held before doesn't count: each side runs in a process of its own."""
+    held = bytearray(800 * 2**20)
+    held[:: 2**12] = b"x" * len(held[:: 2**12])
+    megabytes = peak_memory(Side("nano", "secondpass", "nano", "int8", 1), Topic("a question", ("a text",)))
+    assert megabytes is not None
+    assert megabytes < 600
+    del held

@@ -213,9 +213,19 @@ def peak_memory(side: Side, task: Topic) -> float | None:
 
 
 def _report_memory(side: Side, task: Topic, sender: Any) -> None:
+    side.open()(task.query, task.texts)
+    sender.send(_most_memory())
+    sender.close()
+
+
+def _most_memory() -> float:
+    """Return the most megabytes that this process has held."""
     import resource
 
-    side.open()(task.query, task.texts)
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    sender.send(most / (2**20 if sys.platform == "darwin" else 2**10))
-    sender.close()
+    if sys.platform == "darwin":
+        return most / 2**20
+    for line in Path("/proc/self/status").read_text("utf-8").splitlines():
+        if line.startswith("VmHWM:"):  # unlike ru_maxrss, it isn't that of the process which started this one
+            return int(line.split()[1]) / 2**10
+    return most / 2**10
