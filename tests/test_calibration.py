@@ -134,6 +134,7 @@ def test_answerable_is_read_from_the_kept_scores() -> None:
     assert without.answerable == pytest.approx(LOGIT.probability(-2.0))
     assert without.to_dict()["answerable"] == without.answerable
     assert "kept 1, answerable 0.12" in without.report()
+    assert "<small>answerable</small>0.12" in without.to_html()
 
 
 def test_answerable_is_zero_where_nothing_is_kept_and_none_where_it_is_unknown() -> None:
@@ -160,8 +161,12 @@ def test_the_rank_of_the_first_stages_best(fusion: ReciprocalRank | None, rank: 
 
 
 def test_the_report_warns_where_the_first_stages_best_fell_far() -> None:
-    """Below rank 10 the report says so, and above it doesn't."""
+    """Below rank 10 the report says so, as text and as HTML, and above it doesn't."""
     texts = [f"text {number}" for number in range(12)]
     reranker = Reranker(Scripted({text: float(number) for number, text in enumerate(texts)}))
-    assert "the first stage's best fell to rank 12" in reranker.rerank("q", texts).report()
-    assert "fell" not in reranker.rerank("q", texts[:10]).report()
+    far, near = reranker.rerank("q", texts), reranker.rerank("q", texts[:10])
+    assert "the first stage's best fell to rank 12" in far.report()
+    assert "fell" not in near.report()
+    shown, not_shown = (item.to_html().partition('class="sp-report"')[2] for item in (far, near))
+    assert "best fell to rank 12" in shown
+    assert "fell" not in not_shown

@@ -17,6 +17,7 @@ from secondpass import Call, ContextBudget, OverlapScorer, Reranker, Selection
 from secondpass.errors import ConfigurationError, ScoringError
 from secondpass.scores import Pair, Scale, ScaleKind, Score, Scored, Spec, Unscored, UnscoredReason
 from secondpass.scoring.cache import Cached
+from secondpass.scoring.calibrated import Calibrated
 from secondpass.scoring.cascade import Cascade
 from secondpass.scoring.cross_encoder import CrossEncoder
 from secondpass.scoring.early_stop import Stopping, StopRule
@@ -38,6 +39,7 @@ WRAPPERS: dict[str, Callable[[Scorer, Scorer], Scorer]] = {
     "pruned windows": lambda scorer, other: Windowed(scorer, Windows(max_tokens=8, max_windows=2), prune_with=other),
     "cascade": lambda scorer, other: Cascade(scorer, other, keep=2, vote=0.25),
     "fallback": lambda scorer, other: Fallback(scorer, other, retry_seconds=0),
+    "calibrated": lambda scorer, _other: Calibrated(scorer),
     "stopping": lambda scorer, _other: Stopping(scorer, StopRule(scorer.spec.fingerprint, 1, 0.1, 2, (0.5,), 20)),
 }
 

@@ -1,6 +1,7 @@
 """A ranking in a terminal, through rich, and in IPython."""
 
 import io
+from dataclasses import replace
 
 import pytest
 
@@ -67,3 +68,12 @@ def test_long_lists_are_cut_and_counted(count: int) -> None:
         assert len(text.splitlines()) < 210
         assert text.count("... and 4,950 more") == (2 if count else 0) * (count == 10_000)
     assert len(ranking.report().splitlines()) >= count
+
+
+def test_answerable_and_a_fall_of_the_first_stages_best_are_shown() -> None:
+    """What the text report says of the whole ranking stands in a terminal, too."""
+    texts = [f"text {number}" for number in range(12)]
+    ranking = Reranker(Scripted({text: float(number) for number, text in enumerate(texts)})).rerank("q", texts)
+    text = printed(replace(ranking, answerable=0.25), 100)
+    assert "kept 12 of 12, answerable 0.25" in text
+    assert "best fell to rank 12" in text

@@ -1,17 +1,19 @@
 """Listwise scorers, which read all candidates in one context, and scorers that mark a text's relevant sentences."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from worlds import Scripted, count_words, texts
 
-from secondpass import Call, Cascade, ContextBudget, ListScorer, Reranker, Selection
+from secondpass import Call, Cascade, ContextBudget, ListScorer, Reranker, Selection, Windowed
 from secondpass.errors import ScoringError
 from secondpass.langchain import SecondPassRerank
 from secondpass.ranking import Cause
 from secondpass.scores import LOGIT, Pair, Score, Scored, Spec, Unscored, Window
-from secondpass.scoring.scorer import Listwise
+from secondpass.scoring.calibrated import Calibrated
+from secondpass.scoring.scorer import Listwise, Scorer
 
 
 class LongestFirst:
@@ -52,6 +54,14 @@ def test_its_scores_depend_on_the_other_candidates() -> None:
     """The specification says that texts compete, whatever the scorer's own says, so that nothing is cached."""
     assert not Listwise(LongestFirst()).spec.call_invariant
     assert not Listwise(LongestFirst()).score_pairs([Pair("q", "a")]).by.call_invariant
+
+
+@pytest.mark.parametrize("around", [Windowed, Calibrated])
+def test_scorers_around_it_take_it_as_any_other(around: Callable[[Any], Scorer]) -> None:
+    """A composed scorer takes an object with ``score_list``, and says that its texts compete."""
+    scorer = around(LongestFirst())
+    assert texts(Reranker(scorer).rerank("query", ["aa", "a", "aaa"])) == ["aaa", "aa", "a"]
+    assert not scorer.spec.call_invariant
 
 
 def test_too_few_outcomes_are_a_failure() -> None:

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from secondpass.ranking import Dropped, Kept, Ranked, Ranking
 from secondpass.report.excerpts import one_line
-from secondpass.report.text import LISTED, stage_line, why
+from secondpass.report.text import LISTED, fall_note, stage_line, why
 
 _NARROW = 72  # columns below which scores and tokens are left out
 _LINE = 400  # characters of a text; rich cuts it to the terminal's width
@@ -31,7 +31,10 @@ class RankingView:
         if ranking.degraded:
             yield Text(f"degraded, {one_line(str(ranking.degraded), _LINE)}", style="yellow")
         tokens = "" if ranking.tokens is None else f", {ranking.tokens:,} tokens"
-        yield Text(f"kept {len(ranking.kept):,} of {len(ranking.kept) + len(ranking.dropped):,}{tokens}")
+        answerable = "" if ranking.answerable is None else f", answerable {ranking.answerable:.2f}"
+        yield Text(f"kept {len(ranking.kept):,} of {len(ranking.kept) + len(ranking.dropped):,}{tokens}{answerable}")
+        if note := fall_note(ranking):
+            yield Text(f"note: {note}", style="yellow")
         if ranking.kept:
             yield _table(ranking.kept, narrow=narrow)
         if ranking.dropped:

@@ -36,8 +36,8 @@ def as_text(ranking: Ranking, most: int | None = None) -> str:
         text = one_line(dropped.candidate.reading, _TEXT_WIDTH)
         lines.append(f"{'':>6} {_figures(dropped)} {'':>6}  {text}  [{why(dropped)}]")
     lines += _rest(ranking.dropped, most)
-    if ranking.rank_of_first is not None and ranking.rank_of_first > FAR:
-        lines.append(f"note: the first stage's best fell to rank {ranking.rank_of_first}")
+    if note := fall_note(ranking):
+        lines.append(f"note: {note}")
     lines += [stage_line(stage) for stage in ranking.stages]
     return "\n".join(lines)
 
@@ -45,6 +45,12 @@ def as_text(ranking: Ranking, most: int | None = None) -> str:
 def why(item: Dropped) -> str:
     """Return why a candidate was dropped, in one line."""
     return f"{item.reason}: {item.detail}" if item.detail else str(item.reason)
+
+
+def fall_note(ranking: Ranking) -> str:
+    """Return a note where the first stage's best candidate fell far, else an empty string."""
+    rank = ranking.rank_of_first
+    return f"the first stage's best fell to rank {rank}" if rank is not None and rank > FAR else ""
 
 
 def stage_line(stage: Stage) -> str:

@@ -8,20 +8,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Self
 
 from secondpass.call import Call
 from secondpass.errors import ConfigurationError
 from secondpass.forks import watch_forks
-from secondpass.scores import Pair, Score, Scored, Spec, Stage, Unscored
+from secondpass.scores import Pair, Scale, Score, Scored, Spec, Stage, Unscored
 from secondpass.scoring.score_file import ScoreFile
-from secondpass.scoring.scorer import BaseScorer, Scorer, count_tokens, release_memory, score_checked, warm_up
+from secondpass.scoring.scorer import ComposedScorer, Scorer, count_tokens, score_checked
 
 _KEY_BYTES = 20
 _FORK_SECONDS = 1.0  # how long a fork waits for a thread that uses the memory
 
 
-class Cached(BaseScorer):
+class Cached(ComposedScorer):
     """Looks scores up, in memory and on disk, and asks another scorer for those that are not there.
 
     Only finite scores of whole texts are kept: what failed or wasn't scored in time is scored the next time. Keys are
@@ -43,13 +42,11 @@ class Cached(BaseScorer):
         max_entries: int = 1_000_000,
         allow_batch_dependent: bool = False,
     ) -> None:
-        if not isinstance(scorer, Scorer) or isinstance(scorer, type):
-            raise ConfigurationError(
-                f"the score cache needs a scorer, such as load_scorer('small'), got {scorer!r:.80}"
-            )
+        super().__init__((scorer,), "the score cache needs a scorer, such as load_scorer('small')")
+        (self.scorer,) = self.scorers
         if max_entries < 1:
             raise ConfigurationError(f"max_entries must be 1 or more, got {max_entries!r}")
-        spec = scorer.spec
+        spec = self.scorer.spec
         if not spec.call_invariant:
             raise ConfigurationError(
                 "the score cache needs a scorer that gives a pair the same outcome in each call, but in "
@@ -61,17 +58,12 @@ class Cached(BaseScorer):
                 f"the scores of {spec.name} depend on the other pairs of their batch, and a cached one isn't "
                 "what the model gives in another: allow_batch_dependent=True caches them all the same"
             )
-        self.scorer = scorer
         self._memory = _Memory(max_entries)
         self._file = ScoreFile(Path(path).expanduser(), max_entries) if path is not None else None
 
     def __repr__(self) -> str:
         """Return the scorer and the file."""
         return f"Cached({self.scorer!r}{f', {str(self._file.path)!r}' if self._file else ''})"
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        """Share scorer and cache."""
-        return self
 
     @property
     def spec(self) -> Spec:
@@ -88,7 +80,7 @@ class Cached(BaseScorer):
         keys = [_key(spec.fingerprint, pair) for pair in pairs]
         different = dict(zip(keys, pairs, strict=True))
         known = self._memory.read(list(different))
-        from_file = self._from_file([key for key in different if key not in known], call)
+        from_file = self._from_file([key for key in different if key not in known], spec.scale, call)
         self._memory.write(from_file)
         known |= from_file
         unknown = {key: pair for key, pair in different.items() if key not in known}
@@ -108,13 +100,9 @@ class Cached(BaseScorer):
         """Return the number of tokens of each text, as the scorer counts them."""
         return count_tokens(self.scorer, texts)
 
-    def warmup(self) -> None:
-        """Warm up the scorer."""
-        warm_up(self.scorer)
-
     def release(self) -> None:
         """Free the scorer's memory, and close the file; scores in memory stay."""
-        release_memory(self.scorer)
+        super().release()
         if self._file:
             self._file.close()
 
@@ -122,8 +110,10 @@ class Cached(BaseScorer):
         scored = score_checked(self.scorer, list(pairs.values()), call)
         return dict(zip(pairs, scored.outcomes, strict=True)), scored
 
-    def _from_file(self, keys: Sequence[bytes], call: Call | None) -> dict[bytes, Score]:
-        return self._file.read(keys, call) if self._file and not _stopped(call) else {}
+    def _from_file(self, keys: Sequence[bytes], scale: Scale, call: Call | None) -> dict[bytes, Score]:
+        """Return the scores on disk, the probabilities of their windows by the present calibration."""
+        read = self._file.read(keys, call) if self._file and not _stopped(call) else {}
+        return {key: _on_scale(score, scale) for key, score in read.items()}
 
     def _keep(self, scores: Mapping[bytes, Score], call: Call | None) -> None:
         """Keep scores, on disk only while the caller has time: it may be busy with another process."""
@@ -134,6 +124,11 @@ class Cached(BaseScorer):
 
 def _stopped(call: Call | None) -> bool:
     return call is not None and call.stop_reason() is not None
+
+
+def _on_scale(score: Score, scale: Scale) -> Score:
+    windows = (replace(window, probability=scale.probability(window.value)) for window in score.windows)
+    return replace(score, windows=tuple(windows)) if score.windows else score
 
 
 def _lasts(score: Score) -> bool:

@@ -105,12 +105,12 @@ class Stopping(ComposedScorer):
 
     def __init__(self, scorer: Scorer, rule: StopRule) -> None:
         super().__init__((scorer,), "Stopping needs a scorer")
+        (self._scorer,) = self.scorers
         if rule.fingerprint != scorer.spec.fingerprint:
             raise ConfigurationError(
                 f"the rule must be fitted on the scorer that it stops: its fingerprint is {rule.fingerprint!r:.60}, "
                 f"and that of {scorer.spec.name} {scorer.spec.fingerprint!r:.60}; fit it with evaluation.fit_stop"
             )
-        self._scorer = scorer
         self._rule = rule
 
     @property

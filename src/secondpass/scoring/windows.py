@@ -106,9 +106,9 @@ class Windowed(ComposedScorer):
     def __init__(self, scorer: Scorer, windows: Windows | None = None, *, prune_with: Scorer | None = None) -> None:
         cheap = () if prune_with is None else (prune_with,)
         super().__init__((scorer, *cheap), "Windowed needs a scorer, such as load_scorer('small')")
-        self.scorer = scorer
+        self.scorer = self.scorers[0]
         self.windows = windows or Windows()
-        self.prune_with = prune_with
+        self.prune_with = self.scorers[1] if cheap else None
 
     def __repr__(self) -> str:
         """Return the inner scorer and the settings."""
