@@ -68,7 +68,7 @@ def test_a_document_that_never_was_a_candidate(file: Path) -> None:
     """Where the first stage never returned the document, the answer says so, and the exit code is 1."""
     result = audit(file, "--why", "unicorn")
     assert result.exit_code == 1
-    assert "never among the candidates" in result.stdout
+    assert "never a candidate" in result.stdout
 
 
 def test_the_summary_counts_degraded_calls_reasons_and_documents(file: Path) -> None:

@@ -1,4 +1,4 @@
-"""What an audit file answers: why a document wasn't used, what is dropped again and again, drift, degraded calls."""
+"""What records answer: why a document wasn't used, what is dropped often, drift, degraded calls."""
 
 import math
 from array import array
@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 PERCENTILES = (50, 95, 99)
-_FATE = ("id", "rank_before", "rank", "first_stage_score", "score", "probability", "reason", "detail", "because_of")
 _BINS = 10
 _FLOOR = 1e-4  # the smallest share of a bin, whose logarithm is taken
 
@@ -25,7 +24,7 @@ def fates(records: Iterable[dict[str, Any]], document: str, query: str | None = 
     """
     wanted = query and query.casefold()
     return [
-        {"time": record["time"], "query": record.get("query", record.get("query_hash")), **_fate(record, candidate)}
+        _fate(record, candidate)
         for record in records
         if not wanted or wanted in str(record.get("query", "")).casefold()
         for candidate in record.get("candidates", ())
@@ -34,19 +33,20 @@ def fates(records: Iterable[dict[str, Any]], document: str, query: str | None = 
 
 
 def _fate(record: Mapping[str, Any], candidate: Mapping[str, Any]) -> dict[str, Any]:
-    lowest = min((item["score"] for item in record["candidates"] if "rank" in item and "score" in item), default=None)
-    facts = {
-        **{name: candidate.get(name) for name in _FATE},
-        "kept": "rank" in candidate,
-        "lowest_kept_score": lowest,
+    kept = [item["score"] for item in record["candidates"] if "rank" in item and "score" in item]
+    call = {
+        "time": record["time"],
+        "query": record.get("query", record.get("query_hash")),
+        "lowest_kept_score": min(kept, default=None),
         "degraded": (record.get("degraded") or {}).get("cause"),
         "settings": record.get("settings") or None,
     }
-    return {name: fact for name, fact in facts.items() if fact is not None}
+    known = {name: fact for name, fact in call.items() if fact is not None}
+    return known | {**candidate, "kept": "rank" in candidate}
 
 
 def summary(records: Iterable[dict[str, Any]], most: int = 10) -> dict[str, Any]:
-    """Return how many calls failed or were degraded, the milliseconds of each stage, and what is dropped.
+    """Return counts of failed and degraded calls, milliseconds of each stage, and what is dropped.
 
     :param records: The records, oldest first.
     :param most: How many of the documents that were dropped in two calls or more, most often first.
@@ -93,12 +93,13 @@ def _percentiles(seconds: Sequence[float]) -> dict[str, float]:
 
 
 def drift(records: Iterable[dict[str, Any]], boundary: datetime) -> list[dict[str, Any]]:
-    """Return how far the scores since a moment differ from those before it, for each model with scores in both periods.
+    """Return how far scores since a moment differ from earlier ones, for models with both.
 
-    ``ks`` is the two-sample Kolmogorov-Smirnov statistic, the largest distance ``max |F1(x) - F2(x)|`` between both
-    distribution functions. ``psi`` is the population stability index ``sum((p - q) * ln(p / q))`` over ten bins, the
-    deciles of the earlier period (q), with shares of at least 1e-4; by convention below 0.1 is stable, and above 0.25 a
-    shift. ``scores`` is ``best`` for each call's highest score, ``all`` for every candidate's.
+    ``ks`` is the two-sample Kolmogorov-Smirnov statistic, the largest distance between both
+    distribution functions. ``psi`` is the population stability index, ``sum((p - q) * ln(p / q))``
+    over ten bins, the deciles of the earlier scores (q), with shares of at least 1e-4: by convention
+    below 0.1 is stable, and above 0.25 a shift. ``scores`` is ``best`` for each call's highest score,
+    ``all`` for every candidate's.
     """
     scores: defaultdict[tuple[str, str, str], tuple[array[float], array[float]]] = defaultdict(
         lambda: (array("d"), array("d"))
@@ -126,7 +127,7 @@ def drift(records: Iterable[dict[str, Any]], boundary: datetime) -> list[dict[st
 
 
 def kolmogorov_smirnov(old: ArrayLike, new: ArrayLike) -> float:
-    """Return the largest distance between the distribution functions of two samples, from 0 to 1."""
+    """Return the largest distance between two samples' distribution functions, from 0 to 1."""
     first, second = np.sort(np.asarray(old)), np.sort(np.asarray(new))
     points = np.concatenate([first, second])
     below = [np.searchsorted(values, points, side="right") / len(values) for values in (first, second)]
@@ -134,7 +135,7 @@ def kolmogorov_smirnov(old: ArrayLike, new: ArrayLike) -> float:
 
 
 def stability_index(old: ArrayLike, new: ArrayLike) -> float:
-    """Return the population stability index of two samples over the deciles of the first; 0 for equal shares."""
+    """Return the population stability index over the deciles of the first sample; 0 for equal shares."""
     edges = np.unique(np.quantile(np.asarray(old), np.linspace(0, 1, _BINS + 1)[1:-1]))
     shares = [
         np.bincount(np.searchsorted(edges, values, side="left"), minlength=len(edges) + 1) / len(values)

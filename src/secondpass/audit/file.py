@@ -14,17 +14,22 @@ from typing import Any
 from secondpass.errors import ConfigurationError
 
 APPLICATION_ID = 0x2DA55A0D  # marks a SQLite file as ours
-_LOCK_SECONDS = 20.0  # SQLite polls for its locks unfairly: of four busy processes, one waited for more than 5 s
-_ROWS = 100  # read at once: between them the file isn't locked, so that a slow reader holds up no writer
-_OLDEST = "SELECT id FROM calls ORDER BY time, id LIMIT (SELECT count(*) * ? / ? + 1 FROM calls)"
+_LOCK_SECONDS = 20.0  # SQLite polls: of four busy processes, one waited for more than 5 s
+_ROWS = 100  # read at once: a slow reader locks the file only meanwhile
+_DELETE_OLDEST = """
+DELETE FROM calls WHERE id IN (
+    SELECT id FROM calls ORDER BY time, id LIMIT (SELECT count(*) * ? / ? + 1 FROM calls)
+)"""
+_NEXT_ROWS = """
+SELECT time, id, record FROM calls WHERE (time, id) > (?, ?) AND time < ? ORDER BY time, id LIMIT ?"""
 
 
 @dataclass(frozen=True, slots=True)
 class AuditFile:
     """Where records are written, each a row of JSON.
 
-    Each batch has its own connection, since none may be open while the process forks, and SQLite's rollback journal:
-    it needs no further file between batches, and whoever may only read the folder can read the records.
+    Each batch has its own connection, since none may be open while the process forks, and SQLite's
+    rollback journal: no other file is left, and those who can't write the folder can read.
 
     :param path: The file, absolute.
     :param max_bytes: Its size after each batch, at most.
@@ -53,7 +58,7 @@ class AuditFile:
     def _begin(self, link: sqlite3.Connection) -> None:
         """Begin a transaction, and make the table unless it is there."""
         if not _pragma(link, "page_count"):
-            link.execute("PRAGMA auto_vacuum = FULL")  # free pages leave the file; can be chosen for an empty one alone
+            link.execute("PRAGMA auto_vacuum = FULL")  # free pages leave the file; only before the first
         link.execute("PRAGMA secure_delete = ON")
         link.execute("BEGIN IMMEDIATE")
         if _pragma(link, "application_id") == APPLICATION_ID:
@@ -65,11 +70,10 @@ class AuditFile:
         link.execute("CREATE INDEX calls_by_time ON calls (time)")
 
     def _shrink(self, link: sqlite3.Connection) -> None:
-        """Remove the oldest records, as many as the excess has by the mean size, until the rest fits."""
+        """Remove the oldest records, as many as the excess has on average, until the rest fits."""
         most, removed = self.max_bytes / _pragma(link, "page_size"), 1
         while removed and (used := _pragma(link, "page_count") - _pragma(link, "freelist_count")) > most:
-            share = (math.ceil(used - most), used)
-            removed = link.execute(f"DELETE FROM calls WHERE id IN ({_OLDEST})", share).rowcount  # noqa: S608  # no input
+            removed = link.execute(_DELETE_OLDEST, [math.ceil(used - most), used]).rowcount
 
 
 def read_records(
@@ -85,15 +89,14 @@ def read_records(
     """
     path = Path(path).expanduser().absolute()
     if not path.is_file():
-        raise ConfigurationError(f"an audit file must be one that AuditLog wrote, and there is no file {path}")
+        raise ConfigurationError(f"an audit file must be one of AuditLog, and there is no file {path}")
     last = (since.timestamp() if since else -math.inf, 0)
     end = until.timestamp() if until else math.inf
     # not read-only: after a kill, SQLite must roll the last batch back before anything can be read
     with _opened(path, "rw") as link:
         if _pragma(link, "application_id") != APPLICATION_ID:
             raise _foreign(path)
-        query = "SELECT time, id, record FROM calls WHERE (time, id) > (?, ?) AND time < ? ORDER BY time, id LIMIT ?"
-        while rows := link.execute(query, (*last, end, _ROWS)).fetchall():
+        while rows := link.execute(_NEXT_ROWS, (*last, end, _ROWS)).fetchall():
             yield from (json.loads(record) for _, _, record in rows)
             last = rows[-1][:2]
 
@@ -102,9 +105,10 @@ def read_records(
 def _opened(path: Path, mode: str) -> Iterator[sqlite3.Connection]:
     """Open a file in one of SQLite's modes; its errors become ours."""
     try:
-        with closing(sqlite3.connect(f"{path.as_uri()}?mode={mode}", uri=True, timeout=_LOCK_SECONDS)) as link:
+        address = f"{path.as_uri()}?mode={mode}"
+        with closing(sqlite3.connect(address, uri=True, timeout=_LOCK_SECONDS)) as link:
             yield link
-    except (sqlite3.Error, json.JSONDecodeError) as error:  # no database at all, or locked, damaged, on a full disk
+    except (sqlite3.Error, json.JSONDecodeError) as error:  # no database, locked, damaged, disk full
         if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB:
             raise _foreign(path) from error
         raise OSError(f"{path} can't be used: {error}") from error
@@ -115,4 +119,4 @@ def _pragma(link: sqlite3.Connection, name: str) -> int:
 
 
 def _foreign(path: Path) -> ConfigurationError:
-    return ConfigurationError(f"an audit file must be a new file or one that AuditLog wrote, and {path} isn't one")
+    return ConfigurationError(f"an audit file must be new or one of AuditLog, and {path} isn't one")

@@ -23,23 +23,24 @@ _FORK_SECONDS = 5.0  # how long a fork waits for the batch in progress
 
 
 class AuditLog(CallObserver):
-    """Writes one record for each call of a reranker: ``Reranker(observers=[AuditLog("audit.db")])``.
+    """Writes a record of each call of a reranker: ``Reranker(observers=[AuditLog("audit.db")])``.
 
-    A record has query, candidates' ids, both ranks, both scores, what was kept, what was dropped and why, model,
-    settings and times. Records are made and written on a thread, so that a call only queues its ranking; those that
-    are still queued when the interpreter exits are written first. Threads and processes may share a file.
+    A record has query, candidates' ids, both ranks and scores, what was kept, what was dropped and why,
+    model, settings and times. Records are made and written in batches on a thread, so that a call only
+    queues its ranking; those still queued when the interpreter exits are written first. Threads and
+    processes may share a file.
 
-    Both bounds hold after each batch of records, and when a log is created. A record that is older than ``max_days`` is
-    removed with the next batch, not before; the oldest ones go earlier only where the file would be larger than
-    ``max_mb``. Their place in the file is overwritten. While a batch is written, this and SQLite's journal beside the
-    file come on top; an empty file has 20 kB.
+    Both bounds hold after each batch, and once a log is created. A record goes, and is overwritten in
+    the file, with the first batch after it is older than ``max_days``; before that, the oldest go only
+    where the file would be larger than ``max_mb``. While a batch is written, this batch and SQLite's
+    journal beside the file come on top; a file without records has 20 kB.
 
     :param path: The file, a SQLite database; a relative path is of the folder at this moment.
     :param max_mb: The most megabytes of the file.
     :param max_days: The age in days beyond which records are removed.
     :param queries: Whether records hold the query; without it, its hash.
     :param texts: Whether records hold the candidates' texts, and messages of errors.
-    :param max_queued: How many calls may wait to be written; further ones are left out, counted and logged.
+    :param max_queued: How many calls may wait to be written; further ones are counted and logged.
     :raises ConfigurationError: If the file can't be written, is another program's, or a limit is out of its range.
     """
 
@@ -55,12 +56,12 @@ class AuditLog(CallObserver):
     ) -> None:
         if not (max_mb > 0 and max_days > 0 and max_queued >= 1):
             raise ConfigurationError(
-                f"max_mb and max_days must be above 0 and max_queued 1 or more, got {max_mb!r}, {max_days!r}, "
-                f"{max_queued!r}"
+                "max_mb and max_days must be above 0 and max_queued 1 or more, got "
+                f"{max_mb!r}, {max_days!r}, {max_queued!r}"
             )
-        self.path = Path(path).expanduser().absolute()  # the thread writes later, maybe from another folder
+        self.path = Path(path).expanduser().absolute()  # the process may change its folder
         self.lost = 0
-        """How many records are missing in the file, since they came too fast or it couldn't be written."""
+        """How many records are missing: they came too fast, or the file couldn't be written."""
         self._contents = Contents(queries, texts)
         self._max_queued = max_queued
         self._file = AuditFile(self.path, max_mb * 1e6, max_days * 86400)
@@ -68,7 +69,7 @@ class AuditLog(CallObserver):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file.write(())
         except OSError as error:
-            raise ConfigurationError(f"the audit file must be one that can be written: {error}") from error
+            raise ConfigurationError(f"an audit file must be one that can be written: {error}") from error
         self._queued: deque[Callable[[], dict[str, Any]]] = deque()
         self._executor = _one_thread()
         self._scheduled = False
@@ -111,9 +112,9 @@ class AuditLog(CallObserver):
         self._lock.acquire()
 
     def after_fork(self, *, in_child: bool) -> None:
-        """Release the locks; the child begins with an empty queue, since the parent writes its own."""
+        """Release the locks; the child's queue is empty, since the parent writes its own."""
         if in_child:
-            # SQLite keeps a process's locks in memory: this copy believes that it holds those of the parent's batch
+            # SQLite keeps its locks in memory too: this copy believes to have those of the batch
             self._inherited |= self._writing.locked() and not self._held_for_fork
             self._executor, self._scheduled = _one_thread(), False
             self._queued.clear()
@@ -156,8 +157,8 @@ class AuditLog(CallObserver):
         try:
             self._file.write([make() for make in batch])
         except Exception as error:  # noqa: BLE001  # the thread must go on
-            ours = isinstance(error, OSError | ConfigurationError)  # a full disk, another file; others may hold texts
-            self._lose(len(batch), str(error) if ours else f"of {type(error).__name__}")
+            of_file = isinstance(error, OSError | ConfigurationError)  # others may hold texts
+            self._lose(len(batch), str(error) if of_file else f"of {type(error).__name__}")
 
     def _lose(self, records: int, why: str) -> None:
         with self._lock:
@@ -167,4 +168,4 @@ class AuditLog(CallObserver):
 
 
 def _one_thread() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(1, thread_name_prefix="secondpass-audit")  # it begins with the first work
+    return ThreadPoolExecutor(1, thread_name_prefix="secondpass-audit")  # begins with the first work

@@ -26,26 +26,24 @@ _DRIFT = ("median_before", "median_after", "ks", "psi")
 def audit(
     file: Annotated[Path, typer.Argument(help="The file that AuditLog wrote.")],
     *,
-    why: Annotated[
-        str | None, typer.Option(help="Say what became of this document: its id, source, or text hash.")
-    ] = None,
-    query: Annotated[str | None, typer.Option(help="With --why: only calls whose query holds this.")] = None,
+    why: Annotated[str | None, typer.Option(help="What became of this document: its id, source, or text hash.")] = None,
+    query: Annotated[str | None, typer.Option(help="With --why: calls whose query holds this.")] = None,
     since: Annotated[
         str | None, typer.Option(help="Only calls from here on: 2026-11-24, 2026-11-24T18:00, or days back as 7d.")
     ] = None,
-    until: Annotated[str | None, typer.Option(help="Only calls before this, in the same forms.")] = None,
+    until: Annotated[str | None, typer.Option(help="Only calls before this, as above.")] = None,
     drift_days: Annotated[
-        float, typer.Option(min=0, help="Compare the scores of the last so many days with those before.")
+        float, typer.Option(min=0, help="Compare scores of the last so many days with earlier ones.")
     ] = 7.0,
     top: Annotated[int, typer.Option(min=1, help="How many documents dropped often, or calls of --why.")] = 10,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
     export: Annotated[bool, typer.Option("--export", help="Print the records themselves, as JSON Lines.")] = False,
 ) -> None:
-    """Answer from an audit file: degraded calls, milliseconds, reasons, documents that are dropped often, and drift.
+    """Answer from an audit file: degraded calls, milliseconds, reasons, documents dropped often, and drift.
 
-    Drift compares the scores of the last days (before --until, or now) with all earlier ones since --since: ks is the
-    largest distance between the two distribution functions, psi the population stability index over the deciles of the
-    earlier scores (below 0.1 is stable, above 0.25 a shift).
+    Drift compares the scores of the last days (before --until, or now) with all earlier ones since
+    --since: ks is the largest distance between the two distribution functions, psi the population
+    stability index over the deciles of the earlier scores (below 0.1 is stable, above 0.25 a shift).
 
     With --why, the exit code is 1 where the document never was a candidate.
     """
@@ -53,7 +51,7 @@ def audit(
         if query is not None and why is None:
             raise ConfigurationError("--query goes with --why, which names the document")
         if export and (as_json or why is not None):
-            raise ConfigurationError("--export prints whole records, and goes with neither --why nor --json")
+            raise ConfigurationError("--export prints whole records: without --why and --json")
         records = partial(read_records, file, _moment("--since", since), end := _moment("--until", until))
         if export:
             for record in records():
@@ -90,7 +88,7 @@ def _moment(option: str, given: str | None) -> datetime | None:
 def _print_fates(top: int, out: Console, answer: Mapping[str, Any]) -> None:
     calls, document = answer["calls"], answer["document"]
     if not calls:
-        out.print(Text(f"{document} was never among the candidates: no call had it from the first stage."))
+        out.print(Text(f"{document} was never a candidate: no call had it from the first stage."))
         return
     kept = sum(call["kept"] for call in calls)
     out.print(Text(f"{document} was a candidate in {len(calls)} calls, kept in {kept}; the last ones:", style="bold"))
