@@ -33,7 +33,7 @@ class AuditLog(CallObserver):
     Both bounds hold after each batch, and once a log is created. A record goes, and is overwritten in
     the file, with the first batch after it is older than ``max_days``; before that, the oldest go only
     where the file would be larger than ``max_mb``. While a batch is written, this batch and SQLite's
-    journal beside the file come on top; a file without records has 20 kB.
+    journal beside the file come on top; a file without records has 16 kB.
 
     :param path: The file, a SQLite database; a relative path is of the folder at this moment.
     :param max_mb: The most megabytes of the file.
