@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from secondpass import Cached, Cascade, ContextBudget, Fallback, LargestGap, Reranker, Selection, WeightedSum, Windowed
-from secondpass.audit import AuditLog, open_audit_file
+from secondpass.audit import AuditLog, read_records
 from secondpass.config import Config, config_from, read_config, to_data
 from secondpass.errors import ConfigurationError
 from secondpass.scoring.overlap import OverlapScorer
@@ -54,7 +54,7 @@ def test_the_example_states_every_part_of_a_reranker(tmp_path: Path) -> None:
     [log] = reranker.observers
     assert isinstance(log, AuditLog)
     log.close()
-    assert [record["query"] for record in open_audit_file(tmp_path / "audit.jsonl").records()]
+    assert [record["query"] for record in read_records(tmp_path / "audit.db")]
 
 
 def test_an_empty_file_is_the_default_reranker(tmp_path: Path) -> None:
@@ -187,7 +187,7 @@ def test_parts_fail_with_the_settings_that_they_are_made_from(tmp_path: Path) ->
     for text, message in [
         ("[model]\nname = 'smal'", "did you mean 'small'"),
         ("[budget]\nmax_tokens = 9\ntokenizer = 'no.json'", "no.json can't be opened"),
-        ("[audit]\npath = 'audit.txt'", "must end in"),
+        ("[audit]\npath = '.'", "must be one that can be written"),
         ("deadline_ms = -1", "deadline_ms"),
     ]:
         with pytest.raises(ConfigurationError, match=message):

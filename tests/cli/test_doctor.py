@@ -129,7 +129,7 @@ top_k = 10
 [cache]
 path = "scores.db"
 [audit]
-path = "audit.jsonl"
+path = "audit.db"
 """
 
 
@@ -158,7 +158,7 @@ def test_a_valid_configuration_opens_and_leaves_no_file(monkeypatch: pytest.Monk
         ("deadline_ms = ", "can't be read"),
         ("[budget]\nmax_tokens = -1", "max_tokens"),
         ('[model]\nname = "example/not-in-the-cache"', "can't be opened"),
-        ('[audit]\npath = "audit.jsonl"\nmax_mb = 0', "max_mb"),
+        ('[audit]\npath = "audit.db"\nmax_mb = 0', "max_mb"),
     ],
 )
 @pytest.mark.usefixtures("empty_caches")

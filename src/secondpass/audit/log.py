@@ -1,43 +1,46 @@
 """The audit log as an observer of a reranker."""
 
-import logging
-import os
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from secondpass.audit.files import Limits, record_file
+from secondpass.audit.file import AuditFile
 from secondpass.audit.record import Contents, call_record, failure_record
 from secondpass.errors import ConfigurationError
-from secondpass.forks import file_lock_hooks
+from secondpass.forks import watch_forks
 from secondpass.logs import REPEATED_WARNINGS
 from secondpass.observers import CallInfo, CallObserver
 from secondpass.ranking import Ranking
-
-logger = logging.getLogger("secondpass")
 
 _BATCH = 200  # records that are written together, at most
 _FORK_SECONDS = 5.0  # how long a fork waits for the batch in progress
 
 
 class AuditLog(CallObserver):
-    """Writes one record for each call of a reranker: ``Reranker(observers=[AuditLog("audit.jsonl")])``.
+    """Writes a record of each call of a reranker: ``Reranker(observers=[AuditLog("audit.db")])``.
 
-    A record has query, candidates' ids, both ranks, both scores, what was kept, what was dropped and why, model,
-    settings and times. Records are made and written on a thread, so that a call only queues its ranking; those that
-    are still queued when the interpreter exits are written first. Threads and processes may share a file.
+    A record has query, candidates' ids, both ranks and scores, what was kept, what was dropped and why,
+    model, settings and times. Records are made and written in batches on a thread, so that a call only
+    queues its ranking; those still queued when the interpreter exits are written first. Threads and
+    processes may share a file.
 
-    :param path: A file that ends in ``.jsonl`` (JSON Lines, in up to four files) or ``.db`` (SQLite).
-    :param max_mb: The most megabytes of all files together; the oldest records are removed.
-    :param max_days: The age in days at which records are removed, when others are written.
+    Both bounds hold after each batch, and once a log is created. A record goes, and is overwritten in
+    the file, with the first batch after it is older than ``max_days``; before that, the oldest go only
+    where the file would be larger than ``max_mb``. While a batch is written, this batch and SQLite's
+    journal beside the file come on top; a file without records has 16 kB.
+
+    :param path: The file, a SQLite database; a relative path is of the folder at this moment.
+    :param max_mb: The most megabytes of the file.
+    :param max_days: The age in days beyond which records are removed.
     :param queries: Whether records hold the query; without it, its hash.
     :param texts: Whether records hold the candidates' texts, and messages of errors.
-    :param max_queued: How many calls may wait to be written; further ones are left out, counted and logged.
+    :param max_queued: How many calls may wait to be written; further ones are counted and logged.
     :raises ConfigurationError: If the file can't be written, is another program's, or a limit is out of its range.
     """
 
@@ -53,28 +56,27 @@ class AuditLog(CallObserver):
     ) -> None:
         if not (max_mb > 0 and max_days > 0 and max_queued >= 1):
             raise ConfigurationError(
-                f"max_mb and max_days must be above 0 and max_queued 1 or more, got {max_mb!r}, {max_days!r}, "
-                f"{max_queued!r}"
+                "max_mb and max_days must be above 0 and max_queued 1 or more, got "
+                f"{max_mb!r}, {max_days!r}, {max_queued!r}"
             )
-        self.path = Path(path).expanduser().absolute()  # the thread writes later, maybe from another folder
+        self.path = Path(path).expanduser().absolute()  # the process may change its folder
         self.lost = 0
-        """How many records are missing in the file, since they came too fast or it couldn't be written."""
+        """How many records are missing: they came too fast, or the file couldn't be written."""
         self._contents = Contents(queries, texts)
         self._max_queued = max_queued
-        self._file = record_file(self.path, Limits(max_mb * 1e6, max_days * 86400))
+        self._file = AuditFile(self.path, max_mb * 1e6, max_days * 86400)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file.check()
+            self._file.write(())
         except OSError as error:
-            raise ConfigurationError(f"the audit file must be one that can be written: {error}") from error
-        self._process = os.getpid()
+            raise ConfigurationError(f"an audit file must be one that can be written: {error}") from error
         self._queued: deque[Callable[[], dict[str, Any]]] = deque()
-        self._executor: ThreadPoolExecutor | None = None
+        self._executor = _one_thread()
         self._scheduled = False
         self._lock = threading.Lock()  # of the queue; held for an instant
         self._writing = threading.Lock()
-        self._held_for_fork = False
-        file_lock_hooks().watch(self)
+        self._held_for_fork = self._inherited = False
+        watch_forks(self)
 
     def __repr__(self) -> str:
         """Return the file."""
@@ -94,18 +96,15 @@ class AuditLog(CallObserver):
 
     def flush(self) -> None:
         """Wait until all records that are queued so far are written."""
-        with self._lock:
-            executor = self._executor
-        if executor is not None and self._process == os.getpid():
-            executor.submit(int).result()  # it has one thread, which takes its work in order
+        with suppress(RuntimeError):  # the interpreter is exiting, and has waited for them
+            self._executor.submit(int).result()  # it has one thread, which takes its work in order
 
     def close(self) -> None:
         """Write what is queued, and end the thread; another record begins another one."""
         self.flush()
         with self._lock:
-            executor, self._executor = self._executor, None
-        if executor is not None:
-            executor.shutdown()
+            executor, self._executor = self._executor, _one_thread()
+        executor.shutdown()
 
     def before_fork(self) -> None:
         """Wait for the batch in progress, and hold the locks; see ``ForkAware``."""
@@ -113,9 +112,11 @@ class AuditLog(CallObserver):
         self._lock.acquire()
 
     def after_fork(self, *, in_child: bool) -> None:
-        """Release the locks; the child begins with an empty queue, since the parent writes its own."""
+        """Release the locks; the child's queue is empty, since the parent writes its own."""
         if in_child:
-            self._process, self._executor, self._scheduled = os.getpid(), None, False
+            # SQLite keeps its locks in memory too: this copy believes to have those of the batch
+            self._inherited |= self._writing.locked() and not self._held_for_fork
+            self._executor, self._scheduled = _one_thread(), False
             self._queued.clear()
             self._lock, self._writing = threading.Lock(), threading.Lock()
             return
@@ -126,21 +127,18 @@ class AuditLog(CallObserver):
     def _queue(self, make: Callable[[], dict[str, Any]]) -> None:
         with self._lock:
             full = len(self._queued) >= self._max_queued
-            starts = not full and not self._scheduled
+            starts = not (full or self._scheduled)
             if not full:
                 self._queued.append(make)
                 self._scheduled = True
-            if starts and self._executor is None:
-                self._executor = ThreadPoolExecutor(1, thread_name_prefix="secondpass-audit")
             executor = self._executor
         if full:
             self._lose(1, "they come faster than they can be written")
-        if not starts or executor is None:
-            return
-        try:
-            executor.submit(self._write_queued)
-        except RuntimeError:  # the interpreter is exiting, and takes no more work for threads
-            self._write_queued()
+        if starts:
+            try:
+                executor.submit(self._write_queued)
+            except RuntimeError:  # the interpreter is exiting, and takes no more work for threads
+                self._write_queued()
 
     def _write_queued(self) -> None:
         while True:
@@ -153,19 +151,21 @@ class AuditLog(CallObserver):
                 self._write(batch)
 
     def _write(self, batch: list[Callable[[], dict[str, Any]]]) -> None:
-        why = "of the error logged above"
+        if self._inherited:
+            self._lose(len(batch), "the process was forked while a batch was written")
+            return
         try:
             self._file.write([make() for make in batch])
-        except (OSError, ConfigurationError) as error:  # a full disk, a lock that isn't released, another file
-            why = str(error)
-        except Exception:  # the thread must go on
-            logger.exception("records of the audit log could not be made")
-        else:
-            return
-        self._lose(len(batch), why)
+        except Exception as error:  # noqa: BLE001  # the thread must go on
+            of_file = isinstance(error, OSError | ConfigurationError)  # others may hold texts
+            self._lose(len(batch), str(error) if of_file else f"of {type(error).__name__}")
 
     def _lose(self, records: int, why: str) -> None:
         with self._lock:
             self.lost += records
         message = "%d records are missing in the audit log %s, the last of them because %s"
         REPEATED_WARNINGS.warn(("audit", self.path), message, self.lost, self.path, why)
+
+
+def _one_thread() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, thread_name_prefix="secondpass-audit")  # begins with the first work

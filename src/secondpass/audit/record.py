@@ -9,10 +9,6 @@ from secondpass.observers import CallInfo
 from secondpass.ranking import Cause, Dropped, Kept, Ranked, Ranking
 from secondpass.scores import Stage
 
-VERSION = 1
-MARK = "secondpass"
-"""The key of a record that holds its version."""
-
 _FACTS = {"model", "engine", "device", "dtype", "answered_by", "policy", "counter"}
 """The stages' facts in words that a record has; others may hold messages of other libraries."""
 
@@ -69,7 +65,6 @@ def failure_record(error: Exception, call: CallInfo, contents: Contents) -> dict
 def _head(query: str, call: CallInfo | None, now: float, contents: Contents) -> dict[str, Any]:
     asked = {"query": query} if contents.queries else {"query_hash": hashed(query)}
     return {
-        MARK: VERSION,
         "time": datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds"),
         "seconds": call and round(call.seconds, 6),
         **asked,

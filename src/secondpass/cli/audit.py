@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,8 +13,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from secondpass.audit.answers import Summary, drift, fates
-from secondpass.audit.read import AuditFile, open_audit_file
+from secondpass.audit.answers import drift, fates, summary
+from secondpass.audit.file import read_records
 from secondpass.cli.app import app, bars, console, one_line_errors, say
 from secondpass.errors import ConfigurationError
 
@@ -23,67 +24,53 @@ _DRIFT = ("median_before", "median_after", "ks", "psi")
 
 @app.command(short_help="Ask an audit file: why was a document not used, what is dropped, what has changed.")
 def audit(
-    file: Annotated[Path, typer.Argument(help="What AuditLog wrote: .jsonl or .db.")],
+    file: Annotated[Path, typer.Argument(help="The file that AuditLog wrote.")],
     *,
-    why: Annotated[
-        str | None, typer.Option(help="Say what became of this document: its id, source, or text hash.")
-    ] = None,
-    query: Annotated[str | None, typer.Option(help="With --why: only calls whose query holds this.")] = None,
+    why: Annotated[str | None, typer.Option(help="What became of this document: its id, source, or text hash.")] = None,
+    query: Annotated[str | None, typer.Option(help="With --why: calls whose query holds this.")] = None,
     since: Annotated[
         str | None, typer.Option(help="Only calls from here on: 2026-11-24, 2026-11-24T18:00, or days back as 7d.")
     ] = None,
-    until: Annotated[str | None, typer.Option(help="Only calls before this, in the same forms.")] = None,
+    until: Annotated[str | None, typer.Option(help="Only calls before this, as above.")] = None,
     drift_days: Annotated[
-        float, typer.Option(help="Compare the scores of the last so many days with those before.")
+        float, typer.Option(min=0, help="Compare scores of the last so many days with earlier ones.")
     ] = 7.0,
-    top: Annotated[int, typer.Option(help="How many documents that are dropped often, or calls of --why.")] = 10,
+    top: Annotated[int, typer.Option(min=1, help="How many documents dropped often, or calls of --why.")] = 10,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+    export: Annotated[bool, typer.Option("--export", help="Print the records themselves, as JSON Lines.")] = False,
 ) -> None:
-    """Answer from an audit file: degraded calls, milliseconds, reasons, documents that are dropped often, and drift.
+    """Answer from an audit file: degraded calls, milliseconds, reasons, documents dropped often, and drift.
 
-    Drift compares the scores of the last days (before --until, or now) with all earlier ones since --since: ks is the
-    largest distance between the two distribution functions, psi the population stability index over the deciles of the
-    earlier scores (below 0.1 is stable, above 0.25 a shift).
+    Drift compares the scores of the last days (before --until, or now) with all earlier ones since
+    --since: ks is the largest distance between the two distribution functions, psi the population
+    stability index over the deciles of the earlier scores (below 0.1 is stable, above 0.25 a shift).
 
     With --why, the exit code is 1 where the document never was a candidate.
     """
     with one_line_errors():
         if query is not None and why is None:
             raise ConfigurationError("--query goes with --why, which names the document")
-        if drift_days <= 0 or top < 1:
-            raise ConfigurationError(f"--drift-days must be above 0 and --top 1 or more, got {drift_days:g} and {top}")
-        opened = open_audit_file(file)
-        start, end = _moment("--since", since), _moment("--until", until)
+        if export and (as_json or why is not None):
+            raise ConfigurationError("--export prints whole records: without --why and --json")
+        records = partial(read_records, file, _moment("--since", since), end := _moment("--until", until))
+        if export:
+            for record in records():
+                typer.echo(json.dumps(record))
+            return
         with bars() as report:
             report(f"reading {file.name}", 0, None)
             if why is not None:
-                answer: dict[str, Any] = {"document": why, "calls": fates(opened.records(start, end), why, query)}
+                answer: dict[str, Any] = {"document": why, "calls": fates(records(), why, query)}
             else:
-                answer = _summary(opened, start, end, drift_days, top)
-        answer["skipped_lines"] = opened.skipped
+                boundary = (end or datetime.now(UTC)) - timedelta(days=drift_days)
+                drifts = {"drift_since": boundary.isoformat(timespec="seconds"), "drift": drift(records(), boundary)}
+                answer = summary(records(), top) | drifts
     if as_json:
         say(json.dumps(answer, indent=2, ensure_ascii=False))
-    elif why is not None:
-        _print_fates(console(), answer, top)
     else:
-        _print_summary(console(), answer)
-    if opened.skipped:
-        typer.echo(f"secondpass: {opened.skipped} lines of {file} are no records, and were skipped", err=True)
+        (_print_summary if why is None else partial(_print_fates, top))(console(), answer)
     if why is not None and not answer["calls"]:
         raise typer.Exit(_NEVER)
-
-
-def _summary(opened: AuditFile, start: datetime | None, end: datetime | None, days: float, top: int) -> dict[str, Any]:
-    summary = Summary()
-    boundary = (end or datetime.now(UTC)) - timedelta(days=days)
-
-    def added() -> Any:
-        for record in opened.records(start, end):
-            summary.add(record)
-            yield record
-
-    drifted = drift(added(), boundary)
-    return summary.to_dict(top) | {"drift_since": boundary.isoformat(timespec="seconds"), "drift": drifted}
 
 
 def _moment(option: str, given: str | None) -> datetime | None:
@@ -98,10 +85,10 @@ def _moment(option: str, given: str | None) -> datetime | None:
         raise ConfigurationError(f"{option} must be as 2026-11-24, 2026-11-24T18:00 or 7d, got {given!r}") from error
 
 
-def _print_fates(out: Console, answer: Mapping[str, Any], top: int) -> None:
+def _print_fates(top: int, out: Console, answer: Mapping[str, Any]) -> None:
     calls, document = answer["calls"], answer["document"]
     if not calls:
-        out.print(Text(f"{document} was never among the candidates: no call had it from the first stage."))
+        out.print(Text(f"{document} was never a candidate: no call had it from the first stage."))
         return
     kept = sum(call["kept"] for call in calls)
     out.print(Text(f"{document} was a candidate in {len(calls)} calls, kept in {kept}; the last ones:", style="bold"))
@@ -128,39 +115,21 @@ def _print_summary(out: Console, answer: Mapping[str, Any]) -> None:
         out.print(Text("no calls in this period"))
         return
     causes = ", ".join(f"{count} {cause}" for cause, count in degraded["causes"].items())
+    line = f"degraded: {degraded['calls']} ({degraded['calls'] / calls:.1%})" + (f": {causes}" if causes else "")
     out.print(Text(f"{calls} calls from {answer['first']} to {answer['last']}", style="bold"))
-    out.print(
-        Text(
-            f"degraded: {degraded['calls']} ({degraded['calls'] / calls:.1%})"
-            + (f": {causes}" if causes else "")
-            + (f"; failed: {answer['failed']}" if answer["failed"] else "")
-        )
-    )
+    out.print(Text(line + (f"; failed: {answer['failed']}" if answer["failed"] else "")))
     stages = [(name, *(f"{value:g}" for value in row.values())) for name, row in answer["stages_ms"].items()]
     _print_table(out, "milliseconds", ("stage", "calls", "p50", "p95", "p99"), stages)
     reasons = [(name, str(count)) for name, count in answer["reasons"].items()]
     _print_table(out, f"dropped, of {answer['candidates']} candidates", ("reason", "candidates"), reasons)
     often = [
-        (
-            str(row["id"]),
-            str(row["dropped"]),
-            str(row["kept"]),
-            ", ".join(f"{n} {r}" for r, n in row["reasons"].items()),
-        )
+        (row["id"], str(row["dropped"]), str(row["kept"]), ", ".join(f"{n} {why}" for why, n in row["reasons"].items()))
         for row in answer["dropped_often"]
     ]
     _print_table(out, "dropped again and again", ("document", "dropped", "kept", "why"), often)
-    drifted = [
-        (row["model"], name, *(f"{row[name][figure]:.3f}" for figure in _DRIFT))
-        for row in answer["drift"]
-        for name in ("best", "all")
-    ]
-    _print_table(
-        out,
-        f"scores since {answer['drift_since']}, against before",
-        ("model", "scores", "median before", "after", "ks", "psi"),
-        drifted,
-    )
+    drifted = [(row["model"], row["scores"], *(f"{row[name]:.3f}" for name in _DRIFT)) for row in answer["drift"]]
+    columns = ("model", "scores", "median before", "after", "ks", "psi")
+    _print_table(out, f"scores since {answer['drift_since']}, against before", columns, drifted)
     if not drifted:
         out.print(Text(f"\ndrift: no model has scores both before and since {answer['drift_since']}", style="dim"))
 
