@@ -59,22 +59,23 @@ recipes: .venv/.all
 	SECONDPASS_ASSETS="$(ASSETS)" $(BIN)/python -m benchmarks.recipes
 
 bundle: .venv/.all
-	$(BIN)/python -m recipes.bundle --assets "$(ASSETS)"
-	$(BIN)/python -m recipes.calibrate --assets "$(ASSETS)" --scores build/trust
+	$(BIN)/python -m benchmarks.models.bundle --assets "$(ASSETS)"
+	$(BIN)/python -m benchmarks.models.calibrate --assets "$(ASSETS)" --scores build/trust
 
 build/float32: .venv/.all
-	$(BIN)/python -m recipes.teacher --out $@ --graph "$(ASSETS)/models/ms-marco-MiniLM-L12-v2-onnx-int8"
+	$(BIN)/python -m benchmarks.models.teacher --out $@ --graph "$(ASSETS)/models/ms-marco-MiniLM-L12-v2-onnx-int8"
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v < (3, 14) else "secondpass needs Python 3.11 to 3.13, and $(PYTHON) is %d.%d: make PYTHON=python3.12" % v)'
 	$(PYTHON) -m venv .venv
+	$(PIP) pip  # --group needs 25.1, and Python 3.11 brings an older one
 
 .venv/.demo: .venv/bin/python pyproject.toml constraints.txt
-	$(PIP) --editable ".[demo]"
+	$(PIP) --editable ".[cli]"
 	@touch $@
 
 .venv/.all: .venv/bin/python pyproject.toml constraints.txt
-	$(PIP) --editable ".[all,dev]"
+	$(PIP) --editable ".[all]" --group dev
 	@touch $@ .venv/.demo
 
 clean:

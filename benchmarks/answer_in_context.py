@@ -153,7 +153,7 @@ def questions(file: Path, split: str, form: str, share: float) -> list[Question]
     :param form: Whether a candidate is an article or a paragraph.
     :param share: The share of near-duplicates in the corpus.
     """
-    titles = json.loads((ROOT / "recipes" / "xquad_articles.json").read_text("utf-8"))[split]
+    titles = json.loads((ROOT / "benchmarks" / "models" / "xquad_articles.json").read_text("utf-8"))[split]
     articles = [article for article in json.loads(file.read_text("utf-8"))["data"] if article["title"] in titles]
     paragraphs = {
         f"{article['title']}/{number}": paragraph["context"]

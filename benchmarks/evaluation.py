@@ -50,7 +50,7 @@ def dl19(data: Path) -> Collection:
 
 def xquad(data: Path) -> Collection:
     """Read the articles of XQuAD that no model was trained or selected on."""
-    titles = json.loads((ROOT / "recipes" / "xquad_articles.json").read_text("utf-8"))["judge"]
+    titles = json.loads((ROOT / "benchmarks" / "models" / "xquad_articles.json").read_text("utf-8"))["judge"]
     return read_squad(data / "xquad-en" / "xquad.en.json", titles=titles)
 
 

@@ -34,7 +34,7 @@ def dl19(data: Path, run: str) -> Collection:
 
 def xquad(data: Path, split: str, depth: int, step: int) -> Collection:
     """Read XQuAD's articles to fit or to judge on."""
-    titles = json.loads((ROOT / "recipes" / "xquad_articles.json").read_text("utf-8"))[split]
+    titles = json.loads((ROOT / "benchmarks" / "models" / "xquad_articles.json").read_text("utf-8"))[split]
     collection = read_squad(data / "xquad-en" / "xquad.en.json", titles=titles, depth=depth)
     return replace(every(collection, step), name=f"XQuAD, {split} articles")
 

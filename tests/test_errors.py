@@ -1,9 +1,13 @@
 """The exceptions, and the check for optional dependencies."""
 
+import ast
 import inspect
 import re
 import subprocess
 import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -86,10 +90,41 @@ def test_a_package_of_the_base_install_is_no_extra() -> None:
 
 def test_require_raises_for_the_first_missing_package() -> None:
     """``require`` passes over installed packages and names the first that is missing."""
-    require("a test", "dev", "pytest")
+    require("a test", "eval", "pytest")
     with pytest.raises(MissingExtra, match="a test needs not-there-at-all, which is not installed") as caught:
-        require("a test", "dev", "pytest", "not-there-at-all", "not-there-either")
+        require("a test", "eval", "pytest", "not-there-at-all", "not-there-either")
     assert caught.value.package == "not-there-at-all"
+
+
+def test_every_required_package_comes_with_its_extra() -> None:
+    """The extra that ``MissingExtra`` tells a user to install is one of the project's, and brings the package."""
+    root = Path(__file__).parents[1]
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    bring = {name: {_import_name(each) for each in _requirements(extras, name)} for name in extras}
+    calls = [
+        [argument.value for argument in call.args if isinstance(argument, ast.Constant)]
+        for file in (root / "src").rglob("*.py")
+        for call in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "require"
+    ]
+    assert len(calls) >= 8
+    for feature, extra, *packages in calls:
+        assert {_import_name(package) for package in packages} <= bring[extra], feature
+
+
+def _requirements(extras: dict[str, list[str]], name: str) -> Iterator[str]:
+    for requirement in extras[name]:
+        if requirement.startswith("secondpass["):
+            for inner in requirement.removeprefix("secondpass[").removesuffix("]").split(","):
+                yield from _requirements(extras, inner)
+        else:
+            yield requirement
+
+
+def _import_name(requirement: str) -> str:
+    name = re.split(r"[\[<>=,]", requirement)[0].lower().replace("-", "_")
+    return {"pystemmer": "stemmer", "pytrec_eval_terrier": "pytrec_eval", "scikit_learn": "sklearn"}.get(name, name)
 
 
 def test_installed_packages_are_found_without_importing_them() -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from secondpass.errors import ConfigurationError, InputError, require
 
-require("secondpass.plots", "plots", "matplotlib")
+require("secondpass.plots", "eval", "matplotlib")
 
 import numpy as np
 from matplotlib import pyplot as plt

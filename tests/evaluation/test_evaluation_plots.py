@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-pytest.importorskip("matplotlib", reason="the extra plots isn't installed")
+pytest.importorskip("matplotlib", reason="the extra eval isn't installed")
 pytest.importorskip("pytrec_eval", reason="the extra eval isn't installed")
 import matplotlib as mpl
 from evaluation_collections import CORPUS, QUICK, animals, write_beir

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("faiss", reason="the extra examples isn't installed")
-pytest.importorskip("langgraph", reason="the extra examples isn't installed")
+pytest.importorskip("faiss", reason="the group examples isn't installed")
+pytest.importorskip("langgraph", reason="the group examples isn't installed")
 pytest.importorskip("llama_index.core", reason="the extra llama-index isn't installed")
 from examples import (
     cascade,
@@ -25,7 +25,9 @@ from examples import (
 )
 
 ROOT = Path(__file__).parents[2]
-PROGRAMS = sorted(path for path in (ROOT / "examples").glob("*.py") if path.stem not in ("__init__", "__main__"))
+PROGRAMS = sorted(
+    path for path in (ROOT / "examples").glob("*.py") if path.stem not in ("__init__", "__main__", "common")
+)
 Topics = Sequence[str]
 Capture = pytest.CaptureFixture[str]
 
@@ -139,12 +141,6 @@ def test_when_not_to_rerank_prints_the_cost_of_a_pair(topics: Topics, capsys: Ca
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda path: path.stem)
-def test_program_is_short(program: Path) -> None:
-    """An example can be read at once: at most 150 lines."""
-    assert len(program.read_text(encoding="utf-8").splitlines()) <= 150
-
-
-@pytest.mark.parametrize("program", [p for p in PROGRAMS if p.stem != "common"], ids=lambda path: path.stem)
 def test_a_page_shows_the_program(program: Path) -> None:
     """A page in docs/recipes holds the program as it is."""
     pages = (path.read_text(encoding="utf-8") for path in (ROOT / "docs" / "recipes").glob("*.md"))

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("faiss", reason="the extra examples isn't installed")
-pytest.importorskip("langgraph", reason="the extra examples isn't installed")
+pytest.importorskip("faiss", reason="the group examples isn't installed")
+pytest.importorskip("langgraph", reason="the group examples isn't installed")
 pytest.importorskip("llama_index.core", reason="the extra llama-index isn't installed")
 from langchain_core.language_models import FakeListChatModel
 from langchain_core.vectorstores import VectorStore

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-pytest.importorskip("onnxscript", reason="the extra optimize isn't installed")
+pytest.importorskip("onnxscript", reason="the extra train isn't installed")
 
 import onnx
 import onnxruntime

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("typer", reason="the extra cli isn't installed")
-pytest.importorskip("onnxscript", reason="the extra optimize isn't installed")
+pytest.importorskip("onnxscript", reason="the extra train isn't installed")
 from optimize_worlds import LOOSE, some_pairs
 from typer.testing import CliRunner
 

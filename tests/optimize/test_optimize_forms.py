@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("onnxscript", reason="the extra optimize isn't installed")
+pytest.importorskip("onnxscript", reason="the extra train isn't installed")
 
 import onnx
 from optimize_worlds import LOOSE, other_checkpoint, some_pairs

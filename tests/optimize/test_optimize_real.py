@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("onnxscript", reason="the extra optimize isn't installed")
+pytest.importorskip("onnxscript", reason="the extra train isn't installed")
 
 from secondpass import load_scorer
 from secondpass.optimize import optimize

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("onnxscript", reason="the extra optimize isn't installed")
+pytest.importorskip("onnxscript", reason="the extra train isn't installed")
 
 import torch
 from optimize_worlds import LOOSE, some_pairs

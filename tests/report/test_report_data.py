@@ -116,7 +116,7 @@ def test_json_is_the_plain_data(ranking: Ranking) -> None:
 
 def test_a_data_frame_has_a_row_for_each_candidate(ranking: Ranking) -> None:
     """The kept come first, with ranks and tokens; the dropped have none, and a reason."""
-    pytest.importorskip("pandas", reason="the extra frames isn't installed")
+    pytest.importorskip("pandas", reason="the extra eval isn't installed")
     frame = ranking.to_frame()
     assert frame["id"].tolist() == ["fox", "copy", "dog"]
     assert frame["kept"].tolist() == [True, False, False]
@@ -128,7 +128,7 @@ def test_a_data_frame_has_a_row_for_each_candidate(ranking: Ranking) -> None:
 @pytest.mark.parametrize("count", [0, 1, 10_000])
 def test_a_data_frame_of_any_length_has_the_same_columns(ranking: Ranking, count: int) -> None:
     """No candidates, one, or ten thousand: the columns and their types don't change."""
-    pytest.importorskip("pandas", reason="the extra frames isn't installed")
+    pytest.importorskip("pandas", reason="the extra eval isn't installed")
     frame = (
         Reranker(Scripted({}), selection=Selection(top_k=5))
         .rerank("fox", [f"text {i}" for i in range(count)])

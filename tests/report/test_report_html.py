@@ -177,7 +177,7 @@ def test_a_viewer_that_drops_styles_shows_the_plain_text(ranking: Ranking) -> No
 
 def test_a_notebook_gets_html_and_the_plain_report(ranking: Ranking) -> None:
     """IPython's display of a ranking has both forms, the second without the records' long representation."""
-    formatters = pytest.importorskip("IPython.core.formatters", reason="the extra notebook isn't installed")
+    formatters = pytest.importorskip("IPython.core.formatters", reason="IPython isn't installed")
     data, _ = formatters.DisplayFormatter().format(ranking)
     assert data["text/html"] == ranking._repr_html_()
     assert data["text/plain"] == ranking.report()

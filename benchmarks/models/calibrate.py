@@ -1,6 +1,6 @@
 """The bundled models' calibration and answerability, fitted on texts that judge nothing.
 
-usage: python -m recipes.calibrate --assets FOLDER [--scores FOLDER] [NAME ...]
+usage: python -m benchmarks.models.calibrate --assets FOLDER [--scores FOLDER] [NAME ...]
 
 The pairs are BM25's best ten for questions of XQuAD's articles that judge nothing, and for claims of SciFact's training
 split; ``--scores`` keeps the scores, so that a killed run goes on.
@@ -11,8 +11,8 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
+from benchmarks.models.bundle import MODELS, PACKAGE, sha256, write_json
 from benchmarks.trust_data import collections
-from recipes.bundle import MODELS, PACKAGE, sha256, write_json
 from secondpass import Cached, load_scorer
 from secondpass.calibration import ANSWERABILITY_FILE, CALIBRATION_FILE, RECORD_FILES, Answerability, Calibration
 from secondpass.evaluation import (

