@@ -2,7 +2,7 @@
 
 usage: python benchmarks/budget_overruns.py [CASES] [SEED]
 
-All settings are combined at random: policies, orders, duplicates, diversity, adaptive k, shares, earlier results,
+All settings are combined at random: policies, orders, duplicates, diversity, adaptive k, earlier results,
 separators, templates, and counters by which a joined text takes as many tokens as its parts, more or fewer. The
 property tests in `tests/contracts` hold the same, with fewer and smaller cases.
 """
@@ -50,7 +50,6 @@ COUNTERS: list[Callable[[str], int] | None] = [
     lambda text: len(text.split()) + text.count("\n") ** 2,
     lambda text: (len(text) * 7919) % 61,
 ]
-SHARES: list[dict[str, float]] = [{}, {}, {"docs": 0.6, "tickets": 0.4}, {"docs": 0.3}]
 
 
 def main(cases: str = "100000", seed: str = "0") -> None:
@@ -121,7 +120,6 @@ def settings(chance: random.Random) -> Selection:
         counter=chance.choice(COUNTERS),
         separator=chance.choice(["\n\n", "", " | ", "\n---\n"]),
         template=chance.choice(["{text}", "[{index}] {text}", "<doc id={id} from={source}>\n{text}\n</doc>"]),
-        shares=chance.choice(SHARES),
     )
     return Selection(
         top_k=chance.choice([None, None, 1, 3, 8]),

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from hypothesis import strategies as st
@@ -89,16 +88,13 @@ budgets = st.builds(
             lambda index, text, candidate: f"{candidate.id} {text}" * index,
         ]
     ),
-    shares=st.sampled_from([{}, {"docs": 0.6, "tickets": 0.4}, {"store": 0.2, "docs": 0.5}]),
 )
 
 
 def any_selection(**settings: Any) -> Selection:
     """Return a selection, with what goes with its policy."""
     if settings["policy"] == "extract":
-        budget = settings["budget"]
         settings |= {"diversity": 0.0, "order": settings["order"].replace("stable", "ends")}
-        settings["budget"] = budget and replace(budget, shares={})
     return Selection(**settings)
 
 

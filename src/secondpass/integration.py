@@ -53,7 +53,7 @@ _SELECTION = {"top_n": "top_k"} | {
     name: name
     for name in ("min_probability", "min_keep", "adaptive", "policy", "duplicates", "near", "diversity", "order")
 }
-_BUDGET_FIELDS = ("max_tokens", "separator", "template", "origin", "shares", "prompt_tokens")
+_BUDGET_FIELDS = ("max_tokens", "separator", "template", "origin", "prompt_tokens")
 _LOADING = ("model", "engine", "device", "dtype", "max_length", "revision")
 _OPTIONS = (
     *("batch_size", "file", "threads", "label", "trust_remote_code", "local_files_only", "cache_folder", "sha256"),
@@ -125,8 +125,8 @@ class IntegrationSettings(CheckedModel):
     :param near: The similarity of near-duplicates; see ``Selection``.
     :param diversity: The weight of maximal marginal relevance, from 0 to 1; see ``Selection``.
     :param order: The reading order: ``relevance``, ``original``, ``ends`` or ``stable``.
-    :param source_key: The metadata key of a candidate's source, such as its retriever, by which a budget's ``shares``
-        are counted; None reads the document's own.
+    :param source_key: The metadata key of a candidate's source, which ``{source}`` in templates stands for and which
+        names dropped copies; None reads the document's own.
     :param windows: Whether texts that are longer than the model reads are scored in windows, or how, as ``Windows``.
         By default only their beginning is read, as by other libraries: that bounds the cost of a call, and what was
         not read is reported as ``truncated``. ``policy="extract"`` always scores windows.

@@ -1,4 +1,4 @@
-"""Near-duplicates, diversity, adaptive k, earlier results, stable order and shares, in both integrations."""
+"""Near-duplicates, diversity, adaptive k, earlier results and stable order, in both integrations."""
 
 from typing import Any
 
@@ -107,35 +107,17 @@ def test_a_stable_prompt_begins_as_the_previous_one(integration: LangChain, form
     assert second.stages[-1].facts["prefix"] == f"the first 2 of the previous 3 candidates, {count} tokens"
 
 
-SHARES = {"docs": 0.5, "tickets": 0.5}
-
-
-def test_retrievers_share_a_budget(integration: LangChain) -> None:
-    """By the metadata key of the retriever, each gets its share, although the documents are all better."""
-    budget = ContextBudget(8, counter=count_words, shares=SHARES)
+def test_the_key_of_the_source_is_a_setting(integration: LangChain) -> None:
+    """It is written by ``{source}`` in the prompt, instead of the document's own, and survives the settings' way."""
+    budget = ContextBudget(100, counter=count_words, template="{source}: {text}")
     component = integration.create(reranker=Reranker(OverlapScorer()), budget=budget, source_key="retriever")
-    texts = {
-        "swallows fly south now": "docs",
-        "swallows fly south again": "docs",
-        "printers are broken today": "tickets",
-    }
-    items: list[Any] = [
-        NodeWithScore(node=TextNode(text=text, metadata={"retriever": name}, excluded_llm_metadata_keys=["retriever"]))
-        for text, name in texts.items()
-    ]
+    metadata = {"retriever": "tickets", "source": "file.txt"}
+    items: list[Any] = [NodeWithScore(node=TextNode(text="swallows", excluded_llm_metadata_keys=[*metadata]))]
+    items[0].node.metadata = metadata
     if type(integration) is LangChain:
-        items = [Document(text, metadata={"retriever": name, "source": "file.txt"}) for text, name in texts.items()]
-    ranking = component.rank(items, QUESTION)
-    assert [kept.candidate.source for kept in ranking] == ["docs", "tickets"]
-    assert ranking.stages[-1].facts["tokens_by_source"] == "docs 4, tickets 4"
-
-
-def test_shares_are_plain_data(integration: LangChain) -> None:
-    """Shares survive the settings' way through plain data."""
-    component = integration.create(model="small", budget=ContextBudget(100, shares=SHARES), source_key="retriever")
-    settings = component.settings()
-    assert integration.create(**settings).budget.shares == SHARES
-    assert settings["source_key"] == "retriever"
+        items = [Document("swallows", metadata=metadata)]
+    assert component.rank(items, QUESTION).context == "tickets: swallows"
+    assert integration.create(model="small", source_key="retriever").settings()["source_key"] == "retriever"
 
 
 def test_nothing_relevant_is_visible(integration: LangChain) -> None:

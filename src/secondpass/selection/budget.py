@@ -3,7 +3,7 @@
 import operator
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, SupportsIndex
 
@@ -35,12 +35,9 @@ class ContextBudget:
         (from 1, in reading order), ``{id}``, ``{source}`` (where the candidate has none, those of the metadata) and any
         field of ``Candidate.metadata``, where a missing one is empty; a callable ``(index, text, candidate) -> str``;
         or the document prompt of a LangChain chain, a prompt template of ``{page_content}`` and metadata.
-    :param shares: The part of the budget, from 0 to 1, that the candidates of a source (``Candidate.source``) may fill
-        before others do; together at most 1. What a source leaves, and what isn't shared out, goes to the best of all.
     :param origin: Where the number comes from, in words, for the report.
     :param prompt_tokens: What the whole prompt may take, for ``check_prompt``; None where it isn't known.
-    :raises BudgetError: If the limit is negative or no whole number, the template can't be filled, or the shares aren't
-        positive parts of the budget.
+    :raises BudgetError: If the limit is negative or no whole number, or the template can't be filled.
     """
 
     max_tokens: int
@@ -48,7 +45,6 @@ class ContextBudget:
     separator: str = "\n\n"
     template: Template = "{text}"
     origin: str = ""
-    shares: Mapping[str, float] = field(default_factory=dict, hash=False)
     prompt_tokens: int | None = None
 
     def __post_init__(self) -> None:
@@ -61,11 +57,6 @@ class ContextBudget:
             raise BudgetError(f"max_tokens must be 0 or more, got {self.max_tokens}{origin}")
         if not isinstance(self.separator, str):
             raise BudgetError(f"the separator must be a string, got {self.separator!r:.80}")
-        parts = list(self.shares.values()) if isinstance(self.shares, Mapping) else [None]
-        if not all(isinstance(part, int | float) and part > 0 for part in parts) or sum(parts) > 1 + 1e-9:
-            raise BudgetError(
-                f"shares must be parts of the budget by source, above 0 and together at most 1, got {self.shares!r:.80}"
-            )
         object.__setattr__(self, "counter", as_counter(self.counter))
         object.__setattr__(self, "template", _as_template(self.template))
 
@@ -97,7 +88,7 @@ class ContextBudget:
             chat history or chat store.
         :param counter: As in the constructor; it counts the prompt, question and history too.
         :param synthesizer: False where a LlamaIndex LLM is called without its response synthesizer.
-        :param layout: ``separator``, ``template`` and ``shares``, as in the constructor.
+        :param layout: ``separator`` and ``template``, as in the constructor.
         :raises BudgetError: If the window or the reserve isn't known, a part can't be counted, or nothing is left for
             the context.
         """

@@ -17,7 +17,7 @@ from secondpass.selection.drafts import LONGEST_TOKEN, Draft, Packed, best_draft
 from secondpass.selection.extraction import extract
 from secondpass.selection.filters import drop
 from secondpass.selection.order import Order, Previous, in_reading_order
-from secondpass.selection.sequence import PackingSequence, Step
+from secondpass.selection.sequence import PackingSequence
 
 Policy = Literal["fill", "prefix", "truncate", "extract"]
 POLICIES: tuple[Policy, ...] = ("fill", "prefix", "truncate", "extract")
@@ -69,12 +69,12 @@ def pack_unlimited(
     """Keep ``top_k`` candidates, given best first, whole and uncounted."""
     sequence = sequence or PackingSequence(ranked)
     draft = Draft(0)
-    for step in sequence.steps(draft):
-        item = ranked[step.position]
-        if step.duplicate or len(draft.kept) == top_k:
-            draft.dropped.append(step.duplicate or over_top_k(item, top_k))
+    for position, duplicate in sequence.steps(draft.chosen):
+        item = ranked[position]
+        if duplicate or len(draft.kept) == top_k:
+            draft.dropped.append(duplicate or over_top_k(item, top_k))
         else:
-            draft.add(step.position, keep(item, item.candidate.reading, len(draft.kept) + 1, None), 0)
+            draft.add(position, keep(item, item.candidate.reading, len(draft.kept) + 1, None), 0)
     draft.sort()
     kept = in_reading_order(draft.kept, order, previous)
     dropped = sequence.displaced(draft.dropped, draft.chosen, lambda item: item.reason is Reason.OVER_TOP_K)
@@ -112,9 +112,9 @@ class _Packer:
         :param most: Choose at most so many.
         """
         draft = Draft(target)
-        for step in self._sequence.steps(draft):
-            refused = step.duplicate or self._try(draft, step, closed=len(draft.kept) == most)
-            if refused and (step.duplicate or step.limit is None):
+        for position, duplicate in self._sequence.steps(draft.chosen):
+            refused = duplicate or self._try(draft, position, closed=len(draft.kept) == most)
+            if refused:
                 draft.dropped.append(refused)
         draft.sort()
         self._join(draft)
@@ -133,15 +133,12 @@ class _Packer:
             tokens is not None and self._cost(draft, tokens) <= draft.left + later
         )
 
-    def _try(self, draft: Draft, step: Step, *, closed: bool) -> Dropped | None:
+    def _try(self, draft: Draft, position: int, *, closed: bool) -> Dropped | None:
         """Add a candidate, or return the record that says why it isn't kept."""
-        item = self._ranked[step.position]
+        item = self._ranked[position]
         if len(draft.kept) == self._top_k:
             return over_top_k(item, self._top_k)
-        if step.limit is not None:
-            why = self._add_whole(draft, step.position, closed=closed, limit=step.limit)
-        else:
-            why = draft.full or self._add(draft, step.position, closed=closed)
+        why = draft.full or self._add(draft, position, closed=closed)
         return drop(item, Reason.OVER_BUDGET, why) if why else None
 
     def smallest(self) -> str:
@@ -163,13 +160,12 @@ class _Packer:
             draft.full = "after the first that didn't fit"
         return why
 
-    def _add_whole(self, draft: Draft, position: int, *, closed: bool, limit: int | None = None) -> str:
+    def _add_whole(self, draft: Draft, position: int, *, closed: bool) -> str:
         length = len(self._ranked[position].candidate.reading)
-        allowed = draft.left if limit is None else min(limit, draft.left)
-        if length > LONGEST_TOKEN * max(1, allowed):
+        if length > LONGEST_TOKEN * max(1, draft.left):
             return f"{length} characters, {draft.left} tokens left"
         cost = self._cost(draft, self._count(draft, position, length))
-        if cost <= allowed and not closed:
+        if cost <= draft.left and not closed:
             self._keep(draft, position, length)
             return ""
         figures = f"{cost} tokens, {draft.left} left"

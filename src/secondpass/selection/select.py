@@ -47,7 +47,7 @@ class Selection:
         there, ``"truncate"`` cuts it at a sentence end (else a line end, else between words) and stops. ``"extract"``
         fills the budget with the best windows of all candidates instead, verbatim; the reranker then scores windows,
         and what they repeat counts against them. Without a budget all are kept whole. It goes with no ``diversity``,
-        no shares and no order ``"stable"``.
+        and no order ``"stable"``.
     :param duplicates: ``"exact"`` drops texts that equal a better one; ``"near"`` also those that are similar to a kept
         one and have no number that it lacks; ``"keep"`` doesn't compare them.
     :param near: The similarity from which a text is a near-duplicate: the part of their sequences of three words that
@@ -97,8 +97,7 @@ class Selection:
         ):
             if given not in allowed:
                 raise ConfigurationError(f"{name} must be one of {', '.join(allowed)}; got {given!r}")
-        shares = self.budget.shares if self.budget else None
-        others = {"diversity": self.diversity, "order": self.order == "stable", "a budget's shares": shares}
+        others = {"diversity": self.diversity, "order": self.order == "stable"}
         if self.policy == "extract" and (ignored := [name for name, is_set in others.items() if is_set]):
             raise ConfigurationError(
                 f"policy='extract' has its own rule, in which {' and '.join(ignored)} has no part: leave that out, or "
@@ -187,8 +186,6 @@ def _pack(passed: Sequence[Ranked], selection: Selection, previous: Previous) ->
         passed,
         near=selection.near if selection.duplicates == "near" else None,
         diversity=selection.diversity,
-        shares=budget.shares if budget else None,
-        strict=selection.policy != "fill",
     )
     if budget is None:
         return pack_unlimited(passed, selection.order, selection.top_k, sequence, previous)
@@ -208,19 +205,9 @@ def _facts(packed: Packed, selection: Selection, previous: Previous) -> dict[str
         "exact": budget.counting.exact,
     }
     reported = {"budget": budget.origin, "nothing_fits": packed.nothing_fits}
-    if budget.shares:
-        reported["tokens_by_source"] = _tokens_by_source(packed.kept)
     if previous:
         reported["prefix"] = _prefix(packed.kept, previous, budget)
     return facts | {name: fact for name, fact in reported.items() if fact}
-
-
-def _tokens_by_source(kept: Sequence[Kept]) -> str:
-    tokens: dict[str, int] = {}
-    for item in kept:
-        source = item.candidate.source or "no source"
-        tokens[source] = tokens.get(source, 0) + (item.tokens or 0)
-    return ", ".join(f"{source} {count}" for source, count in tokens.items())
 
 
 def _prefix(kept: Sequence[Kept], previous: Previous, budget: ContextBudget) -> str:
