@@ -2,7 +2,7 @@
 
 usage: python benchmarks/budget_overruns.py [CASES] [SEED]
 
-All settings are combined at random: policies, orders, duplicates, diversity, adaptive k, earlier results,
+All settings are combined at random: policies, orders, duplicates, diversity, adaptive k, exclusion,
 separators, templates, and counters by which a joined text takes as many tokens as its parts, more or fewer. The
 property tests in `tests/contracts` hold the same, with fewer and smaller cases.
 """
@@ -12,12 +12,10 @@ import random
 import sys
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
 
 from secondpass import Candidate, ContextBudget, CoveredMass, LargestGap, Reason, Selection
 from secondpass.ranking import Ranked
 from secondpass.scores import LOGIT, Score, Unscored, UnscoredReason
-from secondpass.selection.earlier import Earlier
 from secondpass.selection.order import ORDERS
 from secondpass.selection.packing import POLICIES
 from secondpass.selection.select import DUPLICATES, Selected, choose
@@ -58,8 +56,8 @@ def main(cases: str = "100000", seed: str = "0") -> None:
     violations, fates = Counter[str](), Counter[str]()
     for _ in range(int(cases)):
         ranked = world(chance)
-        selection, earlier = settings(chance), results(chance, ranked)
-        selected = choose(ranked, selection, earlier)
+        selection = settings(chance)
+        selected = choose(ranked, selection, [item.candidate for item in ranked if chance.random() < 0.1])
         violations.update(broken(ranked, selection, selected))
         fates.update(str(item.reason) for item in selected.dropped)
         fates["kept"] += len(selected.kept)
@@ -134,16 +132,6 @@ def settings(chance: random.Random) -> Selection:
         adaptive=chance.choice([None, None, LargestGap(), CoveredMass(0.9)]),
         order=chance.choice(ORDERS),
     )
-
-
-def results(chance: random.Random, ranked: list[Ranked]) -> Earlier:
-    """Return earlier results among the candidates."""
-    known = [item.candidate for item in ranked]
-    chosen: dict[str, Any] = {
-        "exclude": tuple(item for item in known if chance.random() < 0.1),
-        "previous": tuple((item, item.reading) for item in known if chance.random() < 0.3),
-    }
-    return Earlier(**chosen)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,6 @@ from secondpass import (
     WeightedSum,
 )
 from secondpass.scores import Score, Unscored, UnscoredReason
-from secondpass.selection.earlier import Earlier
 from secondpass.selection.order import ORDERS
 from secondpass.selection.packing import POLICIES
 from secondpass.selection.select import DUPLICATES
@@ -93,9 +92,7 @@ budgets = st.builds(
 
 def any_selection(**settings: Any) -> Selection:
     """Return a selection, with what goes with its policy."""
-    if settings["policy"] == "extract":
-        settings |= {"diversity": 0.0, "order": settings["order"].replace("stable", "ends")}
-    return Selection(**settings)
+    return Selection(**settings | ({"diversity": 0.0} if settings["policy"] == "extract" else {}))
 
 
 selections = st.builds(
@@ -116,10 +113,7 @@ fusions = st.none() | st.builds(ReciprocalRank) | st.builds(WeightedSum, alpha=s
 
 
 @st.composite
-def earlier_results(draw: st.DrawFn, items: list[Candidate]) -> Earlier:
-    """Draw earlier results among candidates, and others."""
+def excluded(draw: st.DrawFn, items: list[Candidate]) -> list[Candidate | str]:
+    """Draw what to exclude: some of the candidates, others, and ids."""
     known = st.sampled_from(items) | candidates() if items else candidates()
-    previous = draw(st.lists(known, max_size=4))
-    texts = [item.reading[: draw(st.integers(1, 99))] for item in previous]
-    exclude = draw(st.lists(known | st.text("abc", max_size=2), max_size=2))
-    return Earlier(tuple(exclude), tuple(zip(previous, texts, strict=True)))
+    return draw(st.lists(known | st.text("abc", max_size=2), max_size=2))

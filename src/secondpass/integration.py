@@ -36,7 +36,7 @@ from secondpass.scoring.windows import Windowed, Windows
 from secondpass.selection.adaptive import Adaptive
 from secondpass.selection.budget import ContextBudget, as_budget
 from secondpass.selection.call_budget import budget_of_call, has_call_budget
-from secondpass.selection.earlier import Earlier
+from secondpass.selection.filters import Results
 from secondpass.selection.order import Order
 from secondpass.selection.packing import Policy
 from secondpass.selection.select import Duplicates, Selection
@@ -124,7 +124,7 @@ class IntegrationSettings(CheckedModel):
     :param duplicates: ``exact`` drops repeated texts, ``near`` also similar ones, ``keep`` keeps them.
     :param near: The similarity of near-duplicates; see ``Selection``.
     :param diversity: The weight of maximal marginal relevance, from 0 to 1; see ``Selection``.
-    :param order: The reading order: ``relevance``, ``original``, ``ends`` or ``stable``.
+    :param order: The reading order: ``relevance``, ``original`` or ``ends``.
     :param source_key: The metadata key of a candidate's source, which ``{source}`` in templates stands for and which
         names dropped copies; None reads the document's own.
     :param windows: Whether texts that are longer than the model reads are scored in windows, or how, as ``Windows``.
@@ -377,15 +377,15 @@ class IntegrationSettings(CheckedModel):
         return write_score_texts(with_signals, self.score_text) if self.score_text is not None else with_signals
 
     def _rerank(
-        self, query: str, candidates: Sequence[Candidate], earlier: Earlier, top_n: int | None = None
+        self, query: str, candidates: Sequence[Candidate], exclude: Results, top_n: int | None = None
     ) -> Ranking:
         _check_query(query)
         reranker = self._reranker_of_call()
         selection = self._selection(query, reranker.selection, top_n)
-        return reranker.rerank(query, candidates, selection=selection, **earlier.results())
+        return reranker.rerank(query, candidates, selection=selection, exclude=exclude)
 
     async def _arerank(
-        self, query: str, candidates: Sequence[Candidate], earlier: Earlier, top_n: int | None = None
+        self, query: str, candidates: Sequence[Candidate], exclude: Results, top_n: int | None = None
     ) -> Ranking:
         """Return what ``_rerank`` returns; only the scoring counts towards the deadline, as there."""
         _check_query(query)
@@ -396,7 +396,7 @@ class IntegrationSettings(CheckedModel):
             selection = await asyncio.to_thread(self._selection, query, reranker.selection, top_n)
         else:
             selection = self._selection(query, reranker.selection, top_n)
-        return await reranker.arerank(query, candidates, selection=selection, **earlier.results())
+        return await reranker.arerank(query, candidates, selection=selection, exclude=exclude)
 
     def _selection(self, query: str, base: Selection, top_n: int | None = None) -> Selection:
         """Return the selection of one call: the reranker's, changed by the settings and by the call's own budget."""

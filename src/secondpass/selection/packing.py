@@ -6,17 +6,16 @@ and not that two halves of an answer add up.
 """
 
 from bisect import bisect
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import Literal
 
-from secondpass.ranking import Dropped, Kept, Ranked, Reason
+from secondpass.ranking import Dropped, Ranked, Reason
 from secondpass.selection.budget import ContextBudget
 from secondpass.selection.cutting import Cutter
 from secondpass.selection.drafts import LONGEST_TOKEN, Draft, Packed, best_draft, keep, over_top_k
 from secondpass.selection.extraction import extract
 from secondpass.selection.filters import drop
-from secondpass.selection.order import Order, Previous, in_reading_order
+from secondpass.selection.order import Order, in_reading_order
 from secondpass.selection.sequence import PackingSequence
 
 Policy = Literal["fill", "prefix", "truncate", "extract"]
@@ -33,41 +32,31 @@ def pack(
     top_k: int | None = None,
     min_probability: float | None = None,
     sequence: PackingSequence | None = None,
-    previous: Previous = (),
 ) -> Packed:
     """Pack candidates, given best first, into the budget, until ``top_k`` are kept or there are no more.
-
-    The sequence is by relevance where none is given. ``previous`` is what the order ``"stable"`` continues.
 
     ``"fill"`` skips a candidate that doesn't fit and goes on, ``"prefix"`` stops at the first that doesn't fit,
     ``"truncate"`` cuts the first that doesn't fit and stops there; where no beginning of it fits, it is skipped.
     ``"extract"`` takes windows of candidates; where not even one fits, it does what ``"truncate"`` does.
 
     :param min_probability: With ``"extract"``, windows below it are left out.
+    :param sequence: In which candidates are packed; None packs by relevance.
     """
     if policy == "extract":
         extracted = extract(ranked, budget, order, top_k, min_probability)
         if extracted.kept:
             return extracted
         policy = "truncate"
-    arrange = partial(in_reading_order, order=order, previous=previous)
-    packer = _Packer(ranked, budget, policy, arrange, top_k, sequence or PackingSequence(ranked))
+    packer = _Packer(ranked, budget, policy, order, top_k, sequence or PackingSequence(ranked))
     best = best_draft(packer.draft, budget.max_tokens)
     if best is None or not best.kept:
         best = packer.draft(budget.max_tokens, most=1)  # the best that fits alone: its joined text is already counted
     nothing_fits = packer.smallest() if ranked and not best.kept else ""
-    return Packed(arrange(best.kept), packer.reasons(best), best.context, best.tokens, nothing_fits)
+    return Packed(in_reading_order(best.kept, order), packer.reasons(best), best.context, best.tokens, nothing_fits)
 
 
-def pack_unlimited(
-    ranked: Sequence[Ranked],
-    order: Order,
-    top_k: int | None,
-    sequence: PackingSequence | None = None,
-    previous: Previous = (),
-) -> Packed:
+def pack_unlimited(ranked: Sequence[Ranked], order: Order, top_k: int | None, sequence: PackingSequence) -> Packed:
     """Keep ``top_k`` candidates, given best first, whole and uncounted."""
-    sequence = sequence or PackingSequence(ranked)
     draft = Draft(0)
     for position, duplicate in sequence.steps(draft.chosen):
         item = ranked[position]
@@ -76,7 +65,7 @@ def pack_unlimited(
         else:
             draft.add(position, keep(item, item.candidate.reading, len(draft.kept) + 1, None), 0)
     draft.sort()
-    kept = in_reading_order(draft.kept, order, previous)
+    kept = in_reading_order(draft.kept, order)
     dropped = sequence.displaced(draft.dropped, draft.chosen, lambda item: item.reason is Reason.OVER_TOP_K)
     return Packed(kept, dropped, DEFAULT_SEPARATOR.join(item.text for item in kept), None)
 
@@ -89,14 +78,14 @@ class _Packer:
         ranked: Sequence[Ranked],
         budget: ContextBudget,
         policy: Policy,
-        arrange: Callable[[Sequence[Kept]], list[Kept]],
+        order: Order,
         top_k: int | None,
         sequence: PackingSequence,
     ) -> None:
         self._ranked = ranked
         self._budget = budget
         self._policy = policy
-        self._arrange = arrange
+        self._order = order
         self._top_k = top_k
         self._sequence = sequence
         self._overhead = max(0, budget.counting.count(""))  # what the counter adds to any text
@@ -210,7 +199,7 @@ class _Packer:
     def _join(self, draft: Draft) -> None:
         key = tuple((item.rank_before, len(item.text)) for item in draft.kept)
         if key not in self._joined:
-            read = self._arrange(draft.kept)
+            read = in_reading_order(draft.kept, self._order)
             context = self._budget.join([(item.candidate, item.text) for item in read])
             self._joined[key] = context, self._budget.counting.count(context) if read else 0
         draft.context, draft.tokens = self._joined[key]
