@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -353,7 +354,7 @@ class IntegrationSettings(CheckedModel):
         :raises ConfigurationError: If there is a live model.
         """
         _refuse([name for name in self.live_objects() if name.startswith(("reranker", "model"))], self)
-        return _restore, (type(self), self._given())
+        return partial(type(self), **self._given()), ()
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
         """Copy the settings and share the model: frameworks copy their components, and a model is large."""
@@ -425,7 +426,7 @@ class IntegrationSettings(CheckedModel):
         scorer = as_scorer(model)
         return scorer if isinstance(scorer, Scorer) and not isinstance(scorer, type) else None
 
-    def _load_key(self) -> "LoadKey":
+    def _load_key(self) -> LoadKey:
         loading = {name: getattr(self, name) for name in _LOADING[1:]} | {"device": self.device or "auto"}
         options = LoadOptions(**{name: getattr(self, name) for name in _OPTIONS})
         return LoadKey(self.model or DEFAULT_MODEL, **loading, options=options)
@@ -467,7 +468,7 @@ def metadata_entry(kept: Kept, ranking: Ranking) -> dict[str, Any]:
     window = kept.best_window
     best = window and candidate.reading_spans([(window.start, window.end)])[0]
     repeated = [item for item in ranking.dropped if item.reason is Reason.DUPLICATE]
-    copies = [item for item in repeated if item.because_of is kept.candidate]
+    copies = [item for item in repeated if item.because_of is candidate]
     entry = {
         "rank": kept.rank,
         "rank_before": kept.rank_before,
@@ -520,7 +521,3 @@ def _meant(setting: str, model: type[BaseModel]) -> str | None:
     if other.partition("=")[0] in model.model_fields:
         return other
     return next(iter(get_close_matches(setting, model.model_fields, 1, 0.8)), None)
-
-
-def _restore(integration: type[IntegrationSettings], settings: dict[str, Any]) -> IntegrationSettings:
-    return integration(**settings)

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Any
 
@@ -33,13 +32,6 @@ from secondpass.selection.filters import Results, as_excluded
 __all__ = ["SecondPassRerank", "call_budget"]
 
 _dispatcher = get_dispatcher(__name__)
-
-
-@dataclass(slots=True)
-class _Event:
-    """The nodes that an event's end reports."""
-
-    nodes: list[NodeWithScore] = field(default_factory=list)
 
 
 class SecondPassRerank(IntegrationSettings, BaseNodePostprocessor):
@@ -120,23 +112,23 @@ class SecondPassRerank(IntegrationSettings, BaseNodePostprocessor):
     ) -> tuple[Ranking, list[NodeWithScore]]:
         """Return the ranking and the kept nodes, between the events of their start and end."""
         query, nodes = _bundle(query), _checked(nodes)
-        with self._events(nodes, query) as event:
+        with self._events(nodes, query) as kept:
             ranking = self._rerank(query.query_str, self._candidates(nodes), exclude)
-            event.nodes = self.nodes(ranking)
-        return ranking, event.nodes
+            kept.extend(self.nodes(ranking))
+        return ranking, kept
 
     async def _atraced(
         self, nodes: Iterable[NodeWithScore], query: str | QueryBundle, exclude: Results = ()
     ) -> tuple[Ranking, list[NodeWithScore]]:
         """Return what ``_traced`` returns, without blocking the event loop."""
         query, nodes = _bundle(query), _checked(nodes)
-        with self._events(nodes, query) as event:
+        with self._events(nodes, query) as kept:
             ranking = await self._arerank(query.query_str, self._candidates(nodes), exclude)
-            event.nodes = self.nodes(ranking)
-        return ranking, event.nodes
+            kept.extend(self.nodes(ranking))
+        return ranking, kept
 
     def _candidates(self, nodes: Iterable[NodeWithScore]) -> list[Candidate]:
-        return self._with_fields([self._candidate(node) for node in _checked(nodes)])
+        return self._with_fields([self._candidate(node) for node in nodes])
 
     def _candidate(self, scored: NodeWithScore) -> Candidate:
         node = _without_entry(scored.node)
@@ -182,8 +174,11 @@ class SecondPassRerank(IntegrationSettings, BaseNodePostprocessor):
         return scored.model_copy(update={"node": node, "score": relevance_score(kept)})
 
     @contextmanager
-    def _events(self, nodes: list[NodeWithScore], query: QueryBundle) -> Iterator[_Event]:
-        """Emit start and end in both of LlamaIndex's event systems; the end also when reranking fails."""
+    def _events(self, nodes: list[NodeWithScore], query: QueryBundle) -> Iterator[list[NodeWithScore]]:
+        """Emit start and end in both of LlamaIndex's event systems, the end with the nodes that are added to the list.
+
+        When reranking fails, there is an end too.
+        """
         name = self.model_name
         top_n = self.most_kept or len(nodes)
         start: dict[str, Any] = {
@@ -192,14 +187,14 @@ class SecondPassRerank(IntegrationSettings, BaseNodePostprocessor):
             EventPayload.QUERY_STR: query.query_str,
             EventPayload.TOP_K: top_n,
         }
-        event = _Event()
+        kept: list[NodeWithScore] = []
         _dispatcher.event(ReRankStartEvent(query=query, nodes=list(nodes), top_n=top_n, model_name=name))
         with self.callback_manager.event(CBEventType.RERANKING, payload=start) as older:
             try:
-                yield event
-                older.on_end(payload={EventPayload.NODES: event.nodes})  # after an error the manager emits the end
+                yield kept
+                older.on_end(payload={EventPayload.NODES: kept})  # after an error the manager emits the end
             finally:
-                _dispatcher.event(ReRankEndEvent(nodes=event.nodes))
+                _dispatcher.event(ReRankEndEvent(nodes=kept))
 
 
 def _required(query: QueryBundle | None) -> QueryBundle:

@@ -10,7 +10,6 @@ from typing import Any, SupportsIndex
 from secondpass.candidates import Candidate
 from secondpass.errors import BudgetError
 from secondpass.selection.llm_window import (
-    context_tokens,
     part_tokens,
     read_synthesizer,
     read_window,
@@ -102,8 +101,12 @@ class ContextBudget:
             window = window._replace(reserve=max(window.reserve, kept_free.output))
             parts["prompt"] = max((prompt, kept_free.refine), key=lambda part: part_tokens(part, count))
         parts |= {"question": question, "history": history}
-        max_tokens, origin = context_tokens(window, parts, count, kept_free.padding if kept_free else 0)
-        return cls(max_tokens, counter=count, origin=origin, prompt_tokens=window.size - window.reserve, **layout)
+        padding = kept_free.padding if kept_free else 0
+        name = f"window {window.size} - output {window.reserve}" + (f" - synthesizer {padding}" if padding else "")
+        left, origin = subtract_tokens(window.size - window.reserve - padding, parts, count, name)
+        if left <= 0:
+            raise BudgetError(f"nothing is left for the context: {origin} = {left}")
+        return cls(left, counter=count, origin=origin, prompt_tokens=window.size - window.reserve, **layout)
 
     def less(self, **parts: object) -> "ContextBudget":
         """Return the budget less the tokens of further parts of the prompt, at least 0.
