@@ -119,16 +119,17 @@ def settings(chance: random.Random) -> Selection:
         separator=chance.choice(["\n\n", "", " | ", "\n---\n"]),
         template=chance.choice(["{text}", "[{index}] {text}", "<doc id={id} from={source}>\n{text}\n</doc>"]),
     )
+    policy = chance.choice(POLICIES)
     return Selection(
         top_k=chance.choice([None, None, 1, 3, 8]),
         min_probability=chance.choice([None, None, 0.1, 0.5]),
         min_keep=chance.randint(0, 2),
         max_unscored=chance.choice([None, 1]),
         budget=budget if chance.random() < 0.95 else None,
-        policy=chance.choice(POLICIES),
+        policy=policy,
         duplicates=chance.choice(DUPLICATES),
         near=chance.choice([0.3, 0.7, 0.9]),
-        diversity=chance.choice([0.0, 0.3, 1.0]),
+        diversity=chance.choice([0.0, 0.3, 1.0]) if policy != "extract" else 0.0,
         adaptive=chance.choice([None, None, LargestGap(), CoveredMass(0.9)]),
         order=chance.choice(ORDERS),
     )

@@ -217,8 +217,11 @@ def _as_template(template: Any) -> Template:
                 f"a document prompt must have the variable page_content, got {sorted(template.input_variables)}"
             )
         return partial(_format_document, template)
-    if not callable(template):
-        _check_format(template)
+    if not callable(template) and "text" not in (template_fields(template) or ()):
+        raise BudgetError(
+            "the template must be a format string with {text}, and may use {index}, {id}, {source} and the names of "
+            f"metadata, all bare, or a callable (index, text, candidate) -> str; got {template!r}"
+        )
     return template  # type: ignore[no-any-return]  # checked above
 
 
@@ -226,11 +229,3 @@ def _format_document(prompt: Any, _index: int, text: str, candidate: Candidate) 
     """Fill a LangChain document prompt as LangChain's chains do, with empty strings for missing metadata."""
     fields = {name: candidate.metadata.get(name, "") for name in prompt.input_variables}
     return str(prompt.format(**{**fields, "page_content": text}))
-
-
-def _check_format(template: object) -> None:
-    if "text" not in (template_fields(template) or ()):
-        raise BudgetError(
-            "the template must be a format string with {text}, and may use {index}, {id}, {source} and the names of "
-            f"metadata, all bare, or a callable (index, text, candidate) -> str; got {template!r}"
-        )

@@ -29,9 +29,8 @@ def filter_unranked(ranked: Sequence[Ranked]) -> FilterResult:
     """
     result = FilterResult([], [])
     for item in ranked:
-        reason = _UNRANKED.get(item.outcome.reason) if isinstance(item.outcome, Unscored) else None
-        if reason and isinstance(item.outcome, Unscored):
-            result.dropped.append(drop(item, reason, item.outcome.detail))
+        if isinstance(item.outcome, Unscored) and item.outcome.reason in _UNRANKED:
+            result.dropped.append(drop(item, _UNRANKED[item.outcome.reason], item.outcome.detail))
         else:
             result.passed.append(item)
     return result

@@ -1,12 +1,12 @@
 """Reading orders: in which order the kept candidates stand in the LLM's context."""
 
 from collections.abc import Sequence
-from typing import Literal, TypeVar
+from typing import Literal, TypeVar, get_args
 
 from secondpass.ranking import Ranked
 
 Order = Literal["relevance", "original", "ends"]
-ORDERS: tuple[Order, ...] = ("relevance", "original", "ends")
+ORDERS: tuple[Order, ...] = get_args(Order)
 
 _Ranked = TypeVar("_Ranked", bound=Ranked)
 

@@ -7,7 +7,7 @@ and not that two halves of an answer add up.
 
 from bisect import bisect
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 from secondpass.ranking import Dropped, Ranked, Reason
 from secondpass.selection.budget import ContextBudget
@@ -19,9 +19,7 @@ from secondpass.selection.order import Order, in_reading_order
 from secondpass.selection.sequence import PackingSequence
 
 Policy = Literal["fill", "prefix", "truncate", "extract"]
-POLICIES: tuple[Policy, ...] = ("fill", "prefix", "truncate", "extract")
-
-DEFAULT_SEPARATOR = "\n\n"  # between texts where there is no budget that says how they are joined
+POLICIES: tuple[Policy, ...] = get_args(Policy)
 
 
 def pack(
@@ -67,7 +65,7 @@ def pack_unlimited(ranked: Sequence[Ranked], order: Order, top_k: int | None, se
     draft.sort()
     kept = in_reading_order(draft.kept, order)
     dropped = sequence.displaced(draft.dropped, draft.chosen, lambda item: item.reason is Reason.OVER_TOP_K)
-    return Packed(kept, dropped, DEFAULT_SEPARATOR.join(item.text for item in kept), None)
+    return Packed(kept, dropped, "\n\n".join(item.text for item in kept), None)
 
 
 class _Packer:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Integral, Real
-from typing import Literal
+from typing import Literal, get_args
 
 from secondpass.candidates import Candidate
 from secondpass.errors import ConfigurationError
@@ -26,14 +26,14 @@ from secondpass.selection.packing import POLICIES, Policy, pack, pack_unlimited
 from secondpass.selection.sequence import PackingSequence
 
 Duplicates = Literal["exact", "near", "keep"]
-DUPLICATES: tuple[Duplicates, ...] = ("exact", "near", "keep")
+DUPLICATES: tuple[Duplicates, ...] = get_args(Duplicates)
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
     """How the kept are chosen.
 
-    The steps run in this order: threshold, earlier results, exact duplicates, adaptive k, budget and top-k with
+    The steps run in this order: exclusion, threshold, exact duplicates, adaptive k, budget and top-k with
     near-duplicates and diversity, reading order.
 
     :param top_k: Keep at most so many of those that fit the budget, best first; None for no limit.
