@@ -81,12 +81,12 @@ def test_a_chains_input_excludes() -> None:
 
 
 def test_the_key_of_the_source_is_a_setting(integration: LangChain) -> None:
-    """It is written by ``{source}`` in the prompt, instead of the document's own, and survives the settings' way."""
+    """It is written by ``{source}`` in the prompt, instead of the document's own, and is plain data."""
     budget = ContextBudget(100, counter=count_words, template="{source}: {text}")
     component = integration.create(reranker=Reranker(OverlapScorer()), budget=budget, source_key="retriever")
     metadata = {"retriever": "tickets", "source": "file.txt"}
-    items: list[Any] = [NodeWithScore(node=TextNode(text="swallows", excluded_llm_metadata_keys=[*metadata]))]
-    items[0].node.metadata = metadata
+    node = TextNode(text="swallows", metadata=metadata, excluded_llm_metadata_keys=[*metadata])
+    items: list[Any] = [NodeWithScore(node=node)]
     if type(integration) is LangChain:
         items = [Document("swallows", metadata=metadata)]
     assert component.rank(items, QUESTION).context == "tickets: swallows"

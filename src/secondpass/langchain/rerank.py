@@ -1,7 +1,6 @@
 """The LangChain document compressor."""
 
 from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from difflib import get_close_matches
 from typing import Any
 
@@ -137,7 +136,7 @@ class SecondPassRerank(
         run = get_callback_manager_for_config(config).on_chain_start(
             None, input, name=config.get("run_name") or type(self).__name__, run_id=config.pop("run_id", None)
         )
-        with _budget_of(input):
+        with call_budget(input.get("budget"), history=input.get("history")):
             return self.documents(self._traced(run, *given))
 
     async def ainvoke(
@@ -149,7 +148,7 @@ class SecondPassRerank(
         run = await get_async_callback_manager_for_config(config).on_chain_start(
             None, input, name=config.get("run_name") or type(self).__name__, run_id=config.pop("run_id", None)
         )
-        with _budget_of(input):
+        with call_budget(input.get("budget"), history=input.get("history")):
             return self.documents(await self._atraced(run, *given))
 
     def documents(self, ranking: Ranking) -> list[Document]:
@@ -272,13 +271,6 @@ def _is_misspelt(key: object) -> bool:
     """Return whether a key is nearly ``budget`` or ``history``, which would be ignored."""
     name = str(key)
     return any(abs(len(name) - len(ours)) <= 1 for ours in get_close_matches(name, ("budget", "history"), 1, 0.8))
-
-
-def _budget_of(given: dict[str, Any]) -> AbstractContextManager[None]:
-    """Return the context of a call with its own budget; without one, the context stays as it is."""
-    if not {"budget", "history"} & given.keys():
-        return nullcontext()
-    return call_budget(given.get("budget"), history=given.get("history"))
 
 
 def _sync_callbacks(callbacks: Callbacks | None) -> Callbacks | None:
