@@ -2,7 +2,7 @@
 
 usage: python benchmarks/budget_overruns.py [CASES] [SEED]
 
-All settings are combined at random: policies, orders, duplicates, diversity, adaptive k, shares, earlier results,
+All settings are combined at random: policies, orders, duplicates, diversity, adaptive k, exclusion,
 separators, templates, and counters by which a joined text takes as many tokens as its parts, more or fewer. The
 property tests in `tests/contracts` hold the same, with fewer and smaller cases.
 """
@@ -12,12 +12,10 @@ import random
 import sys
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
 
 from secondpass import Candidate, ContextBudget, CoveredMass, LargestGap, Reason, Selection
 from secondpass.ranking import Ranked
 from secondpass.scores import LOGIT, Score, Unscored, UnscoredReason
-from secondpass.selection.earlier import Earlier
 from secondpass.selection.order import ORDERS
 from secondpass.selection.packing import POLICIES
 from secondpass.selection.select import DUPLICATES, Selected, choose
@@ -50,7 +48,6 @@ COUNTERS: list[Callable[[str], int] | None] = [
     lambda text: len(text.split()) + text.count("\n") ** 2,
     lambda text: (len(text) * 7919) % 61,
 ]
-SHARES: list[dict[str, float]] = [{}, {}, {"docs": 0.6, "tickets": 0.4}, {"docs": 0.3}]
 
 
 def main(cases: str = "100000", seed: str = "0") -> None:
@@ -59,8 +56,8 @@ def main(cases: str = "100000", seed: str = "0") -> None:
     violations, fates = Counter[str](), Counter[str]()
     for _ in range(int(cases)):
         ranked = world(chance)
-        selection, earlier = settings(chance), results(chance, ranked)
-        selected = choose(ranked, selection, earlier)
+        selection = settings(chance)
+        selected = choose(ranked, selection, [item.candidate for item in ranked if chance.random() < 0.1])
         violations.update(broken(ranked, selection, selected))
         fates.update(str(item.reason) for item in selected.dropped)
         fates["kept"] += len(selected.kept)
@@ -121,31 +118,21 @@ def settings(chance: random.Random) -> Selection:
         counter=chance.choice(COUNTERS),
         separator=chance.choice(["\n\n", "", " | ", "\n---\n"]),
         template=chance.choice(["{text}", "[{index}] {text}", "<doc id={id} from={source}>\n{text}\n</doc>"]),
-        shares=chance.choice(SHARES),
     )
+    policy = chance.choice(POLICIES)
     return Selection(
         top_k=chance.choice([None, None, 1, 3, 8]),
         min_probability=chance.choice([None, None, 0.1, 0.5]),
         min_keep=chance.randint(0, 2),
         max_unscored=chance.choice([None, 1]),
         budget=budget if chance.random() < 0.95 else None,
-        policy=chance.choice(POLICIES),
+        policy=policy,
         duplicates=chance.choice(DUPLICATES),
         near=chance.choice([0.3, 0.7, 0.9]),
-        diversity=chance.choice([0.0, 0.3, 1.0]),
+        diversity=chance.choice([0.0, 0.3, 1.0]) if policy != "extract" else 0.0,
         adaptive=chance.choice([None, None, LargestGap(), CoveredMass(0.9)]),
         order=chance.choice(ORDERS),
     )
-
-
-def results(chance: random.Random, ranked: list[Ranked]) -> Earlier:
-    """Return earlier results among the candidates."""
-    known = [item.candidate for item in ranked]
-    chosen: dict[str, Any] = {
-        "exclude": tuple(item for item in known if chance.random() < 0.1),
-        "previous": tuple((item, item.reading) for item in known if chance.random() < 0.3),
-    }
-    return Earlier(**chosen)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from hypothesis import strategies as st
@@ -18,7 +17,6 @@ from secondpass import (
     WeightedSum,
 )
 from secondpass.scores import Score, Unscored, UnscoredReason
-from secondpass.selection.earlier import Earlier
 from secondpass.selection.order import ORDERS
 from secondpass.selection.packing import POLICIES
 from secondpass.selection.select import DUPLICATES
@@ -89,17 +87,12 @@ budgets = st.builds(
             lambda index, text, candidate: f"{candidate.id} {text}" * index,
         ]
     ),
-    shares=st.sampled_from([{}, {"docs": 0.6, "tickets": 0.4}, {"store": 0.2, "docs": 0.5}]),
 )
 
 
 def any_selection(**settings: Any) -> Selection:
     """Return a selection, with what goes with its policy."""
-    if settings["policy"] == "extract":
-        budget = settings["budget"]
-        settings |= {"diversity": 0.0, "order": settings["order"].replace("stable", "ends")}
-        settings["budget"] = budget and replace(budget, shares={})
-    return Selection(**settings)
+    return Selection(**settings | ({"diversity": 0.0} if settings["policy"] == "extract" else {}))
 
 
 selections = st.builds(
@@ -120,10 +113,7 @@ fusions = st.none() | st.builds(ReciprocalRank) | st.builds(WeightedSum, alpha=s
 
 
 @st.composite
-def earlier_results(draw: st.DrawFn, items: list[Candidate]) -> Earlier:
-    """Draw earlier results among candidates, and others."""
+def excluded(draw: st.DrawFn, items: list[Candidate]) -> list[Candidate | str]:
+    """Draw what to exclude: some of the candidates, others, and ids."""
     known = st.sampled_from(items) | candidates() if items else candidates()
-    previous = draw(st.lists(known, max_size=4))
-    texts = [item.reading[: draw(st.integers(1, 99))] for item in previous]
-    exclude = draw(st.lists(known | st.text("abc", max_size=2), max_size=2))
-    return Earlier(tuple(exclude), tuple(zip(previous, texts, strict=True)))
+    return draw(st.lists(known | st.text("abc", max_size=2), max_size=2))

@@ -46,7 +46,7 @@ def test_the_example_states_every_part_of_a_reranker(tmp_path: Path) -> None:
         min_keep=1,
         duplicates="near",
         adaptive=LargestGap(0.3),
-        budget=ContextBudget(1500, shares={"docs": 0.6, "tickets": 0.4}),
+        budget=ContextBudget(1500),
     )
     assert (reranker.deadline_ms, reranker.on_error) == (2000, "degrade")
     assert reranker.rerank("how long does a flea live?", ["Fleas live for months.", "A market hall."]).kept
@@ -90,10 +90,10 @@ def test_the_example_comes_back_as_plain_data() -> None:
 
 def flat(data: dict[str, Any]) -> dict[str, Any]:
     """Return tables as one, with dotted names."""
-    tables = {name: value for name, value in data.items() if isinstance(value, dict) and name != "shares"}
+    tables = {name: value for name, value in data.items() if isinstance(value, dict)}
     rest = {name: value for name, value in data.items() if name not in tables}
     inner = {f"{name}.{key}": item for name, value in tables.items() for key, item in flat(value).items()}
-    return inner | {name: str(value) if name in {"models", "shares"} else value for name, value in rest.items()}
+    return inner | {name: str(value) if name == "models" else value for name, value in rest.items()}
 
 
 DATA = st.fixed_dictionaries(
@@ -118,10 +118,7 @@ DATA = st.fixed_dictionaries(
                 "adaptive": st.just({"rule": "covered_mass", "mass": 0.5}),
             },
         ),
-        "budget": st.fixed_dictionaries(
-            {"max_tokens": st.integers(0, 9999)},
-            optional={"shares": st.dictionaries(st.text(), st.just(0.1), max_size=3)},
-        ),
+        "budget": st.fixed_dictionaries({"max_tokens": st.integers(0, 9999)}),
         "fusion": st.just({"rule": "reciprocal_rank", "k": 20}),
         "windows": st.just({}),
         "gate": st.just({"top_k": 3, "risk": 0.1, "margin": 0.2, "questions": 100}),
@@ -157,7 +154,6 @@ def test_a_configuration_survives_the_way_to_data_and_back(data: dict[str, Any])
         ("selection = 3", r"selection must be a table, as \[selection\], got 3"),
         ("[cascade]\nmodels = 'nano'", r"cascade.models must be a list, each a text, got 'nano'"),
         ("[cascade]\nmodels = ['nano']\nkeep = 'x'", r"cascade.keep must be a whole number or a number or a list"),
-        ("[budget]\nmax_tokens = 1\nshares = {a = 'x'}", r"budget.shares must be a table, each a number"),
         ("[fusion]\nk = 3", r"\[fusion\] rule must be one of reciprocal_rank, weighted_sum; got None"),
         ("[fusion]\nrule = 'weighted_sum'\nalpha = 2", r"\[fusion\] alpha must be within 0"),
         ("[fusion]\nrule = 'weighted_sum'\nk = 2", r"\[fusion\] has the unknown key 'k'"),

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -36,7 +37,7 @@ from secondpass.scoring.windows import Windowed, Windows
 from secondpass.selection.adaptive import Adaptive
 from secondpass.selection.budget import ContextBudget, as_budget
 from secondpass.selection.call_budget import budget_of_call, has_call_budget
-from secondpass.selection.earlier import Earlier
+from secondpass.selection.filters import Results
 from secondpass.selection.order import Order
 from secondpass.selection.packing import Policy
 from secondpass.selection.select import Duplicates, Selection
@@ -53,7 +54,7 @@ _SELECTION = {"top_n": "top_k"} | {
     name: name
     for name in ("min_probability", "min_keep", "adaptive", "policy", "duplicates", "near", "diversity", "order")
 }
-_BUDGET_FIELDS = ("max_tokens", "separator", "template", "origin", "shares", "prompt_tokens")
+_BUDGET_FIELDS = ("max_tokens", "separator", "template", "origin", "prompt_tokens")
 _LOADING = ("model", "engine", "device", "dtype", "max_length", "revision")
 _OPTIONS = (
     *("batch_size", "file", "threads", "label", "trust_remote_code", "local_files_only", "cache_folder", "sha256"),
@@ -124,9 +125,9 @@ class IntegrationSettings(CheckedModel):
     :param duplicates: ``exact`` drops repeated texts, ``near`` also similar ones, ``keep`` keeps them.
     :param near: The similarity of near-duplicates; see ``Selection``.
     :param diversity: The weight of maximal marginal relevance, from 0 to 1; see ``Selection``.
-    :param order: The reading order: ``relevance``, ``original``, ``ends`` or ``stable``.
-    :param source_key: The metadata key of a candidate's source, such as its retriever, by which a budget's ``shares``
-        are counted; None reads the document's own.
+    :param order: The reading order: ``relevance``, ``original`` or ``ends``.
+    :param source_key: The metadata key of a candidate's source, which ``{source}`` in templates stands for and which
+        names dropped copies; None reads the document's own.
     :param windows: Whether texts that are longer than the model reads are scored in windows, or how, as ``Windows``.
         By default only their beginning is read, as by other libraries: that bounds the cost of a call, and what was
         not read is reported as ``truncated``. ``policy="extract"`` always scores windows.
@@ -353,7 +354,7 @@ class IntegrationSettings(CheckedModel):
         :raises ConfigurationError: If there is a live model.
         """
         _refuse([name for name in self.live_objects() if name.startswith(("reranker", "model"))], self)
-        return _restore, (type(self), self._given())
+        return partial(type(self), **self._given()), ()
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
         """Copy the settings and share the model: frameworks copy their components, and a model is large."""
@@ -377,15 +378,15 @@ class IntegrationSettings(CheckedModel):
         return write_score_texts(with_signals, self.score_text) if self.score_text is not None else with_signals
 
     def _rerank(
-        self, query: str, candidates: Sequence[Candidate], earlier: Earlier, top_n: int | None = None
+        self, query: str, candidates: Sequence[Candidate], exclude: Results, top_n: int | None = None
     ) -> Ranking:
         _check_query(query)
         reranker = self._reranker_of_call()
         selection = self._selection(query, reranker.selection, top_n)
-        return reranker.rerank(query, candidates, selection=selection, **earlier.results())
+        return reranker.rerank(query, candidates, selection=selection, exclude=exclude)
 
     async def _arerank(
-        self, query: str, candidates: Sequence[Candidate], earlier: Earlier, top_n: int | None = None
+        self, query: str, candidates: Sequence[Candidate], exclude: Results, top_n: int | None = None
     ) -> Ranking:
         """Return what ``_rerank`` returns; only the scoring counts towards the deadline, as there."""
         _check_query(query)
@@ -396,7 +397,7 @@ class IntegrationSettings(CheckedModel):
             selection = await asyncio.to_thread(self._selection, query, reranker.selection, top_n)
         else:
             selection = self._selection(query, reranker.selection, top_n)
-        return await reranker.arerank(query, candidates, selection=selection, **earlier.results())
+        return await reranker.arerank(query, candidates, selection=selection, exclude=exclude)
 
     def _selection(self, query: str, base: Selection, top_n: int | None = None) -> Selection:
         """Return the selection of one call: the reranker's, changed by the settings and by the call's own budget."""
@@ -425,7 +426,7 @@ class IntegrationSettings(CheckedModel):
         scorer = as_scorer(model)
         return scorer if isinstance(scorer, Scorer) and not isinstance(scorer, type) else None
 
-    def _load_key(self) -> "LoadKey":
+    def _load_key(self) -> LoadKey:
         loading = {name: getattr(self, name) for name in _LOADING[1:]} | {"device": self.device or "auto"}
         options = LoadOptions(**{name: getattr(self, name) for name in _OPTIONS})
         return LoadKey(self.model or DEFAULT_MODEL, **loading, options=options)
@@ -467,7 +468,7 @@ def metadata_entry(kept: Kept, ranking: Ranking) -> dict[str, Any]:
     window = kept.best_window
     best = window and candidate.reading_spans([(window.start, window.end)])[0]
     repeated = [item for item in ranking.dropped if item.reason is Reason.DUPLICATE]
-    copies = [item for item in repeated if item.because_of is kept.candidate]
+    copies = [item for item in repeated if item.because_of is candidate]
     entry = {
         "rank": kept.rank,
         "rank_before": kept.rank_before,
@@ -520,7 +521,3 @@ def _meant(setting: str, model: type[BaseModel]) -> str | None:
     if other.partition("=")[0] in model.model_fields:
         return other
     return next(iter(get_close_matches(setting, model.model_fields, 1, 0.8)), None)
-
-
-def _restore(integration: type[IntegrationSettings], settings: dict[str, Any]) -> IntegrationSettings:
-    return integration(**settings)

@@ -2,8 +2,9 @@
 
 import math
 import random
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Literal
 
 from secondpass.errors import ConfigurationError, InputError
@@ -53,7 +54,8 @@ def interleave(first: Ranking, second: Ranking, *, limit: int | None = None, see
     if limit is not None and limit < 1:
         raise ConfigurationError(f"limit must be 1 or more, got {limit!r}")
     lots = random.Random(seed)
-    queues = {"first": sorted(first.kept, key=_rank), "second": sorted(second.kept, key=_rank)}
+    by_rank = attrgetter("rank")
+    queues = {"first": sorted(first.kept, key=by_rank), "second": sorted(second.kept, key=by_rank)}
     length = max(map(len, queues.values())) if limit is None else limit
     kept: list[Kept] = []
     sides: list[Side] = []
@@ -156,10 +158,5 @@ def _log_beta(a: float, b: float) -> float:
     return math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)
 
 
-def _candidates(ranking: Ranking) -> Collection[tuple[int, str]]:
-    items: Sequence[tuple[int, str]] = [(i.index, i.candidate.text) for i in (*ranking.kept, *ranking.dropped)]
-    return sorted(items)
-
-
-def _rank(item: Kept) -> int:
-    return item.rank
+def _candidates(ranking: Ranking) -> list[tuple[int, str]]:
+    return sorted((item.index, item.candidate.text) for item in (*ranking.kept, *ranking.dropped))

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Any
 
@@ -28,18 +27,11 @@ from secondpass.integration import (
 )
 from secondpass.ranking import Kept, Ranking
 from secondpass.selection.call_budget import call_budget
-from secondpass.selection.earlier import Earlier, Results, earlier_of_call, earlier_results
+from secondpass.selection.filters import Results, as_excluded
 
-__all__ = ["SecondPassRerank", "call_budget", "earlier_results"]
+__all__ = ["SecondPassRerank", "call_budget"]
 
 _dispatcher = get_dispatcher(__name__)
-
-
-@dataclass(slots=True)
-class _Event:
-    """The nodes that an event's end reports."""
-
-    nodes: list[NodeWithScore] = field(default_factory=list)
 
 
 class SecondPassRerank(IntegrationSettings, BaseNodePostprocessor):
@@ -68,34 +60,25 @@ class SecondPassRerank(IntegrationSettings, BaseNodePostprocessor):
         """Return the name in LlamaIndex's serialised settings."""
         return "SecondPassRerank"
 
-    def rank(
-        self,
-        nodes: Iterable[NodeWithScore],
-        query: str | QueryBundle,
-        *,
-        exclude: Results = (),
-        previous: Results = (),
-    ) -> Ranking:
+    def rank(self, nodes: Iterable[NodeWithScore], query: str | QueryBundle, *, exclude: Results = ()) -> Ranking:
         """Return the ranking, each candidate with its node as payload.
 
         :param nodes: The first stage's nodes, best first.
         :param query: The query.
         :param exclude: Earlier results that are not to be kept again: a ranking, nodes, or ids.
-        :param previous: The results of the previous prompt, in reading order, for ``order="stable"``.
         :raises InputError: If an argument has the wrong type.
         """
-        return self._traced(nodes, query, earlier_of_call(exclude, previous, self._convert))[0]
+        return self._traced(nodes, query, as_excluded(exclude, self._convert))[0]
 
     async def arank(
-        self,
-        nodes: Iterable[NodeWithScore],
-        query: str | QueryBundle,
-        *,
-        exclude: Results = (),
-        previous: Results = (),
+        self, nodes: Iterable[NodeWithScore], query: str | QueryBundle, *, exclude: Results = ()
     ) -> Ranking:
         """Return what ``rank`` returns, without blocking the event loop; cancelling the task cancels the scoring."""
-        return (await self._atraced(nodes, query, earlier_of_call(exclude, previous, self._convert)))[0]
+        return (await self._atraced(nodes, query, as_excluded(exclude, self._convert)))[0]
+
+    def nodes(self, ranking: Ranking) -> list[NodeWithScore]:
+        """Return copies of the nodes that a ranking of this class kept, in reading order."""
+        return [self._kept_node(kept, ranking) for kept in ranking.kept]
 
     def to_dict(self, **_: Any) -> dict[str, Any]:
         """Return the given settings as plain data for ``from_dict``.
@@ -117,35 +100,35 @@ class SecondPassRerank(IntegrationSettings, BaseNodePostprocessor):
     def _postprocess_nodes(
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
     ) -> list[NodeWithScore]:
-        return self._traced(nodes, _required(query_bundle), earlier_of_call((), (), self._convert))[1]
+        return self._traced(nodes, _required(query_bundle))[1]
 
     async def _apostprocess_nodes(
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
     ) -> list[NodeWithScore]:
-        return (await self._atraced(nodes, _required(query_bundle), earlier_of_call((), (), self._convert)))[1]
+        return (await self._atraced(nodes, _required(query_bundle)))[1]
 
     def _traced(
-        self, nodes: Iterable[NodeWithScore], query: str | QueryBundle, earlier: Earlier
+        self, nodes: Iterable[NodeWithScore], query: str | QueryBundle, exclude: Results = ()
     ) -> tuple[Ranking, list[NodeWithScore]]:
         """Return the ranking and the kept nodes, between the events of their start and end."""
         query, nodes = _bundle(query), _checked(nodes)
-        with self._events(nodes, query) as event:
-            ranking = self._rerank(query.query_str, self._candidates(nodes), earlier)
-            event.nodes = self._kept_nodes(ranking)
-        return ranking, event.nodes
+        with self._events(nodes, query) as kept:
+            ranking = self._rerank(query.query_str, self._candidates(nodes), exclude)
+            kept.extend(self.nodes(ranking))
+        return ranking, kept
 
     async def _atraced(
-        self, nodes: Iterable[NodeWithScore], query: str | QueryBundle, earlier: Earlier
+        self, nodes: Iterable[NodeWithScore], query: str | QueryBundle, exclude: Results = ()
     ) -> tuple[Ranking, list[NodeWithScore]]:
         """Return what ``_traced`` returns, without blocking the event loop."""
         query, nodes = _bundle(query), _checked(nodes)
-        with self._events(nodes, query) as event:
-            ranking = await self._arerank(query.query_str, self._candidates(nodes), earlier)
-            event.nodes = self._kept_nodes(ranking)
-        return ranking, event.nodes
+        with self._events(nodes, query) as kept:
+            ranking = await self._arerank(query.query_str, self._candidates(nodes), exclude)
+            kept.extend(self.nodes(ranking))
+        return ranking, kept
 
     def _candidates(self, nodes: Iterable[NodeWithScore]) -> list[Candidate]:
-        return self._with_fields([self._candidate(node) for node in _checked(nodes)])
+        return self._with_fields([self._candidate(node) for node in nodes])
 
     def _candidate(self, scored: NodeWithScore) -> Candidate:
         node = _without_entry(scored.node)
@@ -170,9 +153,6 @@ class SecondPassRerank(IntegrationSettings, BaseNodePostprocessor):
         item = NodeWithScore(node=item) if isinstance(item, BaseNode) else item
         return self._candidate(item) if isinstance(item, NodeWithScore) else item
 
-    def _kept_nodes(self, ranking: Ranking) -> list[NodeWithScore]:
-        return [self._kept_node(kept, ranking) for kept in ranking.kept]
-
     def _kept_node(self, kept: Kept, ranking: Ranking) -> NodeWithScore:
         scored = kept.candidate.payload
         if not isinstance(scored, NodeWithScore):
@@ -194,8 +174,11 @@ class SecondPassRerank(IntegrationSettings, BaseNodePostprocessor):
         return scored.model_copy(update={"node": node, "score": relevance_score(kept)})
 
     @contextmanager
-    def _events(self, nodes: list[NodeWithScore], query: QueryBundle) -> Iterator[_Event]:
-        """Emit start and end in both of LlamaIndex's event systems; the end also when reranking fails."""
+    def _events(self, nodes: list[NodeWithScore], query: QueryBundle) -> Iterator[list[NodeWithScore]]:
+        """Emit start and end in both of LlamaIndex's event systems, the end with the nodes that are added to the list.
+
+        When reranking fails, there is an end too.
+        """
         name = self.model_name
         top_n = self.most_kept or len(nodes)
         start: dict[str, Any] = {
@@ -204,14 +187,14 @@ class SecondPassRerank(IntegrationSettings, BaseNodePostprocessor):
             EventPayload.QUERY_STR: query.query_str,
             EventPayload.TOP_K: top_n,
         }
-        event = _Event()
+        kept: list[NodeWithScore] = []
         _dispatcher.event(ReRankStartEvent(query=query, nodes=list(nodes), top_n=top_n, model_name=name))
         with self.callback_manager.event(CBEventType.RERANKING, payload=start) as older:
             try:
-                yield event
-                older.on_end(payload={EventPayload.NODES: event.nodes})  # after an error the manager emits the end
+                yield kept
+                older.on_end(payload={EventPayload.NODES: kept})  # after an error the manager emits the end
             finally:
-                _dispatcher.event(ReRankEndEvent(nodes=event.nodes))
+                _dispatcher.event(ReRankEndEvent(nodes=kept))
 
 
 def _required(query: QueryBundle | None) -> QueryBundle:

@@ -4,7 +4,7 @@ import inspect
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any
 
@@ -72,7 +72,8 @@ def check_observers(observers: Sequence[Observer]) -> tuple[Observer, ...]:
 
     :raises ConfigurationError: If they aren't a list of synchronous functions.
     """
-    if not (isinstance(observers, Sequence) and all(map(_is_observer, observers))):
+    listed = isinstance(observers, Sequence)
+    if not listed or any(not callable(item) or inspect.iscoroutinefunction(item) for item in observers):
         raise ConfigurationError(
             f"observers must be a list of functions of a Ranking, not async, got {observers!r:.80}"
         )
@@ -103,13 +104,9 @@ def _try(action: Callable[[], None]) -> None:
         logger.exception("an observer of the reranker failed; the ranking is returned unchanged")
 
 
-def _is_observer(observer: object) -> bool:
-    return callable(observer) and not inspect.iscoroutinefunction(observer)
-
-
 def _changed(selection: Selection) -> dict[str, object]:
     values = {field.name: (getattr(selection, field.name), field.default) for field in fields(selection)}
-    return {name: value for name, (value, default) in values.items() if default is MISSING or value != default}
+    return {name: value for name, (value, default) in values.items() if value != default}
 
 
 def _plain(value: object) -> Any:

@@ -26,7 +26,7 @@ from secondpass.scoring.scorer import ListScorer, Scorer, as_scorer, warm_up
 from secondpass.scoring.shared import LoadedInBackground, LoadKey, WhenCold
 from secondpass.scoring.windows import Windowed
 from secondpass.selection.adaptive import CoveredMass
-from secondpass.selection.earlier import Earlier, Results, as_earlier
+from secondpass.selection.filters import Results, as_excluded
 from secondpass.selection.select import Selected, Selection, select
 from secondpass.threads import CallThreads, LoadingThread
 
@@ -131,7 +131,6 @@ class Reranker:
         selection: Selection | None = None,
         call: Call | None = None,
         exclude: Results = (),
-        previous: Results = (),
     ) -> Ranking:
         """Return every candidate, kept or dropped with a reason.
 
@@ -140,16 +139,15 @@ class Reranker:
         :param selection: Replaces the reranker's selection for this call.
         :param call: Deadline and cancellation; None creates one with the reranker's ``deadline_ms``.
         :param exclude: Earlier results that are not to be kept again: a ranking, candidates, or ids.
-        :param previous: The results of the previous prompt, in reading order, for ``order="stable"``.
         :raises InputError: If the query or a candidate has the wrong type.
         :raises ScoringError: If scoring failed and ``on_error`` is ``"raise"``.
         :raises ConfigurationError: If the selection has a minimum probability and the scorer's scale has none.
         """
         started = time.perf_counter()
         request = Request.of(query, as_candidates(candidates))
-        selection, earlier = self._checked(selection), as_earlier(exclude, previous)
+        selection, excluded = self._checked(selection), as_excluded(exclude)
         (scoring,) = self._score([request], selection, call or Call(self.deadline_ms))
-        return self._ranking(request, scoring, selection, started, earlier)
+        return self._ranking(request, scoring, selection, started, excluded)
 
     def rerank_many(
         self,
@@ -199,7 +197,6 @@ class Reranker:
         selection: Selection | None = None,
         call: Call | None = None,
         exclude: Results = (),
-        previous: Results = (),
     ) -> Ranking:
         """Return what ``rerank`` returns, from a thread of the reranker's own.
 
@@ -207,9 +204,7 @@ class Reranker:
         one whose deadline passes while it waits for a thread runs then, unscored.
         """
         call = call or Call(self.deadline_ms)
-        work = partial(
-            self.rerank, query, candidates, selection=selection, call=call, exclude=exclude, previous=previous
-        )
+        work = partial(self.rerank, query, candidates, selection=selection, call=call, exclude=exclude)
         future = self._executor.submit(partial(copy_context().run, work))
         ranking = asyncio.wrap_future(future)
         try:
@@ -253,12 +248,12 @@ class Reranker:
         scoring: Scoring,
         selection: Selection,
         called: float,
-        earlier: Earlier | None = None,
+        excluded: Sequence[Candidate | str] = (),
     ) -> Ranking:
         """Order the candidates, select, and call the observers; the call began at ``called``."""
         ranked, fuse_stage = self._rank(request, scoring)
         started = time.perf_counter()
-        selected = select(ranked, selection, earlier)
+        selected = select(ranked, selection, excluded)
         stages = (*scoring.stages, *fuse_stage, Stage("select", time.perf_counter() - started, selected.facts))
         ranking = Ranking(
             request.query,

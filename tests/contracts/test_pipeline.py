@@ -6,7 +6,7 @@ from copy import deepcopy
 
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import candidates, earlier_results, finite, fusions, outcomes, selections
+from strategies import candidates, excluded, finite, fusions, outcomes, selections
 from worlds import Scripted
 
 from secondpass import Call, Candidate, Ranking, Reason, Reranker, Selection
@@ -51,9 +51,9 @@ def test_every_candidate_comes_out_exactly_once(
     selection: Selection,
     fusion: Fusion | None,
 ) -> None:
-    """With any outcomes, fusion, selection and earlier results, each candidate is kept or dropped once, as itself."""
-    earlier = data.draw(earlier_results(items)).results()
-    ranking = Reranker(InOrder(given), selection=selection, fusion=fusion).rerank("red fox", items, **earlier)
+    """With any outcomes, fusion, selection and exclusion, each candidate is kept or dropped once, as itself."""
+    exclude = data.draw(excluded(items))
+    ranking = Reranker(InOrder(given), selection=selection, fusion=fusion).rerank("red fox", items, exclude=exclude)
     assert Multiset(map(id, all_candidates(ranking))) == Multiset(map(id, items))
 
 
@@ -91,8 +91,8 @@ def test_the_context_is_within_the_budget(
     fusion: Fusion | None,
 ) -> None:
     """The tokens of the whole context, as it is joined from the kept texts, never exceed the budget."""
-    earlier = data.draw(earlier_results(items)).results()
-    ranking = Reranker(InOrder(given), selection=selection, fusion=fusion).rerank("red fox", items, **earlier)
+    exclude = data.draw(excluded(items))
+    ranking = Reranker(InOrder(given), selection=selection, fusion=fusion).rerank("red fox", items, exclude=exclude)
     budget = selection.budget
     if budget is not None and ranking.kept:
         assert ranking.context == budget.join([(kept.candidate, kept.text) for kept in ranking])
@@ -105,15 +105,15 @@ def test_the_context_is_within_the_budget(
 def test_nothing_duplicates_what_is_not_kept(
     data: st.DataObject, items: list[Candidate], given: list[float | Unscored], selection: Selection
 ) -> None:
-    """A near-duplicate or a displaced candidate names one that is kept, and what excludes one is an earlier one."""
-    earlier = data.draw(earlier_results(items))
-    ranking = Reranker(InOrder(given), selection=selection).rerank("red fox", items, **earlier.results())
+    """A near-duplicate or a displaced candidate names one that is kept, and what excludes one was given."""
+    exclude = data.draw(excluded(items))
+    ranking = Reranker(InOrder(given), selection=selection).rerank("red fox", items, exclude=exclude)
     kept = {id(item.candidate) for item in ranking}
     for item in ranking.dropped:
         if item.reason is Reason.DIVERSITY or (item.reason is Reason.DUPLICATE and selection.duplicates == "near"):
             assert id(item.because_of) in kept
         if item.reason is Reason.EXCLUDED:
-            assert item.because_of is None or any(item.because_of is other for other in earlier.exclude)
+            assert item.because_of is None or any(item.because_of is other for other in exclude)
 
 
 @given(values=st.lists(finite, min_size=1, max_size=8))

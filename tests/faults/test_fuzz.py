@@ -44,7 +44,7 @@ def test_selections_of_anything(given: dict[str, Any]) -> None:
     assert Reranker(OverlapScorer(), selection=selection).rerank("a fox", ["a fox", "a dog"])
 
 
-@given(given=st.dictionaries(st.sampled_from(("max_tokens", "counter", "separator", "template", "shares")), anything))
+@given(given=st.dictionaries(st.sampled_from(("max_tokens", "counter", "separator", "template")), anything))
 def test_budgets_of_anything(given: dict[str, Any]) -> None:
     """Settings of any type and value."""
     try:

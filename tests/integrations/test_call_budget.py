@@ -17,7 +17,7 @@ from worlds import Failing, Scripted, count_words
 
 from secondpass import ContextBudget, OverlapScorer
 from secondpass.langchain import SecondPassRerank as LangChainRerank
-from secondpass.langchain import call_budget, earlier_results
+from secondpass.langchain import call_budget
 from secondpass.llama_index import SecondPassRerank as LlamaIndexRerank
 
 TEXTS = ["a flea lives long", "a flea can jump", "the market opens"]
@@ -227,20 +227,3 @@ async def test_the_length_of_a_history_is_not_asked_for(integration: LangChain) 
     component = integration.create(model=OverlapScorer(), budget=ContextBudget(60, counter=count_words))
     with call_budget(history=Lengthy()):
         assert (await component.arank(integration.items(), QUESTION)).tokens is not None
-
-
-def test_earlier_results_may_be_a_generator_and_end_in_another_context(integration: LangChain) -> None:
-    """As a history: it is read once, and web frameworks may leave the block in another context."""
-    component = integration.create(model=OverlapScorer(), top_n=3)
-    first = component.rank(integration.items(), QUESTION).kept[0].candidate.id
-    with earlier_results(exclude=(it for it in [first])):
-        kept = [[item.candidate.id for item in component.rank(integration.items(), QUESTION)] for _ in range(2)]
-    assert kept[0] == kept[1]
-    assert first not in kept[0]
-
-    def pages() -> Iterator[int]:
-        with earlier_results(exclude=[first]):
-            yield 1
-
-    generator = pages()
-    assert [copy_context().run(next, generator), *copy_context().run(list, generator)] == [1]

@@ -1,18 +1,16 @@
-"""Near-duplicates, diversity, adaptive k, earlier results, stable order and shares, in both integrations."""
+"""Near-duplicates, diversity, adaptive k, and what is excluded, in both integrations."""
 
 from typing import Any
 
 import pytest
-from integration_support import QUESTION, TEXTS, LangChain, tokens
+from integration_support import QUESTION, TEXTS, LangChain
 from langchain_core.documents import Document
 from llama_index.core.schema import NodeWithScore, TextNode
 from worlds import count_words
 
-from secondpass import ContextBudget, CoveredMass, LargestGap, OverlapScorer, Ranking, Reranker
+from secondpass import ContextBudget, CoveredMass, LargestGap, OverlapScorer, Reranker
 from secondpass.errors import ConfigurationError
-from secondpass.langchain import SecondPassRerank, earlier_results
-from secondpass.langchain import earlier_results as langchain_results
-from secondpass.llama_index import earlier_results as llama_results
+from secondpass.langchain import SecondPassRerank
 
 LONG = "When summer ends and the days grow short, swallows fly south over the sea to warmer lands."
 LONG_AGAIN = "When summer ends and the days grow short, swallows fly south over the sea to greener lands."
@@ -73,15 +71,6 @@ async def test_the_async_path_excludes_too(integration: LangChain) -> None:
     assert [kept.candidate.id for kept in second] == ["fast", "wall"]
 
 
-def test_a_with_block_reaches_components(integration: LangChain) -> None:
-    """Within ``earlier_results`` a component in a chain or an engine excludes, and outside it doesn't."""
-    component = integration.create(model=OverlapScorer(), top_n=2)
-    with earlier_results(exclude=integration.run(component)):
-        assert integration.ids(integration.run(component)) == ["fast", "wall"]
-    assert integration.ids(integration.run(component)) == ["answer", "rain"]
-    assert langchain_results is llama_results
-
-
 def test_a_chains_input_excludes() -> None:
     """``invoke`` takes what to exclude with its input."""
     compressor = SecondPassRerank(model=OverlapScorer(), top_n=2)
@@ -91,51 +80,17 @@ def test_a_chains_input_excludes() -> None:
     assert [document.id for document in second] == ["fast", "wall"]
 
 
-@pytest.mark.parametrize("form", ["ranking", "results"])
-def test_a_stable_prompt_begins_as_the_previous_one(integration: LangChain, form: str) -> None:
-    """The same candidates stand first in the next prompt, in the same order, and the report counts their tokens."""
-    budget = ContextBudget(1_000, counter=tokens)
-    component = integration.create(model=OverlapScorer(), top_n=3, order="stable", budget=budget)
-    first = component.rank(integration.items(), QUESTION)
-    previous = first if form == "ranking" else integration.run(component)
-    second: Ranking = component.rank(integration.items(), "when the wall is warm", previous=previous)
-    alone: Ranking = component.rank(integration.items(), "when the wall is warm")
-    assert {kept.candidate.id for kept in second} == {kept.candidate.id for kept in alone} == {"wall", "answer", "rain"}
-    assert [kept.candidate.id for kept in first] == ["answer", "rain", "fast"]
-    assert [kept.candidate.id for kept in second] == ["answer", "rain", "wall"]
-    count = len(tokens(f"{TEXTS['answer']}\n\n{TEXTS['rain']}"))
-    assert second.stages[-1].facts["prefix"] == f"the first 2 of the previous 3 candidates, {count} tokens"
-
-
-SHARES = {"docs": 0.5, "tickets": 0.5}
-
-
-def test_retrievers_share_a_budget(integration: LangChain) -> None:
-    """By the metadata key of the retriever, each gets its share, although the documents are all better."""
-    budget = ContextBudget(8, counter=count_words, shares=SHARES)
+def test_the_key_of_the_source_is_a_setting(integration: LangChain) -> None:
+    """It is written by ``{source}`` in the prompt, instead of the document's own, and is plain data."""
+    budget = ContextBudget(100, counter=count_words, template="{source}: {text}")
     component = integration.create(reranker=Reranker(OverlapScorer()), budget=budget, source_key="retriever")
-    texts = {
-        "swallows fly south now": "docs",
-        "swallows fly south again": "docs",
-        "printers are broken today": "tickets",
-    }
-    items: list[Any] = [
-        NodeWithScore(node=TextNode(text=text, metadata={"retriever": name}, excluded_llm_metadata_keys=["retriever"]))
-        for text, name in texts.items()
-    ]
+    metadata = {"retriever": "tickets", "source": "file.txt"}
+    node = TextNode(text="swallows", metadata=metadata, excluded_llm_metadata_keys=[*metadata])
+    items: list[Any] = [NodeWithScore(node=node)]
     if type(integration) is LangChain:
-        items = [Document(text, metadata={"retriever": name, "source": "file.txt"}) for text, name in texts.items()]
-    ranking = component.rank(items, QUESTION)
-    assert [kept.candidate.source for kept in ranking] == ["docs", "tickets"]
-    assert ranking.stages[-1].facts["tokens_by_source"] == "docs 4, tickets 4"
-
-
-def test_shares_are_plain_data(integration: LangChain) -> None:
-    """Shares survive the settings' way through plain data."""
-    component = integration.create(model="small", budget=ContextBudget(100, shares=SHARES), source_key="retriever")
-    settings = component.settings()
-    assert integration.create(**settings).budget.shares == SHARES
-    assert settings["source_key"] == "retriever"
+        items = [Document("swallows", metadata=metadata)]
+    assert component.rank(items, QUESTION).context == "tickets: swallows"
+    assert integration.create(model="small", source_key="retriever").settings()["source_key"] == "retriever"
 
 
 def test_nothing_relevant_is_visible(integration: LangChain) -> None:

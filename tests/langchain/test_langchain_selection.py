@@ -147,5 +147,5 @@ def test_misspelt_input_keys_are_refused(key: str) -> None:
     """A key that nearly is one of ours would be ignored in silence; a chain's own keys pass."""
     given = {"query": QUESTION, "documents": documents(), "question": QUESTION, "chat_history": []}
     assert overlap_compressor().invoke(given)
-    with pytest.raises(InputError, match=f"keys are query, documents, budget, history, exclude, previous, got '{key}'"):
+    with pytest.raises(InputError, match=f"keys are query, documents, budget, history, exclude, got '{key}'"):
         overlap_compressor().invoke(given | {key: 2})

@@ -233,3 +233,12 @@ def test_deadline_gives_the_first_stages_order() -> None:
     found = postprocessor.postprocess_nodes(scored_nodes(), query_str=QUESTION)
     assert ids(found) == list(TEXTS)
     assert found[0].node.metadata["secondpass"]["degraded"].startswith("deadline")
+
+
+def test_a_ranking_becomes_nodes() -> None:
+    """``nodes`` makes of a ranking what the postprocessor returns; a call by hand can exclude."""
+    postprocessor = overlap_postprocessor(top_n=1)
+    first = postprocessor.nodes(postprocessor.rank(scored_nodes(), QUESTION))
+    assert first == postprocessor.postprocess_nodes(scored_nodes(), query_str=QUESTION)
+    second = postprocessor.nodes(postprocessor.rank(scored_nodes(), QUESTION, exclude=first))
+    assert ids([*first, *second]) == BY_RELEVANCE[:2]

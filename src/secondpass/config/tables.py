@@ -1,6 +1,5 @@
 """The tables of a configuration file, and the reranker's parts that they state."""
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -91,7 +90,6 @@ class BudgetTable:
     tokenizer: str | None = None
     separator: str = "\n\n"
     template: str = "{text}"
-    shares: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +168,7 @@ class Config:
         table = self.budget
         estimated = table.tokenizer in {None, "estimate"}
         counter = None if estimated else read_tokenizer(self._path(str(table.tokenizer)))
-        budget = ContextBudget(table.max_tokens, counter, table.separator, table.template, shares=table.shares)
+        budget = ContextBudget(table.max_tokens, counter, table.separator, table.template)
         return replace(self.selection, budget=budget)
 
     def observers(self) -> list[Observer]:

@@ -8,6 +8,5 @@ from secondpass.langchain.cross_encoder import CrossEncoderModel
 from secondpass.langchain.rerank import SecondPassRerank
 from secondpass.langchain.retriever import TwoStageRetriever
 from secondpass.selection.call_budget import call_budget
-from secondpass.selection.earlier import earlier_results
 
-__all__ = ["CrossEncoderModel", "SecondPassRerank", "TwoStageRetriever", "call_budget", "earlier_results"]
+__all__ = ["CrossEncoderModel", "SecondPassRerank", "TwoStageRetriever", "call_budget"]

@@ -26,17 +26,14 @@ class CrossEncoderModel(BaseCrossEncoder):
     def __init__(
         self, model: str | Path | Scorer | None = None, *, engine: EngineName = "auto", device: str = "auto"
     ) -> None:
-        self._scorer = model if isinstance(model, Scorer) else None
-        self._key = None if isinstance(model, Scorer) else LoadKey(model or "small", engine=engine, device=device)
+        self._model = model if isinstance(model, Scorer) else LoadKey(model or "small", engine=engine, device=device)
 
     def score(self, text_pairs: list[tuple[str, str]]) -> list[float]:
         """Return one raw score for each (query, text), higher is better.
 
         :raises ScoringError: If a pair has no score, which this interface can't express.
         """
-        scorer = SHARED_MODELS.get(self._key) if self._key else self._scorer
-        if scorer is None:
-            raise ScoringError("CrossEncoderModel has no scorer")
+        scorer = SHARED_MODELS.get(self._model) if isinstance(self._model, LoadKey) else self._model
         outcomes = scorer.score_pairs([Pair(*pair) for pair in text_pairs]).outcomes
         values = [outcome.value for outcome in outcomes if isinstance(outcome, Score)]
         if len(values) < len(text_pairs):

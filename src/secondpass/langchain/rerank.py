@@ -1,7 +1,6 @@
 """The LangChain document compressor."""
 
 from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from difflib import get_close_matches
 from typing import Any
 
@@ -34,9 +33,9 @@ from secondpass.logs import REPEATED_WARNINGS
 from secondpass.ranking import Kept, Ranking
 from secondpass.scoring.scorer import Scorer
 from secondpass.selection.call_budget import call_budget
-from secondpass.selection.earlier import Earlier, Results, earlier_of_call
+from secondpass.selection.filters import Results, as_excluded
 
-_INPUT_KEYS = ("query", "documents", "budget", "history", "exclude", "previous")
+_INPUT_KEYS = ("query", "documents", "budget", "history", "exclude")
 
 
 class SecondPassRerank(
@@ -87,7 +86,6 @@ class SecondPassRerank(
         scores: Sequence[float | None] | None = None,
         top_n: int | None = None,
         exclude: Results = (),
-        previous: Results = (),
         callbacks: Callbacks | None = None,
     ) -> Ranking:
         """Return the ranking, each candidate with its document as payload.
@@ -97,15 +95,14 @@ class SecondPassRerank(
         :param scores: First-stage scores, higher is better, one for each document; None reads ``score_key``.
         :param top_n: Replaces the compressor's ``top_n`` for this call.
         :param exclude: Earlier results that are not to be kept again: a ranking, documents, or ids.
-        :param previous: The results of the previous prompt, in reading order, for ``order="stable"``.
         :param callbacks: LangChain callbacks; the call is a run of its own in traces.
         :raises InputError: If an argument has the wrong type, or there are too few scores.
         """
         candidates = self._candidates(documents, scores)
-        earlier = earlier_of_call(exclude, previous, self._convert)
+        excluded = as_excluded(exclude, self._convert)
         manager = CallbackManager.configure(inheritable_callbacks=_sync_callbacks(callbacks))
         run = manager.on_chain_start(None, _inputs(query, candidates), name=type(self).__name__)
-        return self._traced(run, query, candidates, earlier, top_n)
+        return self._traced(run, query, candidates, excluded, top_n)
 
     async def arank(
         self,
@@ -115,22 +112,21 @@ class SecondPassRerank(
         scores: Sequence[float | None] | None = None,
         top_n: int | None = None,
         exclude: Results = (),
-        previous: Results = (),
         callbacks: Callbacks | None = None,
     ) -> Ranking:
         """Return what ``rank`` returns, without blocking the event loop; cancelling the task cancels the scoring."""
         candidates = self._candidates(documents, scores)
-        earlier = earlier_of_call(exclude, previous, self._convert)
+        excluded = as_excluded(exclude, self._convert)
         manager = AsyncCallbackManager.configure(inheritable_callbacks=callbacks)
         run = await manager.on_chain_start(None, _inputs(query, candidates), name=type(self).__name__)
-        return await self._atraced(run, query, candidates, earlier, top_n)
+        return await self._atraced(run, query, candidates, excluded, top_n)
 
     def invoke(self, input: dict[str, Any], config: RunnableConfig | None = None, **kwargs: Any) -> Sequence[Document]:
         """Return what ``compress_documents`` returns, as a step of a chain.
 
         :param input: ``{"query": str, "documents": [Document, ...]}``, and for this call alone ``"budget"`` (tokens or
-            a ``ContextBudget``), ``"history"`` (messages whose tokens the budget is reduced by), and ``"exclude"`` and
-            ``"previous"`` as in ``rank``.
+            a ``ContextBudget``), ``"history"`` (messages whose tokens the budget is reduced by), and ``"exclude"`` as
+            in ``rank``.
         :param config: The chain's configuration.
         :param kwargs: ``top_n``, which replaces the compressor's own.
         :raises InputError: If a key is missing, or there is another keyword.
@@ -140,7 +136,7 @@ class SecondPassRerank(
         run = get_callback_manager_for_config(config).on_chain_start(
             None, input, name=config.get("run_name") or type(self).__name__, run_id=config.pop("run_id", None)
         )
-        with _budget_of(input):
+        with call_budget(input.get("budget"), history=input.get("history")):
             return self.documents(self._traced(run, *given))
 
     async def ainvoke(
@@ -152,7 +148,7 @@ class SecondPassRerank(
         run = await get_async_callback_manager_for_config(config).on_chain_start(
             None, input, name=config.get("run_name") or type(self).__name__, run_id=config.pop("run_id", None)
         )
-        with _budget_of(input):
+        with call_budget(input.get("budget"), history=input.get("history")):
             return self.documents(await self._atraced(run, *given))
 
     def documents(self, ranking: Ranking) -> list[Document]:
@@ -178,11 +174,11 @@ class SecondPassRerank(
         run: CallbackManagerForChainRun,
         query: str,
         candidates: list[Candidate],
-        earlier: Earlier,
+        exclude: Results,
         top_n: int | None,
     ) -> Ranking:
         try:
-            ranking = self._rerank(query, candidates, earlier, top_n)
+            ranking = self._rerank(query, candidates, exclude, top_n)
         except BaseException as error:
             run.on_chain_error(error)
             raise
@@ -194,11 +190,11 @@ class SecondPassRerank(
         run: AsyncCallbackManagerForChainRun,
         query: str,
         candidates: list[Candidate],
-        earlier: Earlier,
+        exclude: Results,
         top_n: int | None,
     ) -> Ranking:
         try:
-            ranking = await self._arerank(query, candidates, earlier, top_n)
+            ranking = await self._arerank(query, candidates, exclude, top_n)
         except BaseException as error:
             await run.on_chain_error(error)
             raise
@@ -235,7 +231,7 @@ class SecondPassRerank(
         """Return a document as a candidate; other items stay as they are."""
         return self._candidate(item, None) if isinstance(item, Document) else item
 
-    def _from_chain(self, given: Any, kwargs: dict[str, Any]) -> tuple[str, list[Candidate], Earlier, int | None]:
+    def _from_chain(self, given: Any, kwargs: dict[str, Any]) -> tuple[str, list[Candidate], Results, int | None]:
         if not isinstance(given, dict) or not {"query", "documents"} <= given.keys():
             keys = sorted(given) if isinstance(given, dict) else type(given).__name__
             raise InputError(f'the input must be {{"query": str, "documents": [Document, ...]}}, got {keys}')
@@ -249,8 +245,8 @@ class SecondPassRerank(
             raise InputError(
                 f"invoke takes the keyword top_n alone, got {', '.join(unknown)}: set it on the compressor"
             )
-        earlier = earlier_of_call(given.get("exclude") or (), given.get("previous") or (), self._convert)
-        return given["query"], self._candidates(given["documents"]), earlier, kwargs.get("top_n")
+        excluded = as_excluded(given.get("exclude") or (), self._convert)
+        return given["query"], self._candidates(given["documents"]), excluded, kwargs.get("top_n")
 
     def _document(self, kept: Kept, ranking: Ranking) -> Document:
         document = kept.candidate.payload
@@ -275,13 +271,6 @@ def _is_misspelt(key: object) -> bool:
     """Return whether a key is nearly ``budget`` or ``history``, which would be ignored."""
     name = str(key)
     return any(abs(len(name) - len(ours)) <= 1 for ours in get_close_matches(name, ("budget", "history"), 1, 0.8))
-
-
-def _budget_of(given: dict[str, Any]) -> AbstractContextManager[None]:
-    """Return the context of a call with its own budget; without one, the context stays as it is."""
-    if not {"budget", "history"} & given.keys():
-        return nullcontext()
-    return call_budget(given.get("budget"), history=given.get("history"))
 
 
 def _sync_callbacks(callbacks: Callbacks | None) -> Callbacks | None:

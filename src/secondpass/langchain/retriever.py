@@ -1,6 +1,5 @@
 """The LangChain two-stage retriever: candidates of a vector store with their scores, reranked."""
 
-import logging
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -13,8 +12,7 @@ from pydantic import ConfigDict, Field, model_validator
 from secondpass.errors import ConfigurationError
 from secondpass.integration import CheckedModel
 from secondpass.langchain.rerank import SecondPassRerank
-
-logger = logging.getLogger("secondpass")
+from secondpass.logs import logger
 
 ScoresAre = Literal["auto", "similarity", "distance"]
 

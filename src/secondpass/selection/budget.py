@@ -3,14 +3,13 @@
 import operator
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, SupportsIndex
 
 from secondpass.candidates import Candidate
 from secondpass.errors import BudgetError
 from secondpass.selection.llm_window import (
-    context_tokens,
     part_tokens,
     read_synthesizer,
     read_window,
@@ -35,12 +34,9 @@ class ContextBudget:
         (from 1, in reading order), ``{id}``, ``{source}`` (where the candidate has none, those of the metadata) and any
         field of ``Candidate.metadata``, where a missing one is empty; a callable ``(index, text, candidate) -> str``;
         or the document prompt of a LangChain chain, a prompt template of ``{page_content}`` and metadata.
-    :param shares: The part of the budget, from 0 to 1, that the candidates of a source (``Candidate.source``) may fill
-        before others do; together at most 1. What a source leaves, and what isn't shared out, goes to the best of all.
     :param origin: Where the number comes from, in words, for the report.
     :param prompt_tokens: What the whole prompt may take, for ``check_prompt``; None where it isn't known.
-    :raises BudgetError: If the limit is negative or no whole number, the template can't be filled, or the shares aren't
-        positive parts of the budget.
+    :raises BudgetError: If the limit is negative or no whole number, or the template can't be filled.
     """
 
     max_tokens: int
@@ -48,7 +44,6 @@ class ContextBudget:
     separator: str = "\n\n"
     template: Template = "{text}"
     origin: str = ""
-    shares: Mapping[str, float] = field(default_factory=dict, hash=False)
     prompt_tokens: int | None = None
 
     def __post_init__(self) -> None:
@@ -61,11 +56,6 @@ class ContextBudget:
             raise BudgetError(f"max_tokens must be 0 or more, got {self.max_tokens}{origin}")
         if not isinstance(self.separator, str):
             raise BudgetError(f"the separator must be a string, got {self.separator!r:.80}")
-        parts = list(self.shares.values()) if isinstance(self.shares, Mapping) else [None]
-        if not all(isinstance(part, int | float) and part > 0 for part in parts) or sum(parts) > 1 + 1e-9:
-            raise BudgetError(
-                f"shares must be parts of the budget by source, above 0 and together at most 1, got {self.shares!r:.80}"
-            )
         object.__setattr__(self, "counter", as_counter(self.counter))
         object.__setattr__(self, "template", _as_template(self.template))
 
@@ -97,7 +87,7 @@ class ContextBudget:
             chat history or chat store.
         :param counter: As in the constructor; it counts the prompt, question and history too.
         :param synthesizer: False where a LlamaIndex LLM is called without its response synthesizer.
-        :param layout: ``separator``, ``template`` and ``shares``, as in the constructor.
+        :param layout: ``separator`` and ``template``, as in the constructor.
         :raises BudgetError: If the window or the reserve isn't known, a part can't be counted, or nothing is left for
             the context.
         """
@@ -111,8 +101,12 @@ class ContextBudget:
             window = window._replace(reserve=max(window.reserve, kept_free.output))
             parts["prompt"] = max((prompt, kept_free.refine), key=lambda part: part_tokens(part, count))
         parts |= {"question": question, "history": history}
-        max_tokens, origin = context_tokens(window, parts, count, kept_free.padding if kept_free else 0)
-        return cls(max_tokens, counter=count, origin=origin, prompt_tokens=window.size - window.reserve, **layout)
+        padding = kept_free.padding if kept_free else 0
+        name = f"window {window.size} - output {window.reserve}" + (f" - synthesizer {padding}" if padding else "")
+        left, origin = subtract_tokens(window.size - window.reserve - padding, parts, count, name)
+        if left <= 0:
+            raise BudgetError(f"nothing is left for the context: {origin} = {left}")
+        return cls(left, counter=count, origin=origin, prompt_tokens=window.size - window.reserve, **layout)
 
     def less(self, **parts: object) -> "ContextBudget":
         """Return the budget less the tokens of further parts of the prompt, at least 0.
@@ -223,8 +217,11 @@ def _as_template(template: Any) -> Template:
                 f"a document prompt must have the variable page_content, got {sorted(template.input_variables)}"
             )
         return partial(_format_document, template)
-    if not callable(template):
-        _check_format(template)
+    if not callable(template) and "text" not in (template_fields(template) or ()):
+        raise BudgetError(
+            "the template must be a format string with {text}, and may use {index}, {id}, {source} and the names of "
+            f"metadata, all bare, or a callable (index, text, candidate) -> str; got {template!r}"
+        )
     return template  # type: ignore[no-any-return]  # checked above
 
 
@@ -232,11 +229,3 @@ def _format_document(prompt: Any, _index: int, text: str, candidate: Candidate) 
     """Fill a LangChain document prompt as LangChain's chains do, with empty strings for missing metadata."""
     fields = {name: candidate.metadata.get(name, "") for name in prompt.input_variables}
     return str(prompt.format(**{**fields, "page_content": text}))
-
-
-def _check_format(template: object) -> None:
-    if "text" not in (template_fields(template) or ()):
-        raise BudgetError(
-            "the template must be a format string with {text}, and may use {index}, {id}, {source} and the names of "
-            f"metadata, all bare, or a callable (index, text, candidate) -> str; got {template!r}"
-        )

@@ -1,12 +1,16 @@
 """Filters: candidates that can't be ranked, that are probably irrelevant, or that are already there."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
 
 from secondpass.candidates import Candidate
-from secondpass.ranking import Dropped, Ranked, Reason
+from secondpass.errors import InputError
+from secondpass.ranking import Dropped, Ranked, Ranking, Reason
 from secondpass.scores import Unscored, UnscoredReason
 from secondpass.selection.adaptive import Adaptive
+
+Results = Ranking | Iterable[Any]
+"""A ranking, of which the kept count, or candidates, their records, or their ids; in integrations also their items."""
 
 _UNRANKED = {UnscoredReason.INVALID: Reason.INVALID, UnscoredReason.PRUNED: Reason.PRUNED}
 
@@ -25,9 +29,8 @@ def filter_unranked(ranked: Sequence[Ranked]) -> FilterResult:
     """
     result = FilterResult([], [])
     for item in ranked:
-        reason = _UNRANKED.get(item.outcome.reason) if isinstance(item.outcome, Unscored) else None
-        if reason and isinstance(item.outcome, Unscored):
-            result.dropped.append(drop(item, reason, item.outcome.detail))
+        if isinstance(item.outcome, Unscored) and item.outcome.reason in _UNRANKED:
+            result.dropped.append(drop(item, _UNRANKED[item.outcome.reason], item.outcome.detail))
         else:
             result.passed.append(item)
     return result
@@ -86,6 +89,28 @@ def filter_surplus(ranked: Sequence[Ranked], max_unscored: int | None) -> Filter
         else:
             result.dropped.append(drop(item, Reason.OVER_TOP_K, f"at most {max_unscored} candidates without a score"))
     return result
+
+
+def as_excluded(results: Results, convert: Callable[[Any], Any] = lambda item: item) -> tuple[Candidate | str, ...]:
+    """Return earlier results in any form as candidates, or as ids where these were given.
+
+    :param results: A ranking, or candidates, their records, or ids.
+    :param convert: From an integration's document or node to a candidate; other items stay as they are.
+    :raises InputError: If they are no list, or an item has another type.
+    """
+    if isinstance(results, str) or not isinstance(results, Iterable):
+        raise InputError(f"exclude must be a Ranking or a list, got {type(results).__name__}: {results!r:.80}")
+    return tuple(map(_candidate_or_id, map(convert, results)))
+
+
+def _candidate_or_id(item: object) -> Candidate | str:
+    if isinstance(item, Ranked):
+        return item.candidate
+    if isinstance(item, Candidate | str):
+        return item
+    raise InputError(
+        f"exclude must be a Ranking, or a list of candidates or their ids; got {type(item).__name__}: {item!r:.80}"
+    )
 
 
 def filter_excluded(ranked: Sequence[Ranked], exclude: Sequence[Candidate | str], near: float | None) -> FilterResult:

@@ -19,25 +19,6 @@ class Window(NamedTuple):
     reserve: int
 
 
-def context_tokens(
-    window: Window, parts: Mapping[str, Any], counter: TokenCounter, padding: int = 0
-) -> tuple[int, str]:
-    """Return the tokens left for the context, and the sum that gives them, as text.
-
-    :param window: The window and the reserve.
-    :param parts: What else the prompt holds, by name: strings, messages, prompt templates or memories.
-    :param counter: Counts the parts.
-    :param padding: What LlamaIndex's synthesizer keeps free besides.
-    :raises BudgetError: If no tokens are left.
-    """
-    available = window.size - window.reserve - padding
-    name = f"window {window.size} - output {window.reserve}" + (f" - synthesizer {padding}" if padding else "")
-    left, origin = subtract_tokens(available, parts, counter, name)
-    if left <= 0:
-        raise BudgetError(f"nothing is left for the context: {origin} = {left}")
-    return left, origin
-
-
 def subtract_tokens(available: int, parts: Mapping[str, Any], counter: TokenCounter, name: str) -> tuple[int, str]:
     """Return the tokens that parts of the prompt leave of those available, and that sum as text.
 

@@ -6,23 +6,20 @@ and not that two halves of an answer add up.
 """
 
 from bisect import bisect
-from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Literal
+from collections.abc import Sequence
+from typing import Literal, get_args
 
-from secondpass.ranking import Dropped, Kept, Ranked, Reason
+from secondpass.ranking import Dropped, Ranked, Reason
 from secondpass.selection.budget import ContextBudget
 from secondpass.selection.cutting import Cutter
 from secondpass.selection.drafts import LONGEST_TOKEN, Draft, Packed, best_draft, keep, over_top_k
 from secondpass.selection.extraction import extract
 from secondpass.selection.filters import drop
-from secondpass.selection.order import Order, Previous, in_reading_order
-from secondpass.selection.sequence import PackingSequence, Step
+from secondpass.selection.order import Order, in_reading_order
+from secondpass.selection.sequence import PackingSequence
 
 Policy = Literal["fill", "prefix", "truncate", "extract"]
-POLICIES: tuple[Policy, ...] = ("fill", "prefix", "truncate", "extract")
-
-DEFAULT_SEPARATOR = "\n\n"  # between texts where there is no budget that says how they are joined
+POLICIES: tuple[Policy, ...] = get_args(Policy)
 
 
 def pack(
@@ -33,52 +30,42 @@ def pack(
     top_k: int | None = None,
     min_probability: float | None = None,
     sequence: PackingSequence | None = None,
-    previous: Previous = (),
 ) -> Packed:
     """Pack candidates, given best first, into the budget, until ``top_k`` are kept or there are no more.
-
-    The sequence is by relevance where none is given. ``previous`` is what the order ``"stable"`` continues.
 
     ``"fill"`` skips a candidate that doesn't fit and goes on, ``"prefix"`` stops at the first that doesn't fit,
     ``"truncate"`` cuts the first that doesn't fit and stops there; where no beginning of it fits, it is skipped.
     ``"extract"`` takes windows of candidates; where not even one fits, it does what ``"truncate"`` does.
 
     :param min_probability: With ``"extract"``, windows below it are left out.
+    :param sequence: In which candidates are packed; None packs by relevance.
     """
     if policy == "extract":
         extracted = extract(ranked, budget, order, top_k, min_probability)
         if extracted.kept:
             return extracted
         policy = "truncate"
-    arrange = partial(in_reading_order, order=order, previous=previous)
-    packer = _Packer(ranked, budget, policy, arrange, top_k, sequence or PackingSequence(ranked))
+    packer = _Packer(ranked, budget, policy, order, top_k, sequence or PackingSequence(ranked))
     best = best_draft(packer.draft, budget.max_tokens)
     if best is None or not best.kept:
         best = packer.draft(budget.max_tokens, most=1)  # the best that fits alone: its joined text is already counted
     nothing_fits = packer.smallest() if ranked and not best.kept else ""
-    return Packed(arrange(best.kept), packer.reasons(best), best.context, best.tokens, nothing_fits)
+    return Packed(in_reading_order(best.kept, order), packer.reasons(best), best.context, best.tokens, nothing_fits)
 
 
-def pack_unlimited(
-    ranked: Sequence[Ranked],
-    order: Order,
-    top_k: int | None,
-    sequence: PackingSequence | None = None,
-    previous: Previous = (),
-) -> Packed:
+def pack_unlimited(ranked: Sequence[Ranked], order: Order, top_k: int | None, sequence: PackingSequence) -> Packed:
     """Keep ``top_k`` candidates, given best first, whole and uncounted."""
-    sequence = sequence or PackingSequence(ranked)
     draft = Draft(0)
-    for step in sequence.steps(draft):
-        item = ranked[step.position]
-        if step.duplicate or len(draft.kept) == top_k:
-            draft.dropped.append(step.duplicate or over_top_k(item, top_k))
+    for position, duplicate in sequence.steps(draft.chosen):
+        item = ranked[position]
+        if duplicate or len(draft.kept) == top_k:
+            draft.dropped.append(duplicate or over_top_k(item, top_k))
         else:
-            draft.add(step.position, keep(item, item.candidate.reading, len(draft.kept) + 1, None), 0)
+            draft.add(position, keep(item, item.candidate.reading, len(draft.kept) + 1, None), 0)
     draft.sort()
-    kept = in_reading_order(draft.kept, order, previous)
+    kept = in_reading_order(draft.kept, order)
     dropped = sequence.displaced(draft.dropped, draft.chosen, lambda item: item.reason is Reason.OVER_TOP_K)
-    return Packed(kept, dropped, DEFAULT_SEPARATOR.join(item.text for item in kept), None)
+    return Packed(kept, dropped, "\n\n".join(item.text for item in kept), None)
 
 
 class _Packer:
@@ -89,14 +76,14 @@ class _Packer:
         ranked: Sequence[Ranked],
         budget: ContextBudget,
         policy: Policy,
-        arrange: Callable[[Sequence[Kept]], list[Kept]],
+        order: Order,
         top_k: int | None,
         sequence: PackingSequence,
     ) -> None:
         self._ranked = ranked
         self._budget = budget
         self._policy = policy
-        self._arrange = arrange
+        self._order = order
         self._top_k = top_k
         self._sequence = sequence
         self._overhead = max(0, budget.counting.count(""))  # what the counter adds to any text
@@ -112,9 +99,9 @@ class _Packer:
         :param most: Choose at most so many.
         """
         draft = Draft(target)
-        for step in self._sequence.steps(draft):
-            refused = step.duplicate or self._try(draft, step, closed=len(draft.kept) == most)
-            if refused and (step.duplicate or step.limit is None):
+        for position, duplicate in self._sequence.steps(draft.chosen):
+            refused = duplicate or self._try(draft, position, closed=len(draft.kept) == most)
+            if refused:
                 draft.dropped.append(refused)
         draft.sort()
         self._join(draft)
@@ -133,15 +120,12 @@ class _Packer:
             tokens is not None and self._cost(draft, tokens) <= draft.left + later
         )
 
-    def _try(self, draft: Draft, step: Step, *, closed: bool) -> Dropped | None:
+    def _try(self, draft: Draft, position: int, *, closed: bool) -> Dropped | None:
         """Add a candidate, or return the record that says why it isn't kept."""
-        item = self._ranked[step.position]
+        item = self._ranked[position]
         if len(draft.kept) == self._top_k:
             return over_top_k(item, self._top_k)
-        if step.limit is not None:
-            why = self._add_whole(draft, step.position, closed=closed, limit=step.limit)
-        else:
-            why = draft.full or self._add(draft, step.position, closed=closed)
+        why = draft.full or self._add(draft, position, closed=closed)
         return drop(item, Reason.OVER_BUDGET, why) if why else None
 
     def smallest(self) -> str:
@@ -163,13 +147,12 @@ class _Packer:
             draft.full = "after the first that didn't fit"
         return why
 
-    def _add_whole(self, draft: Draft, position: int, *, closed: bool, limit: int | None = None) -> str:
+    def _add_whole(self, draft: Draft, position: int, *, closed: bool) -> str:
         length = len(self._ranked[position].candidate.reading)
-        allowed = draft.left if limit is None else min(limit, draft.left)
-        if length > LONGEST_TOKEN * max(1, allowed):
+        if length > LONGEST_TOKEN * max(1, draft.left):
             return f"{length} characters, {draft.left} tokens left"
         cost = self._cost(draft, self._count(draft, position, length))
-        if cost <= allowed and not closed:
+        if cost <= draft.left and not closed:
             self._keep(draft, position, length)
             return ""
         figures = f"{cost} tokens, {draft.left} left"
@@ -214,7 +197,7 @@ class _Packer:
     def _join(self, draft: Draft) -> None:
         key = tuple((item.rank_before, len(item.text)) for item in draft.kept)
         if key not in self._joined:
-            read = self._arrange(draft.kept)
+            read = in_reading_order(draft.kept, self._order)
             context = self._budget.join([(item.candidate, item.text) for item in read])
             self._joined[key] = context, self._budget.counting.count(context) if read else 0
         draft.context, draft.tokens = self._joined[key]

@@ -2,17 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import takewhile
 from numbers import Integral, Real
-from typing import Literal
+from typing import Literal, get_args
 
+from secondpass.candidates import Candidate
 from secondpass.errors import ConfigurationError
 from secondpass.logs import REPEATED_WARNINGS, logger
 from secondpass.ranking import Dropped, Kept, Ranked, nothing_relevant
 from secondpass.selection.adaptive import Adaptive
 from secondpass.selection.budget import ContextBudget
 from secondpass.selection.drafts import Packed
-from secondpass.selection.earlier import Earlier
 from secondpass.selection.filters import (
     FilterResult,
     filter_adaptive,
@@ -22,19 +21,19 @@ from secondpass.selection.filters import (
     filter_threshold,
     filter_unranked,
 )
-from secondpass.selection.order import ORDERS, Order, Previous
+from secondpass.selection.order import ORDERS, Order
 from secondpass.selection.packing import POLICIES, Policy, pack, pack_unlimited
 from secondpass.selection.sequence import PackingSequence
 
 Duplicates = Literal["exact", "near", "keep"]
-DUPLICATES: tuple[Duplicates, ...] = ("exact", "near", "keep")
+DUPLICATES: tuple[Duplicates, ...] = get_args(Duplicates)
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
     """How the kept are chosen.
 
-    The steps run in this order: threshold, earlier results, exact duplicates, adaptive k, budget and top-k with
+    The steps run in this order: exclusion, threshold, exact duplicates, adaptive k, budget and top-k with
     near-duplicates and diversity, reading order.
 
     :param top_k: Keep at most so many of those that fit the budget, best first; None for no limit.
@@ -46,8 +45,7 @@ class Selection:
     :param policy: What happens to a candidate that doesn't fit: ``"fill"`` skips it and goes on, ``"prefix"`` stops
         there, ``"truncate"`` cuts it at a sentence end (else a line end, else between words) and stops. ``"extract"``
         fills the budget with the best windows of all candidates instead, verbatim; the reranker then scores windows,
-        and what they repeat counts against them. Without a budget all are kept whole. It goes with no ``diversity``,
-        no shares and no order ``"stable"``.
+        and what they repeat counts against them. Without a budget all are kept whole. It goes with no ``diversity``.
     :param duplicates: ``"exact"`` drops texts that equal a better one; ``"near"`` also those that are similar to a kept
         one and have no number that it lacks; ``"keep"`` doesn't compare them.
     :param near: The similarity from which a text is a near-duplicate: the part of their sequences of three words that
@@ -55,8 +53,8 @@ class Selection:
     :param diversity: How much similarity to what is kept counts against relevance, from 0 to 1 (maximal marginal
         relevance); 0 packs by relevance alone.
     :param adaptive: How many are relevant by their own scores: ``LargestGap()``, ``CoveredMass(0.9)``, or None.
-    :param order: The reading order: ``"relevance"``, ``"original"`` (the first stage's), ``"ends"`` (the best at both
-        ends), or ``"stable"`` (what the previous context began with, then the others by relevance).
+    :param order: The reading order: ``"relevance"``, ``"original"`` (the first stage's), or ``"ends"`` (the best at
+        both ends).
     :raises ConfigurationError: If a setting is out of its range.
     """
 
@@ -97,12 +95,10 @@ class Selection:
         ):
             if given not in allowed:
                 raise ConfigurationError(f"{name} must be one of {', '.join(allowed)}; got {given!r}")
-        shares = self.budget.shares if self.budget else None
-        others = {"diversity": self.diversity, "order": self.order == "stable", "a budget's shares": shares}
-        if self.policy == "extract" and (ignored := [name for name, is_set in others.items() if is_set]):
+        if self.policy == "extract" and self.diversity:
             raise ConfigurationError(
-                f"policy='extract' has its own rule, in which {' and '.join(ignored)} has no part: leave that out, or "
-                "take another policy"
+                "policy='extract' has its own rule, in which diversity has no part: leave that out, or take "
+                "another policy"
             )
 
 
@@ -124,7 +120,7 @@ class Selected:
     facts: Mapping[str, object] = field(default_factory=dict)
 
 
-def select(ranked: Sequence[Ranked], selection: Selection, earlier: Earlier | None = None) -> Selected:
+def select(ranked: Sequence[Ranked], selection: Selection, exclude: Sequence[Candidate | str] = ()) -> Selected:
     """Choose among candidates that are given best first; each comes back exactly once, kept or dropped.
 
     A warning is logged where there are candidates and none fits the budget, and where the template names a field that
@@ -132,9 +128,9 @@ def select(ranked: Sequence[Ranked], selection: Selection, earlier: Earlier | No
 
     :param ranked: The candidates, best first.
     :param selection: The settings.
-    :param earlier: What earlier calls kept.
+    :param exclude: Candidates, or their ids, that aren't to be kept.
     """
-    selected = choose(ranked, selection, earlier)
+    selected = choose(ranked, selection, exclude)
     if "nothing_fits" in selected.facts:
         REPEATED_WARNINGS.warn(
             "nothing fits",
@@ -150,14 +146,13 @@ def select(ranked: Sequence[Ranked], selection: Selection, earlier: Earlier | No
     return selected
 
 
-def choose(ranked: Sequence[Ranked], selection: Selection, earlier: Earlier | None = None) -> Selected:
+def choose(ranked: Sequence[Ranked], selection: Selection, exclude: Sequence[Candidate | str] = ()) -> Selected:
     """Do what ``select`` does, and log nothing."""
-    earlier = earlier or Earlier()
-    passed, dropped = _filter(ranked, selection, earlier)
-    packed = _pack(passed, selection, earlier.previous)
+    passed, dropped = _filter(ranked, selection, exclude)
+    packed = _pack(passed, selection)
     best_first = {item.rank_before: position for position, item in enumerate(ranked)}
     everything = sorted([*dropped, *packed.dropped], key=lambda item: best_first[item.rank_before])
-    facts = _facts(packed, selection, earlier.previous)
+    facts = _facts(packed, selection)
     blank_fields = (
         selection.budget.blank_fields(item.candidate for item in ranked) if selection.budget and ranked else ()
     )
@@ -168,10 +163,10 @@ def choose(ranked: Sequence[Ranked], selection: Selection, earlier: Earlier | No
     return Selected(tuple(packed.kept), tuple(everything), packed.context, packed.tokens, facts)
 
 
-def _filter(ranked: Sequence[Ranked], selection: Selection, earlier: Earlier) -> FilterResult:
+def _filter(ranked: Sequence[Ranked], selection: Selection, exclude: Sequence[Candidate | str]) -> FilterResult:
     near = selection.near if selection.duplicates == "near" else None
     passed, unranked = filter_unranked(ranked)
-    passed, excluded = filter_excluded(passed, earlier.exclude, near)
+    passed, excluded = filter_excluded(passed, exclude, near)
     passed, unlikely = filter_threshold(passed, selection.min_probability, selection.min_keep)
     passed, surplus = filter_surplus(passed, selection.max_unscored)
     copies: list[Dropped] = []
@@ -181,22 +176,20 @@ def _filter(ranked: Sequence[Ranked], selection: Selection, earlier: Earlier) ->
     return FilterResult(passed, [*unranked, *unlikely, *excluded, *surplus, *copies, *below])
 
 
-def _pack(passed: Sequence[Ranked], selection: Selection, previous: Previous) -> Packed:
+def _pack(passed: Sequence[Ranked], selection: Selection) -> Packed:
     budget = selection.budget
     sequence = PackingSequence(
         passed,
         near=selection.near if selection.duplicates == "near" else None,
         diversity=selection.diversity,
-        shares=budget.shares if budget else None,
-        strict=selection.policy != "fill",
     )
     if budget is None:
-        return pack_unlimited(passed, selection.order, selection.top_k, sequence, previous)
+        return pack_unlimited(passed, selection.order, selection.top_k, sequence)
     threshold = selection.min_probability
-    return pack(passed, budget, selection.policy, selection.order, selection.top_k, threshold, sequence, previous)
+    return pack(passed, budget, selection.policy, selection.order, selection.top_k, threshold, sequence)
 
 
-def _facts(packed: Packed, selection: Selection, previous: Previous) -> dict[str, object]:
+def _facts(packed: Packed, selection: Selection) -> dict[str, object]:
     budget = selection.budget
     if budget is None:
         return {}
@@ -208,29 +201,4 @@ def _facts(packed: Packed, selection: Selection, previous: Previous) -> dict[str
         "exact": budget.counting.exact,
     }
     reported = {"budget": budget.origin, "nothing_fits": packed.nothing_fits}
-    if budget.shares:
-        reported["tokens_by_source"] = _tokens_by_source(packed.kept)
-    if previous:
-        reported["prefix"] = _prefix(packed.kept, previous, budget)
     return facts | {name: fact for name, fact in reported.items() if fact}
-
-
-def _tokens_by_source(kept: Sequence[Kept]) -> str:
-    tokens: dict[str, int] = {}
-    for item in kept:
-        source = item.candidate.source or "no source"
-        tokens[source] = tokens.get(source, 0) + (item.tokens or 0)
-    return ", ".join(f"{source} {count}" for source, count in tokens.items())
-
-
-def _prefix(kept: Sequence[Kept], previous: Previous, budget: ContextBudget) -> str:
-    """Return how much of the previous context this one begins with."""
-    pairs = enumerate(zip(kept, previous, strict=False), start=1)
-    same = takewhile(lambda pair: _written(budget, pair[0], pair[1][0]) == budget.render(pair[0], *pair[1][1]), pairs)
-    items = [(item.candidate, item.text) for _, (item, _) in same]
-    tokens = budget.counting.count(budget.join(items)) if items else 0
-    return f"the first {len(items)} of the previous {len(previous)} candidates, {tokens} tokens"
-
-
-def _written(budget: ContextBudget, index: int, item: Kept) -> str:
-    return budget.render(index, item.candidate, item.text)

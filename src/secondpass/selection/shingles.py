@@ -51,10 +51,6 @@ class Shingles:
         self._rows: dict[int, npt.NDArray[np.float64]] = {}
         self._numbers: dict[int, frozenset[str]] = {}
 
-    def __len__(self) -> int:
-        """Return the number of texts."""
-        return len(self._texts)
-
     def similarities(self, position: int) -> npt.NDArray[np.float64]:
         """Return the Jaccard index, from 0 to 1, of one text with each text."""
         if position not in self._rows:
