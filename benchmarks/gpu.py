@@ -67,7 +67,7 @@ class Cell:
     repetitions: int
     pairs_per_second: float
     peak_share: float  # useful floating-point operations over those of the measured matrix product
-    memory_mb: float  # weights, captured graphs and the call's peak
+    memory_mb: float  # weights and the call's peak
     difference: float = 0.0  # the largest, of the scores, to the other side's in the same dtype
 
 

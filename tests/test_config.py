@@ -66,7 +66,6 @@ def test_an_empty_file_is_the_default_reranker(tmp_path: Path) -> None:
         "fusion": None,
         "deadline_ms": None,
         "on_error": "degrade",
-        "gate": None,
         "observers": [],
         "scorer": None,
     }
@@ -121,7 +120,6 @@ DATA = st.fixed_dictionaries(
         "budget": st.fixed_dictionaries({"max_tokens": st.integers(0, 9999)}),
         "fusion": st.just({"rule": "reciprocal_rank", "k": 20}),
         "windows": st.just({}),
-        "gate": st.just({"top_k": 3, "risk": 0.1, "margin": 0.2, "questions": 100}),
     },
 )
 

@@ -19,9 +19,8 @@ from secondpass.models import DEFAULT_MODEL
 from secondpass.observers import CallInfo, Observer, check_observers, notify, notify_failed
 from secondpass.ranking import Ranked, Ranking
 from secondpass.scores import Score, Spec, Stage, Unscored
-from secondpass.scoring.early_stop import Gate
 from secondpass.scoring.load import load_scorer
-from secondpass.scoring.requests import OnError, Request, Scoring, score_requests, skipped_scoring
+from secondpass.scoring.requests import OnError, Request, Scoring, score_requests
 from secondpass.scoring.scorer import ListScorer, Scorer, as_scorer, warm_up
 from secondpass.scoring.shared import LoadedInBackground, LoadKey, WhenCold
 from secondpass.scoring.windows import Windowed
@@ -45,7 +44,6 @@ class Reranker:
     :param deadline_ms: Milliseconds until scoring ends, with the scores that there are by then; None for no limit. The
         loading of a model before it and the selection after it are not counted.
     :param observers: Called with each ranking; an exception in one is logged and changes nothing.
-    :param gate: When to skip the pass and keep the first stage's order; None never does. See ``evaluation.fit_gate``.
     :param when_cold: When a model given by name is loaded: ``"wait"`` loads it here; ``"degrade"`` begins to load it in
         the background, shared within the process, and until it is ``ready`` calls return the first stage's order,
         marked. One that can't be loaded then raises at the next call.
@@ -61,7 +59,6 @@ class Reranker:
         on_error: OnError = "degrade",
         deadline_ms: float | None = None,
         observers: Sequence[Observer] = (),
-        gate: Gate | None = None,
         when_cold: WhenCold = "wait",
     ) -> None:
         if on_error not in ("degrade", "raise"):
@@ -77,7 +74,6 @@ class Reranker:
         self.fusion = _checked_fusion(fusion, self.scorer)
         self.on_error = on_error
         self.deadline_ms = deadline_ms
-        self.gate = gate
         self._warm = threading.Event()
         self._executor = CallThreads("secondpass-rerank")
 
@@ -101,7 +97,6 @@ class Reranker:
             on_error=self.on_error,
             deadline_ms=self.deadline_ms,
             observers=self.observers,
-            gate=self.gate,
         )
 
     @property
@@ -218,20 +213,14 @@ class Reranker:
             raise
 
     def _score(self, requests: Sequence[Request], selection: Selection, call: Call) -> list[Scoring]:
-        """Score the requests, without those at which the gate skips the pass; observers see it where that fails."""
+        """Score the requests; observers see it where that fails."""
         scorer, started = scorer_for(selection, self.scorer), time.perf_counter()
-        skipped = [self.gate is not None and self.gate.skips([c.score for c in r.candidates]) for r in requests]
-        todo = [request for request, skips in zip(requests, skipped, strict=True) if not skips]
         try:
-            scored = iter(score_requests(scorer, todo, call, self.on_error) if todo else ())
+            return score_requests(scorer, requests, call, self.on_error)
         except (ScoringError, InputError, OSError) as error:
-            for request in todo if self.observers else ():
+            for request in requests if self.observers else ():
                 notify_failed(self.observers, error, self._info(started, request.query, selection))
             raise
-        return [
-            skipped_scoring(request) if skips else next(scored)
-            for request, skips in zip(requests, skipped, strict=True)
-        ]
 
     def _checked(self, selection: Selection | None) -> Selection:
         """Return the selection of a call.
@@ -304,7 +293,7 @@ class Reranker:
     def _info(self, started: float, query: str, selection: Selection) -> CallInfo:
         """Return the record of a call that began at ``started``, for observers."""
         on_error = None if self.on_error == "degrade" else self.on_error
-        reranking = {"fusion": self.fusion, "deadline_ms": self.deadline_ms, "gate": self.gate, "on_error": on_error}
+        reranking = {"fusion": self.fusion, "deadline_ms": self.deadline_ms, "on_error": on_error}
         return CallInfo.since(started, query, self.scorer.spec.name, selection, reranking)
 
 

@@ -61,8 +61,7 @@ class UnscoredReason(StrEnum):
     INVALID = "invalid"  # the model gave NaN or infinity, or the text is empty
     FAILED = "failed"  # the scorer failed
     COLD = "cold"  # the model was still loading, and the call was not to wait for it
-    SKIPPED = "skipped"  # a fitted rule found the first stage's order sure enough
-    PRUNED = "pruned"  # left out on purpose: a cheaper scorer or a fitted rule ruled it out
+    PRUNED = "pruned"  # left out on purpose: a cheaper scorer ruled it out
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,20 +1,18 @@
-"""Ray on this machine: bulk reranking, resuming, the loss of an actor, and the server."""
+"""Ray on this machine: bulk reranking, resuming, and the loss of an actor."""
 
 import json
 import os
 import signal
-import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 import ray
 
 from secondpass import Reranker, Selection
-from secondpass.cluster import Summary, Workers, rankings, rerank_dataset, serve_app
+from secondpass.cluster import Summary, Workers, rankings, rerank_dataset
 from secondpass.errors import ConfigurationError
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Ray leaves sockets and files to its processes
@@ -119,25 +117,3 @@ def test_a_bad_row_ends_the_run(tmp_path: Path) -> None:
     with pytest.raises(Exception, match="row 1 of block block-0000000"):
         rerank_dataset(path, tmp_path / "out", model="overlap")
     assert list((tmp_path / "out").glob("block-*.jsonl")) == []
-
-
-def test_the_server_on_ray(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The application answers as ``secondpass serve`` does, and asks for the key."""
-    serve = pytest.importorskip("ray.serve", reason="the extra ray-serve isn't installed", exc_type=ImportError)
-
-    monkeypatch.delenv("SECONDPASS_API_KEY", raising=False)
-    with pytest.raises(ConfigurationError, match="SECONDPASS_API_KEY"):
-        serve_app("overlap")
-    monkeypatch.setenv("SECONDPASS_API_KEY", "k-1")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    serve.start(http_options={"host": "127.0.0.1", "port": port})
-    body = {"query": "flea", "documents": ["rain", "a flea"], "top_n": 1}
-    try:
-        serve.run(serve_app("overlap"))
-        url = f"http://127.0.0.1:{port}/rerank"
-        assert httpx.post(url, json=body, timeout=30).status_code == 401
-        answer = httpx.post(url, json=body, headers={"Authorization": "Bearer k-1"}, timeout=30)
-        assert answer.json()["results"] == [{"index": 1, "relevance_score": 1.0, "document": None}]
-    finally:
-        serve.shutdown()

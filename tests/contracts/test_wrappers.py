@@ -20,7 +20,6 @@ from secondpass.scoring.cache import Cached
 from secondpass.scoring.calibrated import Calibrated
 from secondpass.scoring.cascade import Cascade
 from secondpass.scoring.cross_encoder import CrossEncoder
-from secondpass.scoring.early_stop import Stopping, StopRule
 from secondpass.scoring.fallback import Fallback
 from secondpass.scoring.scorer import BaseScorer, Scorer, count_tokens
 from secondpass.scoring.windows import Windowed, Windows
@@ -40,7 +39,6 @@ WRAPPERS: dict[str, Callable[[Scorer, Scorer], Scorer]] = {
     "cascade": lambda scorer, other: Cascade(scorer, other, keep=2, vote=0.25),
     "fallback": lambda scorer, other: Fallback(scorer, other, retry_seconds=0),
     "calibrated": lambda scorer, _other: Calibrated(scorer),
-    "stopping": lambda scorer, _other: Stopping(scorer, StopRule(scorer.spec.fingerprint, 1, 0.1, 2, (0.5,), 20)),
 }
 
 

@@ -14,7 +14,7 @@ from worlds import Scripted
 
 from secondpass import Candidate, Reranker
 from secondpass.calibration import Method, logistic
-from secondpass.errors import ConfigurationError, InputError
+from secondpass.errors import ConfigurationError, InputError, ScoringError
 from secondpass.evaluation import (
     AnswerCase,
     Collection,
@@ -33,7 +33,7 @@ from secondpass.evaluation import (
     without_right,
 )
 from secondpass.evaluation.answers import mean_wrong
-from secondpass.scores import LOGIT, Scale, ScaleKind, Spec
+from secondpass.scores import LOGIT, Scale, ScaleKind, Spec, Unscored, UnscoredReason
 
 SPEC = Spec("scripted", LOGIT, fingerprint="scripted")
 
@@ -149,6 +149,14 @@ def test_pairs_are_labelled_by_the_judgements() -> None:
     assert (len(joined.values), len(set(joined.questions))) == (960, 120)
     with pytest.raises(ConfigurationError, match="one model"):
         join_labelled(labelled, overconfident(), replace(labelled, spec=replace(SPEC, fingerprint="other")))
+
+
+def test_a_scorer_that_leaves_out_candidates_is_refused() -> None:
+    """Fitting needs every score, and the error names the question."""
+    scorer, collection = world(20)
+    missing = Scripted(dict(scorer.script) | {"11 3": Unscored(UnscoredReason.INVALID)})
+    with pytest.raises(ScoringError, match="must score every candidate, and 'q11' has some without a score"):
+        fit_fusion(missing, collection)
 
 
 def test_answerability_separates_questions_without_an_answer() -> None:

@@ -11,7 +11,6 @@ from secondpass.models import CASCADES, DEFAULT_MODEL
 from secondpass.observers import Observer
 from secondpass.scoring.cache import Cached
 from secondpass.scoring.cascade import Cascade
-from secondpass.scoring.early_stop import Gate
 from secondpass.scoring.fallback import Fallback
 from secondpass.scoring.load import EngineName, LoadOptions, cascade_of
 from secondpass.scoring.overlap import OverlapScorer
@@ -121,7 +120,6 @@ class Config:
     selection: Selection = field(default_factory=Selection)
     budget: BudgetTable | None = None
     fusion: ReciprocalRank | WeightedSum | None = None
-    gate: Gate | None = None
     audit: AuditTable | None = None
     folder: Path = field(default_factory=Path, compare=False)
 
@@ -135,7 +133,6 @@ class Config:
             "fusion": self.fusion,
             "deadline_ms": self.deadline_ms,
             "on_error": self.on_error,
-            "gate": self.gate,
             "observers": self.observers(),
             "scorer": self.scorer(),
         }

@@ -30,7 +30,6 @@ from secondpass.evaluation.readers import read_beir, read_squad, read_trec, read
 from secondpass.evaluation.reliability import Reliability, Threshold, choose_threshold, reached, reliability
 from secondpass.evaluation.results import Evaluation
 from secondpass.evaluation.settings import Progress, Sampling, Settings
-from secondpass.evaluation.shortcuts import KeepFit, fit_gate, fit_keep, fit_stop
 from secondpass.evaluation.verdict import Finding, Verdict
 
 __all__ = [
@@ -40,7 +39,6 @@ __all__ = [
     "Collection",
     "Evaluation",
     "Finding",
-    "KeepFit",
     "Labelled",
     "Measures",
     "Progress",
@@ -59,9 +57,6 @@ __all__ = [
     "fit_answerability",
     "fit_calibration",
     "fit_fusion",
-    "fit_gate",
-    "fit_keep",
-    "fit_stop",
     "join_labelled",
     "label_pairs",
     "reached",

@@ -9,9 +9,9 @@ from sklearn.linear_model import LogisticRegression
 
 from secondpass.calibration import Answerability, features
 from secondpass.errors import ConfigurationError, InputError
+from secondpass.evaluation.calibrate import question_scores
 from secondpass.evaluation.collection import Collection
 from secondpass.evaluation.settings import Progress
-from secondpass.evaluation.shortcuts import question_scores
 from secondpass.scores import Spec
 from secondpass.scoring.scorer import Scorer
 

@@ -13,11 +13,10 @@ from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
 from secondpass.calibration import Calibration, Method
-from secondpass.errors import ConfigurationError, InputError
+from secondpass.errors import ConfigurationError, InputError, ScoringError
 from secondpass.evaluation.collection import Collection
 from secondpass.evaluation.settings import Progress, Sampling
-from secondpass.evaluation.shortcuts import question_scores
-from secondpass.scores import Spec
+from secondpass.scores import Pair, Score, Spec
 from secondpass.scoring.scorer import Scorer
 
 Floats = NDArray[np.float64]
@@ -67,6 +66,26 @@ class Labelled:
         if not scale.has_probabilities:
             raise ConfigurationError(f"{self.spec.name} has no probabilities: calibrate it first")
         return np.array([scale.probability(value) for value in self.values], dtype=np.float64)
+
+
+def question_scores(scorer: Scorer, collection: Collection, progress: Progress | None = None) -> list[list[float]]:
+    """Return each question's scores, in the order of its candidates.
+
+    :param scorer: The scorer.
+    :param collection: The questions with their candidates; judgements aren't read.
+    :param progress: Called with the work, what is done and the total.
+    :raises ScoringError: If a candidate got no score.
+    """
+    scores = []
+    for query, candidates in collection.run.items():
+        outcomes = scorer.score_pairs([Pair(collection.queries[query], c.text) for c in candidates]).outcomes
+        values = [outcome.value for outcome in outcomes if isinstance(outcome, Score)]
+        if len(values) != len(candidates):
+            raise ScoringError(f"{scorer.spec.name} must score every candidate, and {query!r} has some without a score")
+        scores.append(values)
+        if progress:
+            progress(f"scoring with {scorer.spec.name}", len(scores), len(collection))
+    return scores
 
 
 def label_pairs(

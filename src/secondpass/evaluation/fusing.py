@@ -6,9 +6,9 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 
 from secondpass.errors import ConfigurationError
+from secondpass.evaluation.calibrate import question_scores
 from secondpass.evaluation.collection import Collection
 from secondpass.evaluation.settings import Progress
-from secondpass.evaluation.shortcuts import question_scores
 from secondpass.fusion import FusionInput
 from secondpass.learned_fusion import LearnedFusion, fusion_features
 from secondpass.scoring.scorer import Scorer

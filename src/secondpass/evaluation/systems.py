@@ -23,8 +23,6 @@ EVERYTHING = Selection(duplicates="keep")
 SecondPass = Reranker | Scorer
 """A reranker with its own selection, or a scorer, whose whole order is measured."""
 
-_ON_PURPOSE = {UnscoredReason.PRUNED, UnscoredReason.SKIPPED}
-
 
 @dataclass(frozen=True, slots=True)
 class System:
@@ -87,9 +85,9 @@ class Completeness:
     def problems(self) -> str:
         """Describe degraded queries and unscored candidates in one line; empty where there are none.
 
-        What was left out on purpose, by a cascade or a fitted rule, is no problem.
+        What a cascade left out is no problem.
         """
-        missing = {reason: count for reason, count in self.unscored.items() if reason not in _ON_PURPOSE}
+        missing = {reason: count for reason, count in self.unscored.items() if reason != UnscoredReason.PRUNED}
         degraded = f"{sum(self.degraded.values())} of {self.queries} passes degraded"
         unscored = f"{sum(missing.values())} candidates without a score"
         return ", ".join(
@@ -151,7 +149,7 @@ def ids_by_rank(kept: Iterable[Kept]) -> tuple[str, ...]:
 
 
 def full_order(ranking: Ranking) -> tuple[str, ...]:
-    """Return the ids of all that was ranked, best first: behind the kept what a cascade or a fitted rule pruned."""
+    """Return the ids of all that was ranked, best first: behind the kept what a cascade pruned."""
     pruned = (str(item.candidate.id) for item in ranking.dropped if item.reason is Reason.PRUNED)
     return (*ids_by_rank(ranking.kept), *pruned)
 

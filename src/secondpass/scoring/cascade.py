@@ -26,7 +26,7 @@ class Cascade(ComposedScorer):
 
     :param scorers: At least two, cheapest first. Their scales may differ: only orders pass from one to the next.
     :param keep: How many of a query's candidates go on: a number, or a share between 0 and 1, rounded up. With more
-        than two scorers a list, one entry for each but the last. ``evaluation.fit_keep`` chooses it.
+        than two scorers a list, one entry for each but the last.
     :param vote: The weight of the order of the pairs, which is the first stage's, beside the cheap scorer's order in
         what is pruned (reciprocal rank fusion); 0 leaves it out.
     :param name: The name in reports; None joins those of the scorers.

@@ -127,7 +127,7 @@ class CrossEncoder(BaseScorer):
     def warmup(self) -> None:
         """Run the model once, so that the first query doesn't pay for its initialisation.
 
-        On a GPU the memory that a token takes is measured, and CUDA graphs are captured where the engine uses them.
+        On a GPU the memory that a token takes is measured, and decides the size of packed batches.
         """
         engine, worker = self._here()
         prepare = getattr(engine, "warmup", None)

@@ -23,6 +23,9 @@ GPU_BYTES_PER_TOKEN = 256 * 1024
 GPU_MEMORY_SHARE = 0.25
 """Of the free memory, since other processes use the GPU too."""
 
+EXPERIMENTAL = "experimental: not measured on a GPU yet"
+"""A part of the reason of every placement but the CPU's."""
+
 DTYPES = ("float32", "float16", "bfloat16")
 _BF16_CAPABILITY = 8.0  # Ampere
 
@@ -111,7 +114,8 @@ def place(request: Request, hardware: Hardware) -> Placement:
     """
     device, why_device = choose_device(request.device, hardware)
     dtype, why_dtype = choose_dtype(request.dtype, device, hardware)
-    return Placement(device, dtype, choose_limits(request, device, hardware), f"{why_device}; {why_dtype}")
+    reason = f"{why_device}; {why_dtype}" + ("" if device == "cpu" else f"; {EXPERIMENTAL}")
+    return Placement(device, dtype, choose_limits(request, device, hardware), reason)
 
 
 def choose_device(requested: str, hardware: Hardware) -> tuple[str, str]:

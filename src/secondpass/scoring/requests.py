@@ -17,7 +17,6 @@ OnError = Literal["degrade", "raise"]
 
 _EMPTY = Unscored(UnscoredReason.INVALID, "the text is empty")
 _FAILED = Unscored(UnscoredReason.FAILED)
-_SKIPPED = Unscored(UnscoredReason.SKIPPED, "the first stage's order is sure enough")
 _CAUSES = {
     UnscoredReason.DEADLINE: Cause.DEADLINE,
     UnscoredReason.CANCELLED: Cause.CANCELLED,
@@ -127,15 +126,6 @@ def _scoring(request: Request, valid: Sequence[int], scored: Scored, scorer: str
     if on_error == "raise" and degraded and degraded.cause is Cause.SCORER_FAILED:
         raise ScoringError(f"{scored.by.name} failed: {degraded.detail}")
     return Scoring(in_order, scored.by, scored.stages, degraded)
-
-
-def skipped_scoring(request: Request) -> Scoring:
-    """Return the outcomes of a request that isn't scored because the first stage's order is sure enough."""
-    valid = request.positions()
-    outcomes: list[Score | Unscored] = [_EMPTY] * len(request.candidates)
-    for position in valid:
-        outcomes[position] = _SKIPPED
-    return Scoring(outcomes, stages=(Stage("score", 0.0, {"skipped": True, "saved_pairs": len(valid)}),))
 
 
 def _log_degraded(cause: Cause, scorer: str, detail: str) -> None:

@@ -1,4 +1,4 @@
-"""Packed batches on a device: fixed shapes, captured graphs, overlap and memory, all simulated on the CPU."""
+"""Packed batches on a device: overlap and memory, simulated on the CPU."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -22,7 +22,6 @@ from secondpass.scores import Pair, Score  # noqa: E402
 from secondpass.scoring.batching import BatchLimits  # noqa: E402
 from secondpass.scoring.engines import packed_batches  # noqa: E402
 from secondpass.scoring.engines.base import Encoded  # noqa: E402
-from secondpass.scoring.engines.captured import SMALLEST, Captured, fixed_shapes  # noqa: E402
 from secondpass.scoring.engines.packed import PackedClassifier, Shape  # noqa: E402
 from secondpass.scoring.engines.packed_batches import MEASURED, PackedBatches  # noqa: E402
 from secondpass.scoring.engines.torch_packing import TorchPacking  # noqa: E402
@@ -46,107 +45,35 @@ def sequences(*lengths: int) -> list[Encoded]:
 
 def first_ids(inputs: Any, shape: Shape) -> Any:
     """Return the first id of each sequence, as a model that reads nothing else: (sequences, 1)."""
-    starts = inputs[3 * shape.tokens : -1].clamp(max=shape.tokens - 1)
-    return inputs[: shape.tokens].index_select(0, starts)[:, None].float()
+    return inputs[: shape.tokens].index_select(0, inputs[3 * shape.tokens : -1])[:, None].float()
 
 
-class Replays:
-    """A capture without a GPU: it computes again, from the same inputs' tensor into the same output's tensor."""
-
-    def __init__(self, fails_at: int | None = None) -> None:
-        self.captured: list[int] = []
-        self.replayed: list[int] = []
-        self.fails_at = fails_at
-
-    def __call__(self, compute: Any, inputs: Any, shape: Shape) -> tuple[Callable[[], object], Any]:
-        if shape.tokens == self.fails_at:
-            raise RuntimeError("CUDA error: operation not permitted when stream is capturing")
-        self.captured.append(shape.tokens)
-        output = compute(inputs, shape)
-
-        def replay() -> None:
-            self.replayed.append(shape.tokens)
-            output.copy_(compute(inputs, shape))
-
-        return replay, output
+def packing(compute: Any, **request: Any) -> TorchPacking:
+    """Return packing over a function instead of a model."""
+    batches = TorchPacking(Request(**request), Placement("cpu", "float32", BatchLimits(60_000), "for a test"), 300)
+    batches._batches = PackedBatches(compute, "cpu", budget=60_000)
+    return batches
 
 
-@given(
-    max_tokens=st.integers(1, 70_000),
-    tokens=st.integers(1, 70_000),
-)
-def test_fixed_shapes_are_few_and_waste_little(max_tokens: int, tokens: int) -> None:
-    """There are four shapes for each doubling, the largest has the budget, and at most a fifth is padding."""
-    sizes = [shape.tokens for shape in fixed_shapes(max_tokens, longest=512)]
-    assert sizes[0] == max_tokens
-    assert sizes == sorted(set(sizes), reverse=True)
-    assert len(sizes) <= 1 + 4 * max(1, (max_tokens // SMALLEST).bit_length())
-    if SMALLEST < tokens <= max_tokens:
-        assert tokens >= 0.8 * min(size for size in sizes if size >= tokens) - 1
-
-
-@given(batches=st.lists(st.lists(st.integers(1, 300), min_size=1, max_size=20), min_size=1, max_size=5))
-def test_replayed_batches_have_their_own_outputs(batches: list[list[int]]) -> None:
-    """Batches that replay the same shape one after the other get their own outputs, whatever filled it before."""
-    capture = Replays()
-    captured = Captured(first_ids, "cpu", capture)
-    captured.capture(fixed_shapes(4096, longest=300))
-    run = PackedBatches(captured, budget=4096)
-    outputs = run(sequences(*(length for batch in batches for length in batch)))
-    assert outputs.flatten().tolist() == [length for batch in batches for length in batch]
-    assert set(capture.replayed) <= set(capture.captured)
-    assert capture.replayed
-
-
-def test_what_fits_into_no_captured_shape_is_computed_directly() -> None:
-    """A sequence that is longer than those of the captured shapes, or a batch of too many, isn't replayed."""
-    capture = Replays()
-    captured = Captured(first_ids, "cpu", capture)
-    captured.capture(fixed_shapes(2048, longest=100))
-    run = PackedBatches(captured, budget=2048)
-    assert run(sequences(101)).tolist() == [[101.0]]
-    assert run(sequences(*[1] * 129)).tolist() == [[1.0]] * 129
-    assert capture.replayed == []
-
-
-def test_a_failed_capture_leaves_nothing_captured(caplog: pytest.LogCaptureFixture) -> None:
-    """If one shape can't be captured, all batches are computed directly; the reason is kept and logged."""
-    capture = Replays(fails_at=1024)
-    captured = Captured(first_ids, "cpu", capture)
-    captured.capture(fixed_shapes(2048, longest=100))
-    assert capture.captured  # the larger ones were
-    assert len(captured) == 0
-    assert captured.failure.startswith("RuntimeError: CUDA error")
-    assert "can't be captured" in caplog.text
-    assert PackedBatches(captured, budget=2048)(sequences(7, 8)).tolist() == [[7.0], [8.0]]
-
-
-def test_the_report_says_why_nothing_is_captured() -> None:
-    """The placement's reason has the number of captured shapes, or why there are none."""
-    packing = TorchPacking(Request(), Placement("cpu", "float32", BatchLimits(768), "cpu was requested"), 300)
-    packing._captured = Captured(first_ids, "cpu", Replays())
-    packing._batches = PackedBatches(packing._captured, budget=768)
-    packing.measure(FakeMemory(0, token=1))
-    assert packing.placement.reason == "cpu was requested; packed, 5 CUDA graphs"
-    assert packing.placement.limits == BatchLimits(GPU_BATCH_TOKENS[0], packed=True)
-    packing._captured._capture = Replays(fails_at=1024)
-    packing.measure(FakeMemory(0, token=1))
-    assert "; packed, without CUDA graphs (RuntimeError: CUDA error" in packing.placement.reason
-
-
-@pytest.mark.parametrize("given_budget", [None, 3000])
-def test_a_warmup_without_memory_leaves_the_smallest_batches(given_budget: int | None) -> None:
+def test_a_warmup_without_memory_leaves_the_smallest_batches() -> None:
     """If others have the memory when it is measured, packed batches are small, and nothing fails."""
 
     def no_memory(inputs: Any, shape: Shape) -> Any:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    placement = Placement("cpu", "float32", BatchLimits(60_000), "for a test")
-    packing = TorchPacking(Request(batch_tokens=given_budget), placement, 300)
-    packing._captured = Captured(no_memory, "cpu", Replays())
-    packing._batches = PackedBatches(packing._captured, budget=60_000)
-    packing.measure(FakeMemory(10**10, token=1))
-    assert packing.placement.limits.max_tokens == GPU_BATCH_TOKENS[0]
+    small = packing(no_memory)
+    small.measure(FakeMemory(10**10, token=1))
+    assert small.placement.limits.max_tokens == GPU_BATCH_TOKENS[0]
+
+
+def test_a_given_size_of_batches_is_not_measured() -> None:
+    """``batch_tokens`` decides, and the placement says that batches are packed."""
+    memory = FakeMemory(10**10, token=1)
+    given = packing(first_ids, batch_tokens=3000)
+    given.measure(memory)
+    assert memory.measured == []
+    assert given.placement.limits == BatchLimits(60_000, packed=True)
+    assert given.placement.reason == "for a test; packed"
 
 
 # Overlap
@@ -158,12 +85,9 @@ class Device:
     def __init__(self) -> None:
         self.events: list[str] = []
 
-    def shape_for(self, shape: Shape) -> Shape:
-        return shape
-
     def __call__(self, inputs: Any, shape: Shape) -> Any:
         self.events.append(f"start {shape.tokens}")
-        return first_ids(torch.from_numpy(inputs), shape)
+        return first_ids(inputs, shape)
 
 
 def test_all_batches_are_started_before_an_output_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,7 +106,7 @@ def test_all_batches_are_started_before_an_output_is_read(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(packed_batches, "pack", noted_pack)
     monkeypatch.setattr(torch.Tensor, "cpu", noted_read)
-    PackedBatches(device, budget=10)(sequences(6, 4, 9, 12))  # type: ignore[arg-type]
+    PackedBatches(device, "cpu", budget=10)(sequences(6, 4, 9, 12))
     assert device.events == ["pack 10", "start 10", "pack 9", "start 9", "pack 12", "start 12", "read"]
 
 
@@ -193,7 +117,7 @@ def test_all_batches_are_started_before_an_output_is_read(monkeypatch: pytest.Mo
 def test_batches_stay_within_the_budget(lengths: list[int], budget: int) -> None:
     """No batch has more tokens than the budget, unless it is one sequence; two neighbours never would fit into one."""
     device = Device()
-    PackedBatches(device, budget)(sequences(*lengths))  # type: ignore[arg-type]
+    PackedBatches(device, "cpu", budget)(sequences(*lengths))
     tokens = [int(event.split()[1]) for event in device.events]
     assert sum(tokens) == sum(lengths)
     ends = set(accumulate(lengths))
@@ -220,12 +144,10 @@ class FakeMemory:
 
 @pytest.mark.parametrize("free", [2 * 10**9, 80 * 10**9])
 def test_the_budget_comes_from_measured_memory(free: int) -> None:
-    """The budget is a share of the free memory over the measured bytes of a token, and the shapes reach up to it."""
-    captured = Captured(first_ids, "cpu", Replays())
-    run = PackedBatches(captured, budget=2048)
+    """The budget is a share of the free memory over the measured bytes of a token."""
+    run = PackedBatches(first_ids, "cpu", budget=2048)
     run.measure(FakeMemory(free, token=100_000), longest=512)
     assert run.budget == token_budget(free, 100_000)
-    assert len(captured) == len(fixed_shapes(run.budget, 512))
 
 
 def test_a_token_budget_is_bounded() -> None:
@@ -276,7 +198,7 @@ def test_a_pair_that_never_fits_is_an_error_and_the_next_call_works(tiny: Tiny, 
 
 def test_batches_grow_again_after_calls_without_an_error() -> None:
     """Memory that others took may come back: after some calls the halved batches are doubled, up to what they were."""
-    run = PackedBatches(Device(), budget=100)  # type: ignore[arg-type]
+    run = PackedBatches(Device(), "cpu", budget=100)
     run.shrink(sequences(*[10] * 10))
     assert run.budget == 50
     for _ in range(packed_batches.RECOVERY):
@@ -286,19 +208,14 @@ def test_batches_grow_again_after_calls_without_an_error() -> None:
     assert run.budget == 15
 
 
-def test_a_released_engine_prepares_again(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What ``warmup`` prepared is gone after ``release``, and is prepared again by the next call."""
-    prepared: list[str] = []
-    monkeypatch.setattr(TorchPacking, "measure", lambda _: prepared.append("measured"))
-    scorer = load_scorer(tiny("torch"), engine="torch", device="cpu")
-    scorer.score("bee", ["cat"])
-    assert prepared == []
-    scorer.warmup()
-    scorer.score("bee", ["cat"])
-    assert len(prepared) == 1
+def test_a_released_engine_keeps_the_measured_size(tiny: Tiny) -> None:
+    """What ``warmup`` measured holds for the model that the next call after ``release`` loads."""
+    scorer = load_scorer(tiny("torch"), engine="torch", device="cpu", options=LoadOptions(packed=True))
+    measured = scorer._engine._packing  # type: ignore[union-attr]
+    measured.measure(FakeMemory(10**9, token=100_000))
     scorer.release()
     scorer.score("bee", ["cat"])
-    assert len(prepared) == 2
+    assert measured.placement.limits.max_tokens == token_budget(10**9, 100_000)
 
 
 def test_forward_passes_on_mps_are_serialised(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,7 +46,7 @@ class Engine(Protocol):
     """Runs one model.
 
     ``encode`` and ``count_tokens`` may be called from any thread, ``forward`` and ``release`` from the worker's alone.
-    So is ``warmup()``, where an engine has it: it measures and prepares what makes later batches faster.
+    So is ``warmup()``, where an engine has it: it measures what makes later batches faster.
     """
 
     facts: EngineFacts

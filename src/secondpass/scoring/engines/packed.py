@@ -30,47 +30,37 @@ _UNLIMITED = (-1, -1)
 class Shape:
     """The shape of a packed batch.
 
-    :param tokens: Tokens, with those after the last sequence that only fill it up.
-    :param sequences: Sequences, with empty ones at the end that only fill it up.
+    :param tokens: All tokens.
     :param longest: The most tokens of one sequence.
     """
 
     tokens: int
-    sequences: int
     longest: int
 
     @classmethod
     def of(cls, batch: Sequence[Encoded]) -> "Shape":
-        """Return the shape of a batch that isn't filled up."""
+        """Return the shape of a batch."""
         lengths = [item.length for item in batch]
-        return cls(sum(lengths), len(lengths), max(lengths))
-
-    @property
-    def size(self) -> int:
-        """The integers of its inputs."""
-        return 3 * self.tokens + self.sequences + 1
+        return cls(sum(lengths), max(lengths))
 
 
-def pack(batch: Sequence[Encoded], shape: Shape, first_position: int = 0) -> Any:
+def pack(batch: Sequence[Encoded], first_position: int = 0) -> Any:
     """Return all inputs of a packed batch in one int32 array, so that one copy brings them to the device.
 
     :param batch: Tokenised pairs, with ``input_ids`` and, where there are several types, ``token_type_ids``.
-    :param shape: The shape to fill up to.
     :param first_position: The position of each sequence's first token.
-    :returns: ids, types and positions of the tokens, then the sequences' starts and the end of the last: (size,).
+    :returns: ids, types and positions of the tokens, then the sequences' starts and the end of the last.
     """
-    inputs = np.zeros(shape.size, dtype=np.int32)
-    ids, types, positions = inputs[: 3 * shape.tokens].reshape(3, shape.tokens)
-    starts = inputs[3 * shape.tokens :]
     lengths = np.fromiter((item.length for item in batch), dtype=np.int32, count=len(batch))
-    used = int(lengths.sum())
-    np.cumsum(lengths, out=starts[1 : len(batch) + 1])
-    starts[len(batch) + 1 :] = used
-    np.concatenate([item.features["input_ids"] for item in batch], out=ids[:used], casting="unsafe")
+    tokens = int(lengths.sum())
+    inputs = np.zeros(3 * tokens + len(batch) + 1, dtype=np.int32)
+    ids, types, positions = inputs[: 3 * tokens].reshape(3, tokens)
+    starts = inputs[3 * tokens :]
+    np.cumsum(lengths, out=starts[1:])
+    np.concatenate([item.features["input_ids"] for item in batch], out=ids, casting="unsafe")
     if "token_type_ids" in batch[0].features:
-        np.concatenate([item.features["token_type_ids"] for item in batch], out=types[:used], casting="unsafe")
-    positions[:used] = np.arange(used, dtype=np.int32) - starts[: len(batch)].repeat(lengths)
-    positions += first_position
+        np.concatenate([item.features["token_type_ids"] for item in batch], out=types, casting="unsafe")
+    positions[:] = np.arange(tokens, dtype=np.int32) - starts[:-1].repeat(lengths) + first_position
     return inputs
 
 
@@ -97,7 +87,7 @@ class PackedClassifier:
             raise ValueError(f"{kind} can't be packed here ({type(error).__name__}: {error!s:.200})") from error
 
     def __call__(self, inputs: torch.Tensor, shape: Shape) -> torch.Tensor:
-        """Return the raw outputs, (sequences, labels); of the empty sequences they mean nothing.
+        """Return the raw outputs, (sequences, labels).
 
         :param inputs: What ``pack`` returns, on the model's device.
         :param shape: Its shape.
@@ -146,11 +136,10 @@ class PackedClassifier:
         mask = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
         wanted = model(input_ids=padded.to(device), attention_mask=mask.long().to(device)).logits.float()
         batch = [Encoded(len(row), 0, {"input_ids": row}) for row in rows]
-        shape = Shape(sum(lengths) + 6, len(lengths) + 2, max(lengths) + 1)
         _register()
         model.set_attn_implementation(ATTENTION)
-        packed = torch.from_numpy(pack(batch, shape, self.first_position)).to(device)
-        difference = (self(packed, shape)[: len(batch)].float() - wanted).abs()
+        packed = torch.from_numpy(pack(batch, self.first_position)).to(device)
+        difference = (self(packed, Shape.of(batch)).float() - wanted).abs()
         if not bool((difference <= _TOLERANCE[model.dtype] * (1 + wanted.abs())).all()):
             raise ValueError(f"its scores differ by {float(difference.max()):.1e} from those of {before} attention")
 
@@ -200,14 +189,13 @@ def reference_attention(  # noqa: PLR0913  the signature of torch's varlen_attn
     window_size: tuple[int, int] = _UNLIMITED,
 ) -> torch.Tensor:
     """Attend within one sequence after the other, with the arguments of ``torch.nn.attention.varlen.varlen_attn``."""
-    mixed = torch.zeros_like(query)  # also what belongs to no sequence
+    mixed = torch.empty_like(query)
     for (q, end_q), (k, end_k) in zip(pairwise(starts_q.tolist()), pairwise(starts_k.tolist()), strict=True):
-        if end_q > q and end_k > k:
-            spans = (query[q:end_q], key[k:end_k], value[k:end_k])
-            q_own, k_own, v_own = (span.transpose(0, 1)[None] for span in spans)
-            mask = None if window_size == _UNLIMITED else _band(end_q - q, window_size[0]).to(query.device)
-            own = scaled_dot_product_attention(q_own, k_own, v_own, attn_mask=mask, scale=scale)
-            mixed[q:end_q] = own[0].transpose(0, 1)
+        spans = (query[q:end_q], key[k:end_k], value[k:end_k])
+        q_own, k_own, v_own = (span.transpose(0, 1)[None] for span in spans)
+        mask = None if window_size == _UNLIMITED else _band(end_q - q, window_size[0]).to(query.device)
+        own = scaled_dot_product_attention(q_own, k_own, v_own, attn_mask=mask, scale=scale)
+        mixed[q:end_q] = own[0].transpose(0, 1)
     return mixed
 
 
@@ -223,7 +211,7 @@ def _register() -> None:
 
 
 def _firsts(rows: torch.Tensor, starts: torch.Tensor) -> torch.Tensor:
-    """Return the first token of each sequence, (sequences, width)."""
+    """Return the first token of each sequence, (sequences, width); of an empty one at the end, any token."""
     return rows.index_select(0, starts[:-1].clamp(max=len(rows) - 1))
 
 
@@ -231,8 +219,8 @@ def _means(rows: torch.Tensor, starts: torch.Tensor) -> torch.Tensor:
     """Return the mean of each sequence's tokens, (sequences, width)."""
     places = torch.arange(len(rows), device=rows.device, dtype=starts.dtype)
     of = torch.searchsorted(starts[1:].contiguous(), places, right=True)
-    sums = rows.new_zeros((len(starts), rows.shape[1]), dtype=torch.float32).index_add_(0, of, rows.float())
-    return (sums[:-1] / starts.diff()[:, None].clamp(min=1)).to(rows.dtype)
+    sums = rows.new_zeros((len(starts) - 1, rows.shape[1]), dtype=torch.float32).index_add_(0, of, rows.float())
+    return (sums / starts.diff()[:, None].clamp(min=1)).to(rows.dtype)
 
 
 def _first_tokens_alone(layer: Any, hidden: torch.Tensor, within: dict[str, Any]) -> Any:

@@ -8,12 +8,13 @@ import numpy as np
 import torch
 
 from secondpass.scoring.engines.base import Encoded
-from secondpass.scoring.engines.captured import Captured, fixed_shapes
 from secondpass.scoring.engines.packed import Shape, pack
 from secondpass.scoring.hardware import token_budget
 
 MEASURED = (2048, 6144)
 """Tokens of the two batches from which the memory of a token is measured."""
+Compute = Callable[[torch.Tensor, Shape], torch.Tensor]
+"""From the inputs of a packed batch on the device, and their shape, to its outputs, (sequences, labels)."""
 RECOVERY = 100
 """Calls without an error after which batches are doubled again: what took the memory may be gone."""
 _TYPICAL = 128  # tokens of a sequence in them
@@ -59,12 +60,14 @@ class PackedBatches:
     While the device computes a batch, the next one is put together and copied.
 
     :param compute: Computes one packed batch.
+    :param device: Its device.
     :param budget: Tokens of a batch at most, while there is enough memory; a longer sequence is a batch of its own.
     :param first_position: The position of each sequence's first token.
     """
 
-    def __init__(self, compute: Captured, budget: int, first_position: int = 0) -> None:
+    def __init__(self, compute: Compute, device: str, budget: int, first_position: int = 0) -> None:
         self._compute = compute
+        self._device = device
         self._first_position = first_position
         self._most = self.budget = budget
         self._calls = 0  # without an error, since the budget was changed
@@ -83,21 +86,16 @@ class PackedBatches:
         largest = max(sum(pair.length for pair in batch) for batch in self._split(pairs))
         self._calls, self.budget = 0, max(1, min(self.budget, largest) // 2)
 
-    def measure(self, memory: Memory, longest: int, budget: int | None = None) -> None:
-        """Set the budget from the free memory and the bytes that a token takes, and capture the shapes up to it.
+    def measure(self, memory: Memory, longest: int) -> None:
+        """Set the budget from the free memory and the bytes that a token takes.
 
         :param memory: Measures the device.
         :param longest: The most tokens of one sequence.
-        :param budget: A budget that is given; None measures it.
         """
-        self._compute.capture([])
-        self.budget = budget or max(self.budget, MEASURED[1])
+        self.budget = max(self.budget, MEASURED[1])
         self(_sequences(MEASURED[1], longest))  # takes what is taken once
-        if budget is None:
-            small, large = (memory.peak(partial(self, _sequences(tokens, longest))) for tokens in MEASURED)
-            self.budget = token_budget(memory.free(), (large - small) / (MEASURED[1] - MEASURED[0]))
-        self._most = self.budget
-        self._compute.capture(fixed_shapes(self.budget, longest))
+        small, large = (memory.peak(partial(self, _sequences(tokens, longest))) for tokens in MEASURED)
+        self._most = self.budget = token_budget(memory.free(), (large - small) / (MEASURED[1] - MEASURED[0]))
 
     def _split(self, pairs: Sequence[Encoded]) -> Iterator[list[Encoded]]:
         batch: list[Encoded] = []
@@ -111,8 +109,10 @@ class PackedBatches:
         yield batch
 
     def _start(self, batch: list[Encoded]) -> torch.Tensor:
-        shape = self._compute.shape_for(Shape.of(batch))
-        return self._compute(pack(batch, shape, self._first_position), shape)[: len(batch)]
+        inputs = torch.from_numpy(pack(batch, self._first_position))
+        if self._device.startswith("cuda"):
+            inputs = inputs.pin_memory()  # torch keeps it until the copy is done
+        return self._compute(inputs.to(self._device, non_blocking=True), Shape.of(batch))
 
 
 def _sequences(tokens: int, longest: int) -> list[Encoded]:

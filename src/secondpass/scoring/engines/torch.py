@@ -69,7 +69,6 @@ class TorchEngine:
         self._opening = threading.Lock()  # callers tokenise with the model's own code, also after release()
         self._tokenizing = threading.Lock()  # every call of the library changes the tokenizer's settings
         self._packing = TorchPacking(settings.request, self._placement, self._max_length, wanted=settings.packed)
-        self._warm = self._measured = False  # whether warmup() was called, and done for the model that is open
         self._model: Model | PromptedModel | None = None
         model = self._open()
         self._prompt = (model.prompts or {}).get(model.default_prompt_name or "")
@@ -129,17 +128,16 @@ class TorchEngine:
             return [self._length(text) for text in texts]
 
     def warmup(self) -> None:
-        """Choose the size of packed batches from the free memory, and capture them as CUDA graphs."""
+        """Choose the size of packed batches from the GPU's free memory."""
         self._open()
         with scoring_errors("torch", (RuntimeError,)), torch.inference_mode(), self._on_device():
             self._packing.measure()
-        self._warm = self._measured = True
         self.facts = replace(self.facts, placement=self._packing.placement)
 
     def release(self) -> None:
         """Free the weights; the next ``forward`` loads them again."""
         self._packing.close()
-        self._model, self._measured = None, False
+        self._model = None
         if self.facts.placement.device.startswith("cuda"):
             torch.cuda.empty_cache()
 
@@ -175,8 +173,6 @@ class TorchEngine:
 
     def _scores(self, batch: Sequence[Encoded], longest: int) -> torch.Tensor:
         model = self._open()
-        if self._warm and not self._measured:  # it was released since
-            self.warmup()
         if self._packing.active:
             return self._packing.scores(batch)
         scores: torch.Tensor = model(self._features(batch, longest))["scores"].float().cpu()

@@ -9,7 +9,6 @@ import torch
 from secondpass.errors import ModelError
 from secondpass.scoring.batching import BatchLimits
 from secondpass.scoring.engines.base import Encoded
-from secondpass.scoring.engines.captured import Captured, cuda_capture
 from secondpass.scoring.engines.packed import PackedClassifier
 from secondpass.scoring.engines.packed_batches import CudaMemory, Memory, PackedBatches
 from secondpass.scoring.hardware import GPU_BATCH_TOKENS, Placement, Request
@@ -33,7 +32,7 @@ class TorchPacking:
         self._longest = longest
         self._wanted = wanted
         self._cuda = placement.device.startswith("cuda")
-        self._captured: Captured | None = None
+        self._budget = placement.limits.max_tokens  # the measured one after `measure`
         self._batches: PackedBatches | None = None
         self._why = ""
 
@@ -44,20 +43,13 @@ class TorchPacking:
 
     @property
     def placement(self) -> Placement:
-        """The placement with the limits of packed batches, and what is packed and captured as a part of its reason."""
+        """The placement with the limits of packed batches, and whether they are packed as a part of its reason."""
         batches, placement = self._batches, self._placement
         if batches is None:
             return replace(placement, reason=f"{placement.reason}; {self._why}") if self._why else placement
         tokens = batches.budget * (BATCHES_AHEAD if self._cuda else 1)
         limits = BatchLimits(tokens, self._request.batch_size, packed=True)
-        return replace(placement, limits=limits, reason=f"{placement.reason}; {self._fact}")
-
-    @property
-    def _fact(self) -> str:
-        graphs, failure = (len(self._captured), self._captured.failure) if self._captured is not None else (0, "")
-        if failure:
-            return f"packed, without CUDA graphs ({failure})"
-        return f"packed, {graphs} CUDA graphs" if graphs else "packed"
+        return replace(placement, limits=limits, reason=f"{placement.reason}; packed")
 
     def open(self, model: Any) -> None:
         """Pack the batches of a model of sentence-transformers from now on, if it can be.
@@ -75,14 +67,11 @@ class TorchPacking:
                 raise ModelError(f"packed=True needs an encoder that can be packed: {error}") from error
             self._why = f"padded: {error}"
             return
-        device = self._placement.device
-        self._captured = Captured(classifier, device, cuda_capture(device) if self._cuda else None)
-        limits = self._placement.limits
-        self._batches = PackedBatches(self._captured, limits.max_tokens, classifier.first_position)
+        self._batches = PackedBatches(classifier, self._placement.device, self._budget, classifier.first_position)
 
     def close(self) -> None:
-        """Forget the model, and what was captured of it."""
-        self._captured = self._batches = None
+        """Forget the model; the measured size of batches is kept for the next one."""
+        self._batches = None
         self._why = ""
 
     def scores(self, pairs: Sequence[Encoded]) -> torch.Tensor:
@@ -99,16 +88,17 @@ class TorchPacking:
             raise
 
     def measure(self, memory: Memory | None = None) -> None:
-        """Choose the size of batches from the free memory, and capture them as CUDA graphs.
+        """Choose the size of batches from the free memory, unless it was given.
 
         :param memory: The device's memory; None takes that of the CUDA device, and does nothing elsewhere.
         """
         if self._cuda:
             memory = memory or CudaMemory(self._placement.device)
-        if memory is None or self._batches is None:
+        if memory is None or self._batches is None or self._request.batch_tokens:
             return
         try:
-            self._batches.measure(memory, self._longest, self._request.batch_tokens)
+            self._batches.measure(memory, self._longest)
+            self._budget = self._batches.budget
         except torch.OutOfMemoryError:  # others use the device: it is measured again at the next warm-up
             self._batches.budget = GPU_BATCH_TOKENS[0]
 
