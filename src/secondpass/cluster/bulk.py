@@ -11,7 +11,7 @@ from secondpass.candidates import Candidate
 from secondpass.cluster.blocks import Block, blocks_of, check_manifest, digest, input_files
 from secondpass.cluster.workers import Workers
 from secondpass.errors import ConfigurationError, InputError
-from secondpass.lines import query_and_candidates
+from secondpass.jsonl import query_and_candidates, read_objects
 from secondpass.ranking import Ranking
 from secondpass.reranker import Reranker
 from secondpass.selection.select import Selection
@@ -69,11 +69,11 @@ class RerankBlocks:
         kept: list[Any] = []
 
         def requests() -> Iterator[tuple[str, list[Candidate]]]:
-            for number, row in enumerate(block.rows()):
+            for where, row in block.rows():
                 try:
                     query, candidates = query_and_candidates(_without_nulls(row))
                 except InputError as error:
-                    raise InputError(f"row {number} of block {block.name} of {block.path}: {error}") from error
+                    raise InputError(f"{where}: {error}") from error
                 kept.append(row.get("id"))
                 yield query, candidates
 
@@ -133,8 +133,8 @@ def rankings(output: str | Path) -> Iterator[dict[str, Any]]:
     :param output: The run's folder.
     """
     for path in sorted(Path(output).glob("block-*.jsonl")):
-        with path.open(encoding="utf-8") as file:
-            yield from map(json.loads, file)
+        for _, line in read_objects(path):
+            yield line
 
 
 def _run(blocks: Sequence[Block], job: tuple[Any, ...], workers: Workers) -> list[dict[str, int]]:

@@ -26,7 +26,7 @@ from secondpass.evaluation.collection import Collection, Question, ask, retrieve
 from secondpass.evaluation.evaluate import evaluate
 from secondpass.evaluation.fusing import fit_fusion
 from secondpass.evaluation.measures import DEFAULT_MEASURES, Measures
-from secondpass.evaluation.readers import read_beir, read_squad, read_trec, read_trec_json
+from secondpass.evaluation.readers import read_beir, read_squad, read_trec
 from secondpass.evaluation.reliability import Reliability, Threshold, choose_threshold, reached, reliability
 from secondpass.evaluation.results import Evaluation
 from secondpass.evaluation.settings import Progress, Sampling, Settings
@@ -68,7 +68,6 @@ __all__ = [
     "read_beir",
     "read_squad",
     "read_trec",
-    "read_trec_json",
     "refusal_curve",
     "reliability",
     "retrieve_with",
