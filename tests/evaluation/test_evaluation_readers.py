@@ -177,7 +177,7 @@ def test_squad_can_be_cut_to_articles(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "how", "said"),
     [
-        ("[", {}, "squad.json: must be JSON"),
+        ("[", {}, "squad.json must be a file of JSON"),
         ([], {}, 'a list of articles under "data"'),
         (squad("A"), {"titles": ["Z"]}, "must have the article 'Z', and has A"),
         (squad("A", "A"), {}, "must name each id once, and 'A/0' comes twice"),

@@ -4,8 +4,7 @@ from secondpass.errors import require
 
 require("secondpass.cluster", "ray", "ray", "pyarrow")
 
-from secondpass.cluster.bulk import Summary, rankings, rerank_dataset
+from secondpass.cluster.bulk import Summary, Workers, rankings, rerank_dataset
 from secondpass.cluster.serving import serve_app
-from secondpass.cluster.workers import Workers
 
 __all__ = ["Summary", "Workers", "rankings", "rerank_dataset", "serve_app"]

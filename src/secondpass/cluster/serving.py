@@ -3,7 +3,7 @@
 import os
 from typing import TYPE_CHECKING, Any
 
-from secondpass.cluster.workers import Workers
+from secondpass.cluster.bulk import Workers
 from secondpass.errors import ConfigurationError, MissingExtra
 from secondpass.reranker import Reranker
 from secondpass.selection.select import Selection

@@ -12,15 +12,8 @@ from secondpass.errors import require
 
 require("secondpass.evaluation", "eval", "bm25s", "Stemmer", "ir_measures", "pytrec_eval", "scipy", "sklearn")
 
-from secondpass.evaluation.answers import (
-    AnswerCase,
-    RefusalPoint,
-    answer_cases,
-    fit_answerability,
-    refusal_curve,
-    without_right,
-)
-from secondpass.evaluation.bm25 import Bm25Index, bm25_run
+from secondpass.evaluation.answers import AnswerCase, answer_cases, fit_answerability, without_right
+from secondpass.evaluation.bm25 import Bm25Index
 from secondpass.evaluation.calibrate import Labelled, fit_calibration, join_labelled, label_pairs
 from secondpass.evaluation.collection import Collection, Question, ask, retrieve_with
 from secondpass.evaluation.evaluate import evaluate
@@ -45,7 +38,6 @@ __all__ = [
     "Measures",
     "Progress",
     "Question",
-    "RefusalPoint",
     "Reliability",
     "Sampling",
     "Settings",
@@ -53,7 +45,6 @@ __all__ = [
     "Verdict",
     "answer_cases",
     "ask",
-    "bm25_run",
     "choose_threshold",
     "evaluate",
     "fit_answerability",
@@ -68,7 +59,6 @@ __all__ = [
     "read_beir",
     "read_squad",
     "read_trec",
-    "refusal_curve",
     "reliability",
     "retrieve_with",
     "without_right",

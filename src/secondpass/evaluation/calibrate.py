@@ -15,13 +15,12 @@ from sklearn.linear_model import LogisticRegression
 from secondpass.calibration import Calibration, Method
 from secondpass.errors import ConfigurationError, InputError
 from secondpass.evaluation.collection import Collection
-from secondpass.evaluation.settings import Progress, Sampling
+from secondpass.evaluation.settings import Progress
 from secondpass.evaluation.shortcuts import question_scores
 from secondpass.scores import Spec
 from secondpass.scoring.scorer import Scorer
 
 Floats = NDArray[np.float64]
-_DEFAULT_SAMPLING = Sampling()
 _LEAST = 10  # labelled pairs of each class
 
 

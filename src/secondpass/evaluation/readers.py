@@ -8,16 +8,15 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO, TypeVar
+from typing import Any, TypeVar
 
 import ir_measures
 import numpy as np
 
 from secondpass.candidates import Candidate
 from secondpass.errors import InputError
-from secondpass.evaluation.bm25 import bm25_run
+from secondpass.evaluation.bm25 import Bm25Index
 from secondpass.evaluation.collection import Collection, Run
 from secondpass.jsonl import read_objects
 
@@ -54,7 +53,7 @@ def read_beir(folder: str | Path, split: str = "test", *, run: Run | None = None
     corpus = _unique(f"the corpus of {folder}", (item for file in files for item in _read_texts(file)))
     judged = {query: text for query, text in queries.items() if query in qrels}
     if run is None:
-        run = bm25_run(judged, corpus, depth) if judged else {}
+        run = Bm25Index(corpus).run(judged, depth) if judged else {}
     return Collection(f"{folder.name} {split}", queries, corpus, qrels, run)
 
 
@@ -115,7 +114,7 @@ def read_squad(
     qrels = {question: {key: 1} for key, (question, _, _) in asked}
     answers = {question: strings for _, (question, _, strings) in asked}
     if run is None:
-        run = bm25_run(queries, corpus, depth) if queries else {}
+        run = Bm25Index(corpus).run(queries, depth) if queries else {}
     return Collection(path.stem, queries, corpus, qrels, run, answers)
 
 
@@ -207,27 +206,20 @@ def _parse(where: str, value: Any, parse: Callable[[Any], _Parsed], form: str) -
 
 def _lines(path: Path) -> Iterator[tuple[str, str]]:
     """Return each line that isn't blank as its place and its text, without its end (also CRLF)."""
-    with _utf8(path) as file:
-        for number, line in enumerate(file, start=1):
-            if line.strip():
-                yield f"{path}, line {number}", line.rstrip("\n")
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            for number, line in enumerate(file, start=1):
+                if line.strip():
+                    yield f"{path}, line {number}", line.rstrip("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} must be a file in UTF-8: {error}") from error
 
 
 def _read_json(path: Path) -> Any:
-    with _utf8(path) as file:
-        return _parse(str(path), file.read(), json.loads, "JSON")
-
-
-@contextmanager
-def _utf8(path: Path) -> Iterator[TextIO]:
-    """Open a file for reading, and turn what can't be opened or decoded into an ``InputError``."""
-    if not path.is_file():
-        raise InputError(f"{path} must be a file, and there is none")
     try:
-        with path.open(encoding="utf-8-sig") as file:
-            yield file
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} must be UTF-8 text: {error}") from error
+        return json.loads(path.read_text("utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path} must be a file of JSON in UTF-8: {error!s:.200}") from error
 
 
 def _unique(source: str | Path, items: Iterable[tuple[str, str]]) -> dict[str, str]:

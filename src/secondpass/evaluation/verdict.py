@@ -76,7 +76,7 @@ class Verdict:
         """Return the figures behind the finding, and the advice, in words."""
         gain = self.gain
         counts = f"{gain.won} won, {gain.lost} lost, {gain.tied} tied; p = {gain.p_value:.4f}"
-        lines = [f"{self.measure} changes by {_signed(gain)} on {self.questions} questions: {counts}"]
+        lines = [f"{self.measure} changes by {gain.interval:+.3f} on {self.questions} questions: {counts}"]
         if self.detectable is not None:
             lines.append(
                 f"So many questions show a change of {self.detectable:.3f} or more (in four of five experiments); "
@@ -87,16 +87,10 @@ class Verdict:
         if self.fusion is not None:
             rule = f"WeightedSum(alpha={self.fusion.alpha:g})" if self.fusion.alpha else "none"
             lines.append(
-                f"Recommended fusion: {rule}; a weight chosen so adds {_signed(self.fusion.gain)} to the model alone, "
-                "on questions that it wasn't chosen on"
+                f"Recommended fusion: {rule}; a weight chosen so adds {self.fusion.gain.interval:+.3f} to the model "
+                "alone, on questions that it wasn't chosen on"
             )
         return lines
-
-
-def _signed(gain: Comparison) -> str:
-    interval = gain.interval
-    bounds = "" if interval.low is None or interval.high is None else f" [{interval.low:+.3f}, {interval.high:+.3f}]"
-    return f"{interval.mean:+.3f}{bounds}"
 
 
 def judge(
@@ -188,4 +182,4 @@ def _least(values: Mapping[Setting, Floats]) -> Setting:
 
 
 def _standard_error(gains: Floats) -> float | None:
-    return float(gains.std(ddof=1) / math.sqrt(len(gains))) if len(gains) > 1 else None
+    return float(stats.sem(gains)) if len(gains) > 1 else None
