@@ -52,7 +52,7 @@ _OF_ONE_MODEL = ("file", "label", "sha256", "trust_remote_code")
 
 def _beside(name: str, file: ValidationInfo) -> str:
     """Return a path relative to the file's folder, which is the validation's context."""
-    return str(Path(file.context or "", Path(name).expanduser()))
+    return str(file.context / Path(name).expanduser())
 
 
 def _model_beside(name: str, file: ValidationInfo) -> str:
@@ -169,7 +169,17 @@ class BudgetTable:
 
         :raises ConfigurationError: If it is invalid, or its tokenizer can't be read.
         """
-        counter = None if self.tokenizer is None else read_tokenizer(self.tokenizer)
+        counter = None
+        try:
+            if self.tokenizer is not None:
+                from tokenizers import Tokenizer  # costs time that most runs don't need
+
+                counter = Tokenizer.from_file(self.tokenizer)
+        except Exception as error:  # the library raises nothing more precise
+            raise ConfigurationError(
+                "[budget] tokenizer must be the path of a tokenizer.json, and --counter that or 'estimate'; "
+                f"{self.tokenizer} can't be opened: {error!s:.200}"
+            ) from error
         return ContextBudget(self.max_tokens, counter, self.separator, self.template)
 
 
@@ -249,7 +259,6 @@ class Config:
         return Cached(model.load(), **asdict(self.cache)) if self.cache else model.load()
 
 
-_CONFIG = TypeAdapter(Config)
 _TABLES: dict[str, Any] = {"": Config} | {
     name: record
     for name, hint in get_type_hints(Config).items()
@@ -285,27 +294,11 @@ def read_config(path: str | Path) -> Config:
     except (OSError, ValueError) as error:
         raise ConfigurationError(f"a configuration must be a TOML file, and {path} can't be read: {error}") from error
     try:  # as JSON: in its strict mode pydantic takes lists for tuples, and tables for records
-        return _CONFIG.validate_json(json.dumps(data, default=str), context=path.parent)
+        return TypeAdapter(Config).validate_json(json.dumps(data, default=str), context=path.absolute().parent)
     except ValidationError as error:
         places = groupby(error.errors(), lambda item: _place(item["loc"], data))
         problems = "; ".join(_problem(place, list(items)) for place, items in places)
         raise ConfigurationError(f"{path}: {problems}") from None
-
-
-def read_tokenizer(path: str) -> object:
-    """Return a tokenizer that counts a budget's tokens.
-
-    :raises ConfigurationError: If the file is no ``tokenizer.json``.
-    """
-    from tokenizers import Tokenizer  # costs time that most runs don't need
-
-    try:
-        return Tokenizer.from_file(path)
-    except Exception as error:  # the library raises nothing more precise
-        raise ConfigurationError(
-            "[budget] tokenizer must be the path of a tokenizer.json, and --counter that or 'estimate'; "
-            f"{path} can't be opened: {error!s:.200}"
-        ) from error
 
 
 def _values(record: Any, base: type) -> dict[str, Any]:

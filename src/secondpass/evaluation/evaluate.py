@@ -80,7 +80,7 @@ def evaluate(
             won=won,
             lost=lost,
             scores=judged_scores(collection, own),
-            verdict=judge(system, own, collection, measured, depths, settings) if first else None,
+            verdict=judge(system, own, measured, (before, after), depths, settings) if first else None,
         )
 
     return Evaluation(

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from secondpass.evaluation.collection import Collection
 from secondpass.evaluation.measures import Comparison, Measures, Values, compare
 from secondpass.evaluation.settings import Settings
 from secondpass.evaluation.systems import QueryResult, System
@@ -96,8 +95,8 @@ class Verdict:
 def judge(
     system: System,
     results: Sequence[QueryResult],
-    collection: Collection,
     measures: Measures,
+    values: tuple[Values, Values],
     by_depth: Mapping[int, Values],
     settings: Settings,
 ) -> Verdict:
@@ -107,17 +106,16 @@ def judge(
     one-sided tests procedure and the power approach", 1987. Depth and weight are the least whose mean is within a
     standard error of the best one's: Breiman et al., "Classification and regression trees", 1984, section 3.4.3.
 
+    :param values: The measures' values without and with the system.
     :param by_depth: The values of each measure at each depth; empty for no recommendation.
     """
     name = measures.names[0]
-    orders = {result.query: [*result.order] for result in results}
-    first = {query: [str(item.id) for item in run] for query, run in collection.run.items()}
-    before, after = ([*measures.per_query(order)[name].values()] for order in (first, orders))
+    before, after = ([*side[name].values()] for side in values)
     gain = compare(before, after, settings.sampling)
     error = _standard_error(np.subtract(after, before))
     factor = float(stats.norm.ppf((1 + settings.sampling.confidence) / 2) + stats.norm.ppf(_POWER))
     finding = _finding(gain, settings.negligible)
-    depths = {depth: np.array([*values[name].values()]) for depth, values in by_depth.items()}
+    depths = {depth: np.array([*at[name].values()]) for depth, at in by_depth.items()}
     return Verdict(
         finding,
         name,
