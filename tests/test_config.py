@@ -156,7 +156,7 @@ def test_a_bundled_cascade_is_cached_inside(tmp_path: Path) -> None:
 
 
 def test_every_path_is_relative_to_the_file(tmp_path: Path) -> None:
-    """Of models only those that begin with a dot are paths; one in the home folder or an absolute one stays."""
+    """Of models only those that begin with a dot are paths; an absolute path stays as it is."""
     text = "[model]\nname = './m'\n[cascade]\nmodels = ['./c', 'nano']\n[cache]\npath = 'c.db'\n[audit]\npath = '/a.db'"
     config = read_config(written(tmp_path, text))
     assert (config.cache, config.audit) == (CacheTable(str(tmp_path / "c.db")), AuditTable("/a.db"))

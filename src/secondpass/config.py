@@ -52,7 +52,7 @@ _OF_ONE_MODEL = ("file", "label", "sha256", "trust_remote_code")
 
 def _beside(name: str, file: ValidationInfo) -> str:
     """Return a path relative to the file's folder, which is the validation's context."""
-    return str(file.context / Path(name).expanduser())
+    return str(Path(file.context or "").joinpath(Path(name).expanduser()))
 
 
 def _model_beside(name: str, file: ValidationInfo) -> str:
