@@ -30,7 +30,7 @@ from llama_index.core.schema import NodeWithScore, TextNode
 
 from secondpass import Candidate, ContextBudget, Reranker, Selection, Windowed, Windows, load_scorer
 from secondpass.call import Call
-from secondpass.evaluation.bm25 import bm25_run
+from secondpass.evaluation.bm25 import Bm25Index
 from secondpass.evaluation.context import holds_any
 from secondpass.evaluation.measures import compare, interval
 from secondpass.evaluation.settings import Sampling
@@ -164,7 +164,7 @@ def questions(file: Path, split: str, form: str, share: float) -> list[Question]
     corpus = with_near_duplicates(whole if form == "articles" else paragraphs, share)
     asked = [qa for article in articles for paragraph in article["paragraphs"] for qa in paragraph["qas"]]
     depth = round(DEPTHS[form] / (1 - share))
-    run = bm25_run({qa["id"]: qa["question"] for qa in asked}, corpus, depth)
+    run = Bm25Index(corpus).run({qa["id"]: qa["question"] for qa in asked}, depth)
     return [
         Question(qa["question"], tuple(answer["text"] for answer in qa["answers"]), tuple(run[qa["id"]]))
         for qa in asked

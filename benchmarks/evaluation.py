@@ -21,9 +21,10 @@ from pathlib import Path
 from typing import Any
 
 from rich.progress import Progress, TaskID
+from trec_json import read_trec_json
 
 from secondpass import load_scorer
-from secondpass.evaluation import Collection, Settings, evaluate, read_beir, read_squad, read_trec_json
+from secondpass.evaluation import Collection, Settings, evaluate, read_beir, read_squad
 from secondpass.scores import Pair
 from secondpass.scoring.cross_encoder import CrossEncoder
 

@@ -15,8 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trec_json import read_trec_json
+
 from secondpass import load_scorer
-from secondpass.evaluation import Bm25Index, Collection, Settings, evaluate, read_beir, read_trec_json
+from secondpass.evaluation import Bm25Index, Collection, Settings, evaluate, read_beir
 from secondpass.training import (
     Examples,
     FinetuneSettings,

@@ -13,8 +13,9 @@ import json
 import statistics
 from pathlib import Path
 
+from trec_json import read_trec_json
+
 from secondpass import load_scorer
-from secondpass.evaluation import read_trec_json
 from secondpass.scores import Score
 
 TOP = 10

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import ir_measures
 from ir_measures import nDCG
+from trec_json import read_trec_json
 
 from examples.question_answering import QuestionAnswering
 from examples.score_fusion import RULES, best_first, score
 from secondpass import load_scorer
-from secondpass.evaluation import Collection, read_squad, read_trec_json
+from secondpass.evaluation import Collection, read_squad
 from secondpass.fusion import FusionInput, WeightedSum, merge_lists
 from secondpass.models import CASCADES
 from secondpass.scoring.cascade import pruning_order

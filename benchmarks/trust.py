@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import trust_page
+from refusal import mean_wrong, refusal_curve
 from trust_data import DL, ROOT, collections
 
 from secondpass import Cached, LoadOptions, ReciprocalRank, Reranker, WeightedSum, load_scorer
@@ -34,11 +35,9 @@ from secondpass.evaluation import (
     join_labelled,
     label_pairs,
     reached,
-    refusal_curve,
     reliability,
     without_right,
 )
-from secondpass.evaluation.answers import mean_wrong
 from secondpass.evaluation.measures import compare
 from secondpass.fusion import Fusion
 from secondpass.interleaving import Preference

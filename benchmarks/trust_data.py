@@ -6,7 +6,9 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from secondpass.evaluation import Collection, read_beir, read_squad, read_trec_json
+from trec_json import read_trec_json
+
+from secondpass.evaluation import Collection, read_beir, read_squad
 
 ROOT = Path(__file__).parents[1]
 DL = {"bm25": "bm25", "tasb": "d_bert_kd_tasb", "ada2": "open_ai_ada2"}

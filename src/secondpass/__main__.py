@@ -8,7 +8,7 @@ from secondpass.errors import MissingExtra, require
 def main() -> None:
     """Run the command line, or print which extra is missing."""
     try:
-        require("the secondpass command", "cli", "typer", "rich", "packaging")
+        require("the secondpass command", "cli", "typer", "rich", "packaging", "pydantic")
     except MissingExtra as error:
         print(error, file=sys.stderr)
         sys.exit(2)

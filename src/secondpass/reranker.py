@@ -77,17 +77,6 @@ class Reranker:
         self._warm = threading.Event()
         self._executor = CallThreads("secondpass-rerank")
 
-    @classmethod
-    def from_config(cls, path: str | Path) -> "Reranker":
-        """Return the reranker that a configuration file states; ``secondpass.config`` says what may stand in it.
-
-        :param path: A TOML file.
-        :raises ConfigurationError: If the file can't be read, has a wrong key or value, or a model can't be loaded.
-        """
-        from secondpass.config import read_config  # few programs read one
-
-        return cls(**read_config(path).parts())
-
     def __deepcopy__(self, memo: dict[int, Any]) -> "Reranker":
         """Return a reranker with the same settings and the same scorer."""
         return Reranker(

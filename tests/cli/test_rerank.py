@@ -68,8 +68,8 @@ def test_deadline_marks_the_ranking_degraded() -> None:
         ("not json", "must be JSON"),
         (b"\xff\xfe", "must be JSON in UTF-8"),
         ("[" * 100_000, "must be JSON"),
-        ("[1]", 'string "query"'),
-        ('{"query": 3, "candidates": []}', 'string "query"'),
+        ("[1]", "the line must be a JSON object"),
+        ('{"query": 3, "candidates": []}', '"query" must be a string'),
         ('{"query": "q"}', '"candidates" must be a list'),
         ('{"query": "q", "candidates": "text"}', '"candidates" must be a list'),
         ('{"query": "q", "candidates": [3]}', "candidate 0"),
@@ -163,10 +163,7 @@ def test_text_is_written_unchanged() -> None:
         (["--model", "overlap", "--max-tokens", "9", "--policy", "best"], "policy must be one of"),
         (["--model", "overlap", "--policy", "fill"], "--max-tokens"),
         (["--model", "overlap", "--counter", "estimate"], "--max-tokens"),
-        (
-            ["--model", "overlap", "--max-tokens", "9", "--counter", "no.json"],
-            "--counter must be 'estimate' or the path",
-        ),
+        (["--model", "overlap", "--max-tokens", "9", "--counter", "no.json"], "--counter that or 'estimate'"),
         (["--model", "overlap", "--order", "random"], "order must be one of"),
         (["--model", "overlap", "--duplicates", "drop"], "duplicates must be one of"),
         (["--model", "overlap", "--deadline-ms", "-1"], "deadline_ms must be 0 or more"),
@@ -224,7 +221,7 @@ def test_missing_device_is_a_configuration_error(reranker_folder: Path) -> None:
 
 
 def test_a_configuration_file_states_the_settings_and_options_replace_them(tmp_path: Path) -> None:
-    """``--config`` reads the file of ``Reranker.from_config``; an option changes one setting of it."""
+    """``--config`` reads the file of ``secondpass.config.load``; an option changes one setting of it."""
     config = tmp_path / "secondpass.toml"
     config.write_text('[model]\nname = "overlap"\n[selection]\ntop_k = 1\n[budget]\nmax_tokens = 50\n')
     run = ["rerank", "--config", str(config)]

@@ -20,7 +20,7 @@ def test_every_line_is_in_one_block(tmp_path: Path, texts: list[str], size: int,
     path = tmp_path / "in.jsonl"
     lines = [json.dumps({"query": text}, ensure_ascii=len(text) % 2 == 0) for text in texts]
     path.write_bytes(("\n".join(lines) + end).encode("utf-8", "surrogatepass"))
-    rows = [row["query"] for block in blocks_of([path], size) for row in block.rows()]
+    rows = [row["query"] for block in blocks_of([path], size) for _, row in block.rows()]
     assert rows == texts
 
 
@@ -34,6 +34,7 @@ def test_row_groups_are_blocks(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"query": "first"}\n')
     blocks = list(blocks_of(input_files(tmp_path), 1000))
     assert [len(list(block.rows())) for block in blocks] == [1, 4, 4, 2]
+    assert [where for where, _ in blocks[3].rows()][1].endswith("b.parquet, row 2 of row group 3")
     assert [block.name for block in blocks] == [f"block-000000{number}.jsonl" for number in range(4)]
 
 
@@ -43,9 +44,9 @@ def test_wrong_inputs_raise(tmp_path: Path) -> None:
         with pytest.raises(ConfigurationError, match="source must be"):
             input_files(source)
     path = tmp_path / "in.jsonl"
-    path.write_text("[1]\n")
+    path.write_text("{}\n[1]\n")
     (block,) = blocks_of([path], 100)
-    with pytest.raises(InputError, match="must be an object"):
+    with pytest.raises(InputError, match=r"in\.jsonl, line at byte 3 must be a JSON object, got \[1\]"):
         list(block.rows())
 
 

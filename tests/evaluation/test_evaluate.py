@@ -18,10 +18,11 @@ from hypothesis import strategies as st
 from strategies import finite
 from worlds import Failing, Scripted
 
+from benchmarks.trec_json import read_trec_json
 from secondpass import Cascade, ReciprocalRank, Reranker, Selection, errors, load_scorer
 from secondpass.call import Call
 from secondpass.errors import ConfigurationError, MissingExtra, ScoringError
-from secondpass.evaluation import Measures, Sampling, Settings, evaluate, read_trec_json
+from secondpass.evaluation import Measures, Sampling, Settings, evaluate
 from secondpass.evaluation.systems import SecondPass, name_systems
 from secondpass.scores import Pair, Scored, Stage, Unscored, UnscoredReason
 from secondpass.scoring.overlap import OverlapScorer

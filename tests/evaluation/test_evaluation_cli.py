@@ -16,7 +16,6 @@ from typer.testing import CliRunner
 
 from secondpass.cli import app
 
-HIT = {"qid": 1, "docid": 7, "rank": 1, "score": 1.0, "content": "a red fox"}
 QUICK = ["--depths", "1,2", "--timed", "1", "--budgets", "8 16"]
 
 
@@ -61,11 +60,10 @@ def test_tables_go_to_the_file_that_is_named(tmp_path: Path) -> None:
 
 def test_unscored_candidates_are_reported_on_stderr(tmp_path: Path) -> None:
     """Incomplete results are reported also where only files are written, and the exit code is still 0."""
-    (tmp_path / "run.json").write_text(
-        json.dumps([{"query": "red fox", "hits": [HIT, HIT | {"docid": 8, "content": " "}]}])
-    )
-    qrels = write_lines(tmp_path / "qrels", ["1 0 7 1\n"])
-    result = run("--run", tmp_path / "run.json", "--qrels", qrels, "--markdown", tmp_path / "out.md")
+    files = write_trec(tmp_path, ["q1 Q0 dog 1 2.0 x", "q1 Q0 fox 2 1.0 x"])
+    write_lines(files["texts"], [{"id": "dog", "text": " "}, {"id": "fox", "text": "a red fox"}])
+    options = [part for name, path in files.items() for part in (f"--{name}", path)]
+    result = run(*options, "--markdown", tmp_path / "out.md")
     assert result.exit_code == 0
     assert result.stderr == "secondpass: overlap: 1 candidates without a score (invalid: 1)\n"
 
@@ -80,11 +78,8 @@ def test_trec_files_are_evaluated(tmp_path: Path) -> None:
     assert "## Depth" not in result.stdout
 
 
-def test_json_run_and_squad_are_evaluated(tmp_path: Path) -> None:
-    """A .json run carries its texts; a SQuAD file carries its answers."""
-    (tmp_path / "run.json").write_text(json.dumps([{"query": "red fox", "hits": [HIT]}]))
-    result = run("--run", tmp_path / "run.json", "--qrels", write_lines(tmp_path / "qrels", ["1 0 7 1\n"]))
-    assert result.exit_code == 0
+def test_squad_is_evaluated(tmp_path: Path) -> None:
+    """A SQuAD file carries its answers."""
     question = {"id": "q", "question": "what is red?", "answers": [{"text": "fox"}]}
     squad = {"data": [{"title": "A", "paragraphs": [{"context": "a red fox", "qas": [question]}]}]}
     (tmp_path / "squad.json").write_text(json.dumps(squad))
@@ -95,9 +90,9 @@ def test_json_run_and_squad_are_evaluated(tmp_path: Path) -> None:
 
 def test_texts_that_no_encoding_takes_lose_no_result(tmp_path: Path) -> None:
     """A lone surrogate, and a terminal that knows neither it nor the arrows, cost a character each, not the results."""
-    hits = [HIT | {"content": "a stone"}, HIT | {"docid": 8, "rank": 2, "content": "red fox \ud800"}]
-    (tmp_path / "run.json").write_text(json.dumps([{"query": "red fox", "hits": hits}]))
-    source = ["--run", tmp_path / "run.json", "--qrels", write_lines(tmp_path / "qrels", ["1 0 8 1\n"])]
+    files = write_trec(tmp_path, ["q1 Q0 dog 1 2.0 x", "q1 Q0 fox 2 1.0 x"])
+    write_lines(files["texts"], [{"id": "dog", "text": "a stone"}, {"id": "fox", "text": "red fox \ud800"}])
+    source = [part for name, path in files.items() for part in (f"--{name}", path)]
     command = [sys.executable, "-m", "secondpass", "evaluate", "--model", "overlap", *QUICK, *map(str, source)]
     done = subprocess.run(
         command, capture_output=True, env=os.environ | {"PYTHONIOENCODING": "cp1252"}, check=False, timeout=300
@@ -115,7 +110,7 @@ def test_texts_that_no_encoding_takes_lose_no_result(tmp_path: Path) -> None:
         ([], "give exactly one collection"),
         (["--beir", "a", "--squad", "b"], "give exactly one collection"),
         (["--run", "a"], "a run needs its judgements"),
-        (["--run", "a", "--qrels", "b"], "unless it is JSON its questions and texts"),
+        (["--run", "a", "--qrels", "b"], "a run needs its judgements, its questions and its texts"),
         (["--beir", "nowhere"], "must be a folder with corpus.jsonl"),
         (["--beir", "nowhere", "--depths", "ten"], "--depths must be whole numbers"),
         (["--beir", "nowhere", "--budgets", "5,1"], "budgets must be whole numbers from 1"),

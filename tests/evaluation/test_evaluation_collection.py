@@ -9,7 +9,7 @@ from evaluation_collections import CORPUS, QRELS, QUERIES, RUN, animals, candida
 
 from secondpass import Candidate
 from secondpass.errors import ConfigurationError, InputError
-from secondpass.evaluation import Bm25Index, Collection, Question, ask, bm25_run, retrieve_with
+from secondpass.evaluation import Bm25Index, Collection, Question, ask, retrieve_with
 
 QUESTIONS = [
     Question("red fox", relevant=["fox"], answers=["quick"]),
@@ -179,27 +179,27 @@ def test_other_objects_are_refused_with_the_way_out() -> None:
 
 def test_bm25_leaves_out_what_shares_no_word() -> None:
     """A query of stop words or unknown words finds nothing, and a depth beyond the corpus is no error."""
-    run = bm25_run({"a": "the", "b": "zzz", "c": "foxes"}, CORPUS, depth=50)
+    run = Bm25Index(CORPUS).run({"a": "the", "b": "zzz", "c": "foxes"}, 50)
     assert [[candidate.id for candidate in run[query]] for query in "abc"] == [[], [], ["fox"]]
 
 
 def test_bm25_depth_is_checked() -> None:
     """No candidate at all can't be asked for."""
     with pytest.raises(ConfigurationError, match="depth must be 1 or more, got 0"):
-        bm25_run(QUERIES, CORPUS, depth=0)
+        Bm25Index(CORPUS).run(QUERIES, 0)
 
 
 @pytest.mark.parametrize("corpus", [{}, {"a": "the", "b": "of"}])
 def test_bm25_needs_words(corpus: dict[str, str]) -> None:
     """Without a text, or with stop words alone, there is nothing to find."""
     with pytest.raises(InputError, match=f"and {len(corpus)} texts have none"):
-        bm25_run(QUERIES, corpus)
+        Bm25Index(corpus)
 
 
 def test_bm25_index_answers_one_query_at_a_time() -> None:
     """An index is built once and searched often; it returns what the run of all queries holds."""
     index = Bm25Index(CORPUS)
     assert [item.id for item in index.search("foxes", 2)] == [
-        item.id for item in bm25_run({"q": "foxes"}, CORPUS, 2)["q"]
+        item.id for item in Bm25Index(CORPUS).run({"q": "foxes"}, 2)["q"]
     ]
     assert index.search("the", 2) == index.search("", 2) == []

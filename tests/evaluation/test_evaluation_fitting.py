@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from worlds import Scripted
 
+from benchmarks.refusal import mean_wrong, refusal_curve
 from secondpass import Candidate, Reranker
 from secondpass.calibration import Method, logistic
 from secondpass.errors import ConfigurationError, InputError, ScoringError
@@ -28,11 +29,9 @@ from secondpass.evaluation import (
     join_labelled,
     label_pairs,
     reached,
-    refusal_curve,
     reliability,
     without_right,
 )
-from secondpass.evaluation.answers import mean_wrong
 from secondpass.scores import LOGIT, Scale, ScaleKind, Spec, Unscored, UnscoredReason
 
 SPEC = Spec("scripted", LOGIT, fingerprint="scripted")

@@ -11,8 +11,9 @@ from evaluation_collections import QRELS, animals, orders, write_lines
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.trec_json import read_trec_json
 from secondpass.errors import ConfigurationError
-from secondpass.evaluation import Measures, Sampling, read_beir, read_trec, read_trec_json
+from secondpass.evaluation import Measures, Sampling, read_beir, read_trec
 from secondpass.evaluation.measures import Comparison, Interval, compare, interval
 
 PAIRS = {"nDCG@10": "ndcg_cut_10", "AP(rel=2)": "map", "P(rel=2)@10": "P_10", "R(rel=2)@100": "recall_100"}

@@ -15,7 +15,7 @@ from secondpass.text import well_formed
 if TYPE_CHECKING:
     from secondpass.evaluation import Collection, Evaluation
 
-_SOURCES = "--beir FOLDER, --squad FILE, --run FILE.json --qrels FILE, or --run, --qrels, --queries and --texts"
+_SOURCES = "--beir FOLDER, --squad FILE, or --run, --qrels, --queries and --texts"
 
 
 @app.command(short_help="Measure what a second pass gains, and what it costs.")
@@ -25,7 +25,7 @@ def evaluate(
     beir: Annotated[Path | None, typer.Option(help="A BEIR folder; BM25 is the first stage.")] = None,
     split: Annotated[str, typer.Option(help="The split of it whose judgements are taken.")] = "test",
     squad: Annotated[Path | None, typer.Option(help="A SQuAD JSON file; BM25 is the first stage.")] = None,
-    run: Annotated[Path | None, typer.Option(help="A TREC run, or JSON with queries and hits.")] = None,
+    run: Annotated[Path | None, typer.Option(help="A TREC run.")] = None,
     qrels: Annotated[Path | None, typer.Option(help="The run's judgements.")] = None,
     queries: Annotated[Path | None, typer.Option(help="The run's questions: id, tab, text; or JSON Lines.")] = None,
     texts: Annotated[Path | None, typer.Option(help="The run's texts, in the same forms.")] = None,
@@ -98,19 +98,15 @@ class _Source:
         return collection.cut(self.candidates) if longest > self.candidates else collection
 
     def _read(self) -> "Collection":
-        from secondpass.evaluation import read_beir, read_squad, read_trec, read_trec_json
+        from secondpass.evaluation import read_beir, read_squad, read_trec
 
         if self.beir:
             return read_beir(self.beir, self.split, depth=self.candidates)
         if self.squad:
             return read_squad(self.squad, depth=self.candidates)
-        if self.run and self.qrels and self.run.suffix == ".json":
-            return read_trec_json(self.run, self.qrels)
         if self.run and self.qrels and self.queries and self.texts:
             return read_trec(self.run, self.qrels, self.queries, self.texts)
-        raise ConfigurationError(
-            f"a run needs its judgements, and unless it is JSON its questions and texts: {_SOURCES}"
-        )
+        raise ConfigurationError(f"a run needs its judgements, its questions and its texts: {_SOURCES}")
 
 
 def _whole_numbers(option: str, value: str) -> tuple[int, ...]:

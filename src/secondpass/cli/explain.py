@@ -12,7 +12,7 @@ from secondpass.cli.app import app, bars, one_line_errors, say
 from secondpass.cli.rerank import STREAM
 from secondpass.cli.settings import ConfigFile, MaxTokens, Model, TopK, command_config, open_reranker
 from secondpass.errors import ConfigurationError, InputError
-from secondpass.lines import read_request
+from secondpass.jsonl import query_and_candidates, read_object
 
 
 @app.command(short_help="Write an HTML report of a reranked query.")
@@ -37,7 +37,7 @@ def explain(
         settings = command_config(config, model={"name": model}, selection={"top_k": top_k}, max_tokens=max_tokens)
         if not output.absolute().parent.is_dir() or output.is_dir():
             raise ConfigurationError(f"--output must name a file in a folder that is there, got {output}")
-        query, candidates = read_request(_line(source, line))
+        query, candidates = query_and_candidates(read_object(_line(source, line)))
         with bars() as report:
             report("reranking", 0, None)
             ranking = open_reranker(settings).rerank(query, candidates)

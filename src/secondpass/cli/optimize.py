@@ -1,6 +1,5 @@
 """``secondpass optimize``: the command line of ``secondpass.optimize``."""
 
-import json
 import random
 from itertools import islice
 from pathlib import Path
@@ -9,7 +8,8 @@ from typing import Annotated, cast
 import typer
 
 from secondpass.cli.app import app, one_line_errors, say
-from secondpass.errors import ConfigurationError, LossTooHigh
+from secondpass.errors import ConfigurationError, InputError, LossTooHigh
+from secondpass.jsonl import read_objects
 from secondpass.samples.corpus import python_reference
 from secondpass.scores import Pair
 from secondpass.text import sentence_ends
@@ -48,24 +48,16 @@ def optimize(
 def read_pairs(path: Path) -> list[Pair]:
     """Read pairs from JSON Lines: ``{"query": "...", "texts": ["...", ...]}``.
 
-    :raises ConfigurationError: If a line is something else, or there is none.
+    :raises InputError: If a line is something else, or there is none.
     """
     pairs = []
-    for number, line in enumerate(path.read_text("utf-8").splitlines(), start=1):
-        if not line.strip():
-            continue
-        try:
-            entry = json.loads(line)
-            query, texts = entry["query"], entry["texts"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise ConfigurationError(f'line {number} of {path} must have "query" and "texts": {error}') from error
+    for where, entry in read_objects(path):
+        query, texts = entry.get("query"), entry.get("texts")
         if not isinstance(query, str) or not isinstance(texts, list) or not all(isinstance(t, str) for t in texts):
-            raise ConfigurationError(
-                f"line {number} of {path} must have a string as query and a list of strings as texts"
-            )
+            raise InputError(f'{where}: "query" must be a string and "texts" a list of strings, got {entry!r:.80}')
         pairs += [Pair(query, text) for text in texts]
     if not pairs:
-        raise ConfigurationError(f"{path} must have at least one line with query and texts, and has none")
+        raise InputError(f"{path} must have at least one line with query and texts, and has none")
     return pairs
 
 

@@ -12,7 +12,7 @@ import typer
 from secondpass.cli.app import app, console, one_line_errors
 from secondpass.cli.settings import ConfigFile, MaxTokens, Model, TopK, command_config, open_reranker
 from secondpass.errors import ConfigurationError, InputError, ScoringError
-from secondpass.lines import query_and_candidates, read_object
+from secondpass.jsonl import query_and_candidates, read_object
 from secondpass.reranker import Reranker
 
 _BAD_LINES = 1

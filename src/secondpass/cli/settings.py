@@ -8,8 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from secondpass.cli.app import quiet_hub
-from secondpass.config import Config, read_config
-from secondpass.config.tables import BudgetTable
+from secondpass.config import BudgetTable, Config, read_config
 from secondpass.errors import ConfigurationError
 from secondpass.reranker import Reranker
 
@@ -53,7 +52,7 @@ def command_config(
     if budget is None and (counter or selection.get("policy")):
         raise ConfigurationError("--policy and --counter are about the context budget: give one with --max-tokens")
     if budget is not None and counter is not None:
-        budget = replace(budget, tokenizer=counter if counter == "estimate" else str(Path(counter).absolute()))
+        budget = replace(budget, tokenizer=None if counter == "estimate" else str(Path(counter).absolute()))
     return replace(
         config,
         model=replace(config.model, **_given(model)),
@@ -69,7 +68,7 @@ def open_reranker(config: Config) -> Reranker:
     :raises ConfigurationError: If a setting is out of its range, or a model can't be loaded.
     """
     quiet_hub()
-    return Reranker(**config.parts())
+    return config.reranker()
 
 
 def _given(options: Mapping[str, object]) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from secondpass.errors import require
 
 require("secondpass.cluster", "ray", "ray", "pyarrow")
 
-from secondpass.cluster.bulk import Summary, rankings, rerank_dataset
-from secondpass.cluster.workers import Workers
+from secondpass.cluster.bulk import Summary, Workers, rankings, rerank_dataset
 
 __all__ = ["Summary", "Workers", "rankings", "rerank_dataset"]

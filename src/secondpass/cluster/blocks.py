@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from secondpass.errors import ConfigurationError
-from secondpass.lines import read_object
+from secondpass.jsonl import read_object
 
 _LINES = {".jsonl", ".ndjson", ".json"}
 
@@ -28,25 +28,31 @@ class Block:
     start: int
     end: int
 
-    def rows(self) -> Iterator[dict[str, Any]]:
-        """Yield the rows, one after the other."""
+    def rows(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield the rows, one after the other, each with its place.
+
+        :raises InputError: If a line isn't an object.
+        """
         if Path(self.path).suffix == ".parquet":
             from pyarrow import parquet
 
             with parquet.ParquetFile(self.path) as file:
-                for batch in file.iter_batches(64, row_groups=range(self.start, self.end)):
-                    yield from batch.to_pylist()
+                batches = file.iter_batches(64, row_groups=range(self.start, self.end))
+                rows = (row for batch in batches for row in batch.to_pylist())
+                for number, row in enumerate(rows, start=1):
+                    yield f"{self.path}, row {number} of row group {self.start + 1}", row
         else:
-            yield from map(read_object, self._lines())
+            for where, line in self._lines():
+                yield where, read_object(line, where)
 
-    def _lines(self) -> Iterator[bytes]:
+    def _lines(self) -> Iterator[tuple[str, bytes]]:
         with open(self.path, "rb") as file:  # noqa: PTH123
             if self.start:
                 file.seek(self.start - 1)
                 file.readline()  # of a line that begins before, the rest
-            while file.tell() < self.end and (line := file.readline()):
+            while (place := file.tell()) < self.end and (line := file.readline()):
                 if line.strip():
-                    yield line
+                    yield f"{self.path}, line at byte {place}", line
 
 
 def input_files(source: str | Path | Sequence[str | Path]) -> list[Path]:

@@ -9,11 +9,13 @@ from typing import Any
 
 from secondpass.candidates import Candidate
 from secondpass.cluster.blocks import Block, blocks_of, check_manifest, digest, input_files
-from secondpass.cluster.workers import Workers
 from secondpass.errors import ConfigurationError, InputError
-from secondpass.lines import query_and_candidates
+from secondpass.jsonl import query_and_candidates, read_objects
 from secondpass.ranking import Ranking
 from secondpass.reranker import Reranker
+from secondpass.scoring.load import LoadOptions, load_scorer
+from secondpass.scoring.overlap import OverlapScorer
+from secondpass.scoring.scorer import Scorer
 from secondpass.selection.select import Selection
 
 _MANIFEST = "manifest.json"
@@ -33,6 +35,36 @@ class Summary:
     resumed: int
     queries: int
     pairs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """The actors that rerank.
+
+    :param count: How many, each with a model of its own.
+    :param cpus: Processors of each; they are also the threads of its model.
+    :param gpus: GPUs of each; with any, its model runs on one.
+    """
+
+    count: int = 1
+    cpus: int = 1
+    gpus: float = 0
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        if not (self.count >= 1 and self.cpus >= 1 and self.gpus >= 0):
+            raise ConfigurationError(f"workers need a count and cpus from 1 and gpus from 0, got {self}")
+
+    def resources(self) -> dict[str, float]:
+        """Return what Ray reserves for each."""
+        return {"num_cpus": self.cpus} | ({"num_gpus": self.gpus} if self.gpus else {})
+
+    def scorer(self, model: str) -> Scorer:
+        """Load a model on an actor's processors or GPU; ``overlap`` counts shared words."""
+        if model == "overlap":
+            return OverlapScorer()
+        device = "cuda" if self.gpus else "cpu"
+        return load_scorer(model, device=device, options=LoadOptions(threads=self.cpus))
 
 
 class RerankBlocks:
@@ -69,11 +101,11 @@ class RerankBlocks:
         kept: list[Any] = []
 
         def requests() -> Iterator[tuple[str, list[Candidate]]]:
-            for number, row in enumerate(block.rows()):
+            for where, row in block.rows():
                 try:
-                    query, candidates = query_and_candidates(_without_nulls(row))
+                    query, candidates = query_and_candidates(row)
                 except InputError as error:
-                    raise InputError(f"row {number} of block {block.name} of {block.path}: {error}") from error
+                    raise InputError(f"{where}: {error}") from error
                 kept.append(row.get("id"))
                 yield query, candidates
 
@@ -133,8 +165,8 @@ def rankings(output: str | Path) -> Iterator[dict[str, Any]]:
     :param output: The run's folder.
     """
     for path in sorted(Path(output).glob("block-*.jsonl")):
-        with path.open(encoding="utf-8") as file:
-            yield from map(json.loads, file)
+        for _, line in read_objects(path):
+            yield line
 
 
 def _run(blocks: Sequence[Block], job: tuple[Any, ...], workers: Workers) -> list[dict[str, int]]:
@@ -151,18 +183,6 @@ def _run(blocks: Sequence[Block], job: tuple[Any, ...], workers: Workers) -> lis
     )
     counted: list[dict[str, int]] = dataset.take_all()
     return counted
-
-
-def _without_nulls(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a row whose candidates lack the keys that are null: in Parquet every candidate has all of them."""
-    candidates = row.get("candidates")
-    if not isinstance(candidates, list):
-        return dict(row)
-    plain = [
-        {name: value for name, value in item.items() if value is not None} if isinstance(item, dict) else item
-        for item in candidates
-    ]
-    return {**row, "candidates": plain}
 
 
 def _compact(ranking: Ranking) -> dict[str, Any]:

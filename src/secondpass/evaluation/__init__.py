@@ -12,21 +12,14 @@ from secondpass.errors import require
 
 require("secondpass.evaluation", "eval", "bm25s", "Stemmer", "ir_measures", "pytrec_eval", "scipy", "sklearn")
 
-from secondpass.evaluation.answers import (
-    AnswerCase,
-    RefusalPoint,
-    answer_cases,
-    fit_answerability,
-    refusal_curve,
-    without_right,
-)
-from secondpass.evaluation.bm25 import Bm25Index, bm25_run
+from secondpass.evaluation.answers import AnswerCase, answer_cases, fit_answerability, without_right
+from secondpass.evaluation.bm25 import Bm25Index
 from secondpass.evaluation.calibrate import Labelled, fit_calibration, join_labelled, label_pairs
 from secondpass.evaluation.collection import Collection, Question, ask, retrieve_with
 from secondpass.evaluation.evaluate import evaluate
 from secondpass.evaluation.fusing import fit_fusion
 from secondpass.evaluation.measures import DEFAULT_MEASURES, Measures
-from secondpass.evaluation.readers import read_beir, read_squad, read_trec, read_trec_json
+from secondpass.evaluation.readers import read_beir, read_squad, read_trec
 from secondpass.evaluation.reliability import Reliability, Threshold, choose_threshold, reached, reliability
 from secondpass.evaluation.results import Evaluation
 from secondpass.evaluation.settings import Progress, Sampling, Settings
@@ -43,7 +36,6 @@ __all__ = [
     "Measures",
     "Progress",
     "Question",
-    "RefusalPoint",
     "Reliability",
     "Sampling",
     "Settings",
@@ -51,7 +43,6 @@ __all__ = [
     "Verdict",
     "answer_cases",
     "ask",
-    "bm25_run",
     "choose_threshold",
     "evaluate",
     "fit_answerability",
@@ -63,8 +54,6 @@ __all__ = [
     "read_beir",
     "read_squad",
     "read_trec",
-    "read_trec_json",
-    "refusal_curve",
     "reliability",
     "retrieve_with",
     "without_right",

@@ -53,12 +53,3 @@ class Bm25Index:
             retrieved = [(*self._texts[place], score) for place, score in zip(row, values, strict=True) if score > 0]
             run[query] = [Candidate(text, id=key, score=score, source="bm25") for key, text, score in retrieved]
         return run
-
-
-def bm25_run(queries: Mapping[str, str], corpus: Mapping[str, str], depth: int = 100) -> Run:
-    """Return the best ``depth`` texts for each query; see ``Bm25Index``.
-
-    :raises InputError: If no text has a word to index.
-    :raises ConfigurationError: If the depth isn't from 1.
-    """
-    return Bm25Index(corpus).run(queries, depth)

@@ -15,12 +15,11 @@ from sklearn.linear_model import LogisticRegression
 from secondpass.calibration import Calibration, Method
 from secondpass.errors import ConfigurationError, InputError, ScoringError
 from secondpass.evaluation.collection import Collection
-from secondpass.evaluation.settings import Progress, Sampling
+from secondpass.evaluation.settings import Progress
 from secondpass.scores import Pair, Score, Spec
 from secondpass.scoring.scorer import Scorer
 
 Floats = NDArray[np.float64]
-_DEFAULT_SAMPLING = Sampling()
 _LEAST = 10  # labelled pairs of each class
 
 

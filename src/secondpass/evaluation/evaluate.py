@@ -46,7 +46,7 @@ def evaluate(
     pruned follow the scored.
 
     :param rerankers: One second pass or several; a mapping names them.
-    :param collection: From ``read_beir``, ``read_trec``, ``read_trec_json``, ``read_squad`` or ``ask``.
+    :param collection: From ``read_beir``, ``read_trec``, ``read_squad`` or ``ask``.
     :param measures: In ir_measures' notation; the first decides which queries were won and lost. A collection with
         answers alone has no values of any.
     :param settings: Everything else that is computed.
@@ -80,7 +80,7 @@ def evaluate(
             won=won,
             lost=lost,
             scores=judged_scores(collection, own),
-            verdict=judge(system, own, collection, measured, depths, settings) if first else None,
+            verdict=judge(system, own, measured, (before, after), depths, settings) if first else None,
         )
 
     return Evaluation(

@@ -22,7 +22,6 @@ def fit_fusion(
     *,
     signals: Sequence[str] = (),
     relevant_from: int = 1,
-    strength: float = 1.0,
     progress: Progress | None = None,
 ) -> LearnedFusion:
     """Fit a fusion on pairs of a relevant and another candidate of one question, by logistic regression.
@@ -34,13 +33,10 @@ def fit_fusion(
     :param collection: Judged questions; what isn't judged counts as not relevant. Judge the fusion on others.
     :param signals: The candidates' signals that are features too.
     :param relevant_from: The lowest grade that is relevant.
-    :param strength: Of the penalty on large weights; more for few questions.
     :param progress: Called with the work, what is done and the total.
     :raises ConfigurationError: If too few questions have a relevant and another candidate, or no candidate a signal.
     :raises ScoringError: If a candidate got no score.
     """
-    if not strength > 0:
-        raise ConfigurationError(f"strength must be above 0, got {strength!r}")
     rows, shares, questions = [], [], 0
     scores = question_scores(scorer, collection, progress)
     for (query, run), values in zip(collection.run.items(), scores, strict=True):
@@ -60,7 +56,7 @@ def fit_fusion(
     above, weight = np.concatenate(rows), np.concatenate(shares)
     scale = np.where(above.std(axis=0) > 0, above.std(axis=0), 1.0)
     scaled = above / scale
-    model = LogisticRegression(C=1 / strength, fit_intercept=False, max_iter=1000)
+    model = LogisticRegression(fit_intercept=False, max_iter=1000)
     model.fit(  # both signs of each pair: logistic regression needs two classes
         np.concatenate([scaled, -scaled]),
         np.repeat([1, 0], len(scaled)),

@@ -115,12 +115,7 @@ def _changes(title: str, changes: Sequence[QueryChange]) -> Iterator[str]:
 
 
 def _compared(comparison: Comparison) -> list[str]:
-    return [_mean(comparison.interval, sign="+"), f"{comparison.p_value:.4f}"]
-
-
-def _mean(of: Interval, sign: str = "") -> str:
-    bounds = "" if of.low is None or of.high is None else f" [{of.low:{sign}.4f}, {of.high:{sign}.4f}]"
-    return f"{of.mean:{sign}.4f}{bounds}"
+    return [f"{comparison.interval:+.4f}", f"{comparison.p_value:.4f}"]
 
 
 def _number(value: float | None, digits: int = 1) -> str:
@@ -130,9 +125,9 @@ def _number(value: float | None, digits: int = 1) -> str:
 def _cell(value: object) -> str:
     """Return a value as text that can't break out of a cell: on one line, without a bar."""
     if isinstance(value, Interval):
-        return _mean(value)
+        return f"{value:.4f}"
     if isinstance(value, ContextShare):
-        return f"{_mean(value.share)}, {value.tokens:.0f}"
+        return f"{value.share:.4f}, {value.tokens:.0f}"
     return " ".join(str(value).split()).replace("|", "¦")
 
 

@@ -67,6 +67,11 @@ class Interval:
     low: float | None
     high: float | None
 
+    def __format__(self, spec: str) -> str:
+        """Return the mean, and the bounds in brackets, each in this format."""
+        bounds = "" if self.low is None or self.high is None else f" [{self.low:{spec}}, {self.high:{spec}}]"
+        return f"{self.mean:{spec}}{bounds}"
+
 
 @dataclass(frozen=True, slots=True)
 class Comparison:

@@ -1,4 +1,4 @@
-"""Readers of test collections: BEIR folders, TREC runs, JSON runs, SQuAD files; BM25 is the first stage they lack.
+"""Readers of test collections: BEIR folders, TREC runs, SQuAD files; BM25 is the first stage they lack.
 
 Every error names the file and the line or the item.
 """
@@ -7,22 +7,21 @@ import io
 import json
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TextIO, TypeVar
+from typing import Any, TypeVar
 
 import ir_measures
 import numpy as np
 
 from secondpass.candidates import Candidate
 from secondpass.errors import InputError
-from secondpass.evaluation.bm25 import bm25_run
+from secondpass.evaluation.bm25 import Bm25Index
 from secondpass.evaluation.collection import Collection, Run
+from secondpass.jsonl import read_objects
 
 _Parsed = TypeVar("_Parsed")
 _ID_KEYS = ("_id", "id", "docid", "qid", "query_id", "doc_id")
-_TOPIC = '{"query", "hits": [{"qid", "docid", "rank", "score", "content"}]}'
 _PARAGRAPH = 'an object with "context" and "qas", each of those with "id", "question" and "answers"'
 
 
@@ -54,7 +53,7 @@ def read_beir(folder: str | Path, split: str = "test", *, run: Run | None = None
     corpus = _unique(f"the corpus of {folder}", (item for file in files for item in _read_texts(file)))
     judged = {query: text for query, text in queries.items() if query in qrels}
     if run is None:
-        run = bm25_run(judged, corpus, depth) if judged else {}
+        run = Bm25Index(corpus).run(judged, depth) if judged else {}
     return Collection(f"{folder.name} {split}", queries, corpus, qrels, run)
 
 
@@ -92,24 +91,6 @@ def read_trec(run: str | Path, qrels: str | Path, queries: str | Path, texts: st
     )
 
 
-def read_trec_json(run: str | Path, qrels: str | Path) -> Collection:
-    """Read a run as JSON: a list of ``{"query", "hits": [{"qid", "docid", "rank", "score", "content"}]}``.
-
-    The order is that of the ranks: such files round their scores, and would hold ties that the run never had.
-
-    :raises InputError: If a file is missing or can't be read, or no query is judged.
-    """
-    run = Path(run)
-    content = _read_json(run)
-    items = enumerate(content if isinstance(content, list) else [content])
-    parsed = [_parse(f"{run}, item {position}", topic, _parse_topic, _TOPIC) for position, topic in items]
-    topics = [(key, query, candidates) for key, query, candidates in parsed if candidates]
-    queries = _unique(run, ((key, query) for key, query, _ in topics))
-    corpus = {str(item.id): item.text for _, _, candidates in topics for item in candidates}
-    candidates = {key: candidates for key, _, candidates in topics}
-    return Collection(run.stem, queries, corpus, _read_qrels(Path(qrels)), candidates)
-
-
 def read_squad(
     path: str | Path, *, titles: Sequence[str] | None = None, run: Run | None = None, depth: int = 100
 ) -> Collection:
@@ -133,7 +114,7 @@ def read_squad(
     qrels = {question: {key: 1} for key, (question, _, _) in asked}
     answers = {question: strings for _, (question, _, strings) in asked}
     if run is None:
-        run = bm25_run(queries, corpus, depth) if queries else {}
+        run = Bm25Index(corpus).run(queries, depth) if queries else {}
     return Collection(path.stem, queries, corpus, qrels, run, answers)
 
 
@@ -158,12 +139,6 @@ def _parse_paragraph(paragraph: Any) -> tuple[str, list[tuple[str, str, list[str
         for item in paragraph["qas"]
     ]
     return paragraph["context"], [question for question in questions if question[2]]
-
-
-def _parse_topic(topic: Any) -> tuple[str, str, list[Candidate]]:
-    hits = sorted(topic["hits"], key=lambda hit: int(hit["rank"]))
-    candidates = [Candidate(hit["content"], id=str(hit["docid"]), score=hit["score"]) for hit in hits]
-    return str(hits[0]["qid"]) if hits else "", str(topic["query"]), candidates
 
 
 def _parse_hit(line: str) -> tuple[str, str, float]:
@@ -198,10 +173,10 @@ def _parse_grade(columns: Sequence[str]) -> tuple[str, str, int]:
 
 def _read_texts(path: Path) -> Iterator[tuple[str, str]]:
     """Return pairs of id and text from JSON Lines (``.jsonl``), or from lines of ``id<TAB>text``."""
-    parse, form = _parse_tab, "id, tab and text"
     if path.suffix == ".jsonl":
-        parse, form = _parse_json, 'a JSON object with "_id" and a string "text"'
-    return (_parse(where, line, parse, form) for where, line in _lines(path))
+        form = 'a JSON object with "_id" and a string "text"'
+        return (_parse(where, item, _parse_object, form) for where, item in read_objects(path))
+    return (_parse(where, line, _parse_tab, "id, tab and text") for where, line in _lines(path))
 
 
 def _parse_tab(line: str) -> tuple[str, str]:
@@ -211,8 +186,7 @@ def _parse_tab(line: str) -> tuple[str, str]:
     return key.strip(), text
 
 
-def _parse_json(line: str) -> tuple[str, str]:
-    item = json.loads(line)
+def _parse_object(item: Mapping[str, Any]) -> tuple[str, str]:
     key, *_ = (item[name] for name in _ID_KEYS if name in item)
     if not isinstance(item["text"], str):
         raise TypeError("the text is no string")
@@ -232,27 +206,20 @@ def _parse(where: str, value: Any, parse: Callable[[Any], _Parsed], form: str) -
 
 def _lines(path: Path) -> Iterator[tuple[str, str]]:
     """Return each line that isn't blank as its place and its text, without its end (also CRLF)."""
-    with _utf8(path) as file:
-        for number, line in enumerate(file, start=1):
-            if line.strip():
-                yield f"{path}, line {number}", line.rstrip("\n")
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            for number, line in enumerate(file, start=1):
+                if line.strip():
+                    yield f"{path}, line {number}", line.rstrip("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} must be a file in UTF-8: {error}") from error
 
 
 def _read_json(path: Path) -> Any:
-    with _utf8(path) as file:
-        return _parse(str(path), file.read(), json.loads, "JSON")
-
-
-@contextmanager
-def _utf8(path: Path) -> Iterator[TextIO]:
-    """Open a file for reading, and turn what can't be opened or decoded into an ``InputError``."""
-    if not path.is_file():
-        raise InputError(f"{path} must be a file, and there is none")
     try:
-        with path.open(encoding="utf-8-sig") as file:
-            yield file
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} must be UTF-8 text: {error}") from error
+        return json.loads(path.read_text("utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path} must be a file of JSON in UTF-8: {error!s:.200}") from error
 
 
 def _unique(source: str | Path, items: Iterable[tuple[str, str]]) -> dict[str, str]:

@@ -4,15 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from sklearn.metrics import precision_recall_curve
 
 from secondpass.calibration import Calibration
 from secondpass.errors import ConfigurationError, InputError
-from secondpass.evaluation.calibrate import Labelled
+from secondpass.evaluation.calibrate import Floats, Labelled
 from secondpass.evaluation.measures import Interval
 from secondpass.evaluation.settings import Sampling
 
-Floats = NDArray[np.float64]
 _DEFAULT_SAMPLING = Sampling()
 
 
@@ -97,19 +96,12 @@ def choose_threshold(
     wanted = precision if recall is None else recall
     if (precision is None) == (recall is None) or wanted is None or not 0 < wanted <= 1:
         raise ConfigurationError(f"give precision or recall, from 0 to 1, got {precision!r} and {recall!r}")
-    ps, ys = (
-        labelled.probabilities(labelled.spec.calibrated(calibration)),
-        np.asarray(labelled.labels, dtype=np.float64),
-    )
-    order = np.argsort(-ps, kind="stable")
-    last_of_value = np.append(np.diff(ps[order]) != 0, True)  # pairs with one value go together
-    right, taken = np.cumsum(ys[order]), np.arange(1, len(ps) + 1)
-    reached = (right / taken if recall is None else right / ys.sum()) >= wanted
-    places = np.flatnonzero(reached & last_of_value)
-    if not len(places):
+    ps = labelled.probabilities(labelled.spec.calibrated(calibration))
+    precisions, recalls, thresholds = precision_recall_curve(np.asarray(labelled.labels, dtype=bool), ps)  # rising
+    found = thresholds[(precisions if recall is None else recalls)[:-1] >= wanted]
+    if not len(found):
         raise ConfigurationError(f"no threshold reaches a precision of {wanted:g} on {len(ps)} pairs: ask for less")
-    threshold = float(ps[order][places[-1] if recall is None else places[0]])
-    return Threshold(threshold, *_rates(ps >= threshold, ys, labelled.questions, sampling))
+    return _threshold(labelled, ps, float(found[0 if recall is None else -1]), sampling)
 
 
 def reached(labelled: Labelled, threshold: float, calibration: Calibration | None = None) -> Threshold:
@@ -120,17 +112,15 @@ def reached(labelled: Labelled, threshold: float, calibration: Calibration | Non
     ps = labelled.probabilities(labelled.spec.calibrated(calibration))
     if not (ps >= threshold).any():
         raise ConfigurationError(f"no pair has a probability of {threshold:g} or more")
-    ys = np.asarray(labelled.labels, dtype=np.float64)
-    return Threshold(threshold, *_rates(ps >= threshold, ys, labelled.questions, _DEFAULT_SAMPLING))
+    return _threshold(labelled, ps, threshold, _DEFAULT_SAMPLING)
 
 
-def _rates(taken: NDArray[np.bool_], ys: Floats, questions: Sequence[str], sampling: Sampling) -> list[Interval]:
-    """Return precision and recall with intervals, resampling questions."""
-    _, of = np.unique(np.asarray(questions), return_inverse=True)
-    hits, takes, relevant = (
-        np.bincount(of, weights=column).astype(np.float64) for column in (taken * ys, taken.astype(np.float64), ys)
-    )
-    return [_ratio(hits, whole, sampling) for whole in (takes, relevant)]
+def _threshold(labelled: Labelled, ps: Floats, threshold: float, sampling: Sampling) -> Threshold:
+    """Return a threshold with its precision and recall, whose intervals are by resampling questions."""
+    taken, ys = (ps >= threshold).astype(np.float64), np.asarray(labelled.labels, dtype=np.float64)
+    _, of = np.unique(np.asarray(labelled.questions), return_inverse=True)
+    hits, takes, relevant = (np.bincount(of, weights=column).astype(np.float64) for column in (taken * ys, taken, ys))
+    return Threshold(threshold, _ratio(hits, takes, sampling), _ratio(hits, relevant, sampling))
 
 
 def _ratio(parts: Floats, wholes: Floats, sampling: Sampling) -> Interval:

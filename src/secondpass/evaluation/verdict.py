@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from secondpass.evaluation.collection import Collection
 from secondpass.evaluation.measures import Comparison, Measures, Values, compare
 from secondpass.evaluation.settings import Settings
 from secondpass.evaluation.systems import QueryResult, System
@@ -76,7 +75,7 @@ class Verdict:
         """Return the figures behind the finding, and the advice, in words."""
         gain = self.gain
         counts = f"{gain.won} won, {gain.lost} lost, {gain.tied} tied; p = {gain.p_value:.4f}"
-        lines = [f"{self.measure} changes by {_signed(gain)} on {self.questions} questions: {counts}"]
+        lines = [f"{self.measure} changes by {gain.interval:+.3f} on {self.questions} questions: {counts}"]
         if self.detectable is not None:
             lines.append(
                 f"So many questions show a change of {self.detectable:.3f} or more (in four of five experiments); "
@@ -87,23 +86,17 @@ class Verdict:
         if self.fusion is not None:
             rule = f"WeightedSum(alpha={self.fusion.alpha:g})" if self.fusion.alpha else "none"
             lines.append(
-                f"Recommended fusion: {rule}; a weight chosen so adds {_signed(self.fusion.gain)} to the model alone, "
-                "on questions that it wasn't chosen on"
+                f"Recommended fusion: {rule}; a weight chosen so adds {self.fusion.gain.interval:+.3f} to the model "
+                "alone, on questions that it wasn't chosen on"
             )
         return lines
-
-
-def _signed(gain: Comparison) -> str:
-    interval = gain.interval
-    bounds = "" if interval.low is None or interval.high is None else f" [{interval.low:+.3f}, {interval.high:+.3f}]"
-    return f"{interval.mean:+.3f}{bounds}"
 
 
 def judge(
     system: System,
     results: Sequence[QueryResult],
-    collection: Collection,
     measures: Measures,
+    values: tuple[Values, Values],
     by_depth: Mapping[int, Values],
     settings: Settings,
 ) -> Verdict:
@@ -113,17 +106,16 @@ def judge(
     one-sided tests procedure and the power approach", 1987. Depth and weight are the least whose mean is within a
     standard error of the best one's: Breiman et al., "Classification and regression trees", 1984, section 3.4.3.
 
+    :param values: The measures' values without and with the system.
     :param by_depth: The values of each measure at each depth; empty for no recommendation.
     """
     name = measures.names[0]
-    orders = {result.query: [*result.order] for result in results}
-    first = {query: [str(item.id) for item in run] for query, run in collection.run.items()}
-    before, after = ([*measures.per_query(order)[name].values()] for order in (first, orders))
+    before, after = ([*side[name].values()] for side in values)
     gain = compare(before, after, settings.sampling)
     error = _standard_error(np.subtract(after, before))
     factor = float(stats.norm.ppf((1 + settings.sampling.confidence) / 2) + stats.norm.ppf(_POWER))
     finding = _finding(gain, settings.negligible)
-    depths = {depth: np.array([*values[name].values()]) for depth, values in by_depth.items()}
+    depths = {depth: np.array([*at[name].values()]) for depth, at in by_depth.items()}
     return Verdict(
         finding,
         name,
@@ -188,4 +180,4 @@ def _least(values: Mapping[Setting, Floats]) -> Setting:
 
 
 def _standard_error(gains: Floats) -> float | None:
-    return float(gains.std(ddof=1) / math.sqrt(len(gains))) if len(gains) > 1 else None
+    return float(stats.sem(gains)) if len(gains) > 1 else None

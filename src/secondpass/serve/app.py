@@ -6,7 +6,7 @@ import hmac
 import math
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -149,7 +149,9 @@ class _Service:
             raise _Refused(429) from error
         except (ScoringError, OSError) as error:
             raise _Refused(503) from error
-        self._count(ranking, len(form.documents))
+        self.metrics.documents.inc(len(form.documents))
+        if ranking.degraded:
+            self.metrics.degraded.labels(str(ranking.degraded.cause)).inc()
         response = as_response(ranking, form, str(uuid.uuid4()))
         if ranking.degraded and len(response.secondpass.unscored) == len(form.documents):
             raise _Refused(504)
@@ -169,9 +171,7 @@ class _Service:
                     body += chunk
                     if len(body) > self.settings.max_body_bytes:
                         raise _Refused(413)
-        except TimeoutError as error:
-            raise _Refused(408) from error
-        except ClientDisconnect as error:
+        except (TimeoutError, ClientDisconnect) as error:
             raise _Refused(408) from error
         return bytes(body)
 
@@ -193,11 +193,6 @@ class _Service:
             kind.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), key.strip().encode())
         )
 
-    def _count(self, ranking: Ranking, documents: int) -> None:
-        self.metrics.documents.inc(documents)
-        if ranking.degraded:
-            self.metrics.degraded.labels(str(ranking.degraded.cause)).inc()
-
 
 def create_app(reranker: Reranker, settings: Settings | None = None) -> Starlette:
     """Return the ASGI application over a reranker.
@@ -206,10 +201,9 @@ def create_app(reranker: Reranker, settings: Settings | None = None) -> Starlett
     :param settings: Limits and API key.
     """
     service = _Service(reranker, settings or Settings())
-    post: list[tuple[str, Callable[[Request], Awaitable[Response]]]] = [(path, service.rerank) for path in PATHS]
-    get = [("/health", service.health), ("/metrics", service.show_metrics), ("/openapi.json", service.describe)]
-    routes = [Route(path, endpoint, methods=["POST"]) for path, endpoint in post]
-    return Starlette(routes=routes + [Route(path, endpoint, methods=["GET"]) for path, endpoint in get])
+    get = {"/health": service.health, "/metrics": service.show_metrics, "/openapi.json": service.describe}
+    routes = [Route(path, service.rerank, methods=["POST"]) for path in PATHS]
+    return Starlette(routes=routes + [Route(path, endpoint, methods=["GET"]) for path, endpoint in get.items()])
 
 
 def _read_form(body: bytes) -> RerankRequest:

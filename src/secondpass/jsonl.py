@@ -1,7 +1,8 @@
-"""Requests as plain data: a query with its candidates, as a line of JSON Lines or a row of a data set."""
+"""JSON Lines: objects, one a line, and requests among them, a query with its candidates."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from secondpass.candidates import Candidate
@@ -19,26 +20,38 @@ _KINDS: dict[str, Any] = {
 """The keys of a candidate, each with the types that its value may have."""
 
 
-def read_request(line: bytes) -> tuple[str, list[Candidate]]:
-    """Return the query and the candidates of a line.
+def read_objects(path: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield each object of a file with its place, such as ``questions.jsonl, line 3``.
 
-    :raises InputError: If it has none, or they are of the wrong form.
+    Only a line feed ends a line, since JSON may hold Unicode's other line separators. Blank lines are skipped.
+
+    :param path: A file in UTF-8, with or without a byte order mark.
+    :raises InputError: If it can't be opened, or a line isn't an object.
     """
-    return query_and_candidates(read_object(line))
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123
+            for number, line in enumerate(file, start=1):
+                if line.strip():
+                    where = f"{path}, line {number}"
+                    yield where, read_object(line, where)
+    except OSError as error:
+        raise InputError(f"{path} must be a file of JSON Lines: {error}") from error
 
 
-def read_object(line: bytes) -> dict[str, Any]:
+def read_object(line: bytes, where: str = "the line") -> dict[str, Any]:
     """Return the object of a line.
 
-    :raises InputError: If it has none.
+    :param line: The line, with or without its end.
+    :param where: Its place, for the error.
+    :raises InputError: If it isn't an object in UTF-8.
     """
     try:
         content = json.loads(line.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
-        raise InputError(f"the line must be JSON in UTF-8: {error!s:.200}") from error
+        raise InputError(f"{where} must be JSON in UTF-8: {error!s:.200}") from error
     if isinstance(content, dict):
         return content
-    raise InputError(f'the line must be an object with a string "query", got {content!r:.80}')
+    raise InputError(f"{where} must be a JSON object, got {content!r:.80}")
 
 
 def query_and_candidates(content: Mapping[str, Any]) -> tuple[str, list[Candidate]]:
@@ -48,7 +61,7 @@ def query_and_candidates(content: Mapping[str, Any]) -> tuple[str, list[Candidat
     """
     query, candidates = content.get("query"), content.get("candidates")
     if not isinstance(query, str):
-        raise InputError(f'the line must be an object with a string "query", got {query!r:.80}')
+        raise InputError(f'"query" must be a string, got {query!r:.80}')
     if not isinstance(candidates, list):
         raise InputError(f'"candidates" must be a list of texts or objects, got {candidates!r:.80}')
     return query, [_candidate(position, item) for position, item in enumerate(candidates)]
