@@ -3,7 +3,6 @@
 from secondpass.cli import (
     ask,
     audit,
-    bench,
     demo,
     distill,
     doctor,
@@ -21,7 +20,6 @@ __all__ = [
     "app",
     "ask",
     "audit",
-    "bench",
     "demo",
     "distill",
     "doctor",
