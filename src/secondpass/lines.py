@@ -19,14 +19,6 @@ _KINDS: dict[str, Any] = {
 """The keys of a candidate, each with the types that its value may have."""
 
 
-def read_request(line: bytes) -> tuple[str, list[Candidate]]:
-    """Return the query and the candidates of a line.
-
-    :raises InputError: If it has none, or they are of the wrong form.
-    """
-    return query_and_candidates(read_object(line))
-
-
 def read_object(line: bytes) -> dict[str, Any]:
     """Return the object of a line.
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from secondpass.cli.app import app, bars, one_line_errors, open_scorer, say
+from secondpass.cli.settings import check_output
 from secondpass.errors import ConfigurationError
 from secondpass.text import well_formed
 
@@ -55,8 +56,8 @@ def evaluate(
             timed_queries=timed,
             relevant_from=relevant_from,
         )
-        _check_output("--json", json_)
-        _check_output("--markdown", markdown)
+        check_output("--json", json_)
+        check_output("--markdown", markdown)
         save_plots = _plots(plots)
         collection = _Source(beir, split, squad, run, qrels, queries, texts, candidates).read()
         collection = collection if limit is None else collection.first(limit)
@@ -119,12 +120,6 @@ def _whole_numbers(option: str, value: str) -> tuple[int, ...]:
         return tuple(int(number) for number in value.replace(",", " ").split())
     except ValueError as error:
         raise ConfigurationError(f"{option} must be whole numbers with commas between, got {value!r}") from error
-
-
-def _check_output(option: str, path: Path | None) -> None:
-    """Check the folder beforehand: an hour of scoring should not end at a misspelt name."""
-    if path and (not path.parent.is_dir() or path.is_dir()):
-        raise ConfigurationError(f"{option} must name a file in a folder that is there, got {path}")
 
 
 def _plots(folder: Path | None) -> Callable[["Evaluation"], object]:

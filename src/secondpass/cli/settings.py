@@ -72,5 +72,14 @@ def open_reranker(config: Config) -> Reranker:
     return Reranker(**config.parts())
 
 
+def check_output(option: str, path: Path | None) -> None:
+    """Check an option's file beforehand: an hour of scoring should not end at a misspelt name.
+
+    :raises ConfigurationError: If it isn't a file, or its folder isn't there.
+    """
+    if path and (not path.absolute().parent.is_dir() or path.is_dir()):
+        raise ConfigurationError(f"{option} must name a file in a folder that is there, got {path}")
+
+
 def _given(options: Mapping[str, object]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
