@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from secondpass.cli.app import app, bars, one_line_errors, open_scorer, say
-from secondpass.cli.settings import check_output
+from secondpass.cli.app import app, bars, one_line_errors, say
+from secondpass.cli.settings import Device, Engine, check_output, open_scorer
 from secondpass.errors import ConfigurationError
 from secondpass.text import well_formed
 
@@ -40,8 +40,8 @@ def evaluate(
     json_: Annotated[Path | None, typer.Option("--json", help="Write the whole result as JSON.")] = None,
     markdown: Annotated[Path | None, typer.Option(help="Write the tables; they are printed without it.")] = None,
     plots: Annotated[Path | None, typer.Option(help="Draw the curves and scores into this folder (PNG).")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
-    engine: Annotated[str, typer.Option(help="auto, onnx or torch.")] = "auto",
+    device: Device = None,
+    engine: Engine = None,
 ) -> None:
     """Measure one or more models on judged questions: quality, cost, depth, and answers in the context.
 

@@ -10,7 +10,17 @@ from typing import Annotated, Any, Literal
 import typer
 
 from secondpass.cli.app import app, console, one_line_errors
-from secondpass.cli.settings import ConfigFile, MaxTokens, Model, TopK, check_output, command_config, open_reranker
+from secondpass.cli.settings import (
+    ConfigFile,
+    Device,
+    Engine,
+    MaxTokens,
+    Model,
+    TopK,
+    check_output,
+    command_config,
+    open_reranker,
+)
 from secondpass.errors import ConfigurationError, InputError, ScoringError
 from secondpass.lines import query_and_candidates, read_object
 from secondpass.ranking import Ranking
@@ -48,8 +58,8 @@ def rerank(
     counter: Annotated[
         str | None, typer.Option(help="What counts the budget's tokens: estimate, or the path of a tokenizer.json.")
     ] = None,
-    device: Annotated[str | None, typer.Option(help="auto (the default), cpu, cuda, cuda:N or mps.")] = None,
-    engine: Annotated[str | None, typer.Option(help="auto (the default), onnx or torch.")] = None,
+    device: Device = None,
+    engine: Engine = None,
     deadline_ms: Annotated[
         float | None, typer.Option(help="Milliseconds for each line; what is unscored by then keeps its first order.")
     ] = None,
