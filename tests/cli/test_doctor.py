@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from secondpass.cli import app, doctor
 from secondpass.cli.doctor import Finding
-from secondpass.errors import ModelError
+from secondpass.errors import ModelError, ScoringError
 from secondpass.models import CASCADES, bundled_models
 from secondpass.reranker import Reranker
 from secondpass.scoring.overlap import OverlapScorer
@@ -165,6 +165,18 @@ def test_a_valid_configuration_opens_and_leaves_no_file(monkeypatch: pytest.Monk
     assert finding["value"] == "works: Cached(CrossEncoder('nano', onnx, cpu, int8))"
     assert (depth["status"], depth["value"]) == ("ok", "at most 10 of 100 candidates are kept")
     assert [path.name for path in tmp_path.iterdir()] == ["secondpass.toml"]
+
+
+def test_a_model_that_opens_and_cannot_score_does_not_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Timing is a check too: what fails there is one broken finding."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise ScoringError("out of memory")
+
+    monkeypatch.setattr(OverlapScorer, "score_pairs", fail)
+    monkeypatch.setattr(doctor, "open_reranker", lambda _: Reranker(OverlapScorer()))
+    (finding,) = doctor.configuration(None, 100)
+    assert (finding.status, finding.value) == ("broken", "doesn't work: out of memory")
 
 
 def test_a_server_is_not_asked_and_not_timed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -235,6 +235,13 @@ def test_a_report_that_cannot_be_written(tmp_path: Path, report: str, line: str,
     assert [path.name for path in tmp_path.iterdir()] == ["in.jsonl"]
 
 
+def test_the_report_is_another_file_than_the_output(tmp_path: Path) -> None:
+    """Naming one file as both is refused, and nothing is written."""
+    file = str(tmp_path / "out")
+    assert rerank(["--output", file, "--report", file], GOOD).exit_code == 2
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_closed_pipe_ends_the_command_quietly(tmp_path: Path) -> None:
     """A closed pipe ends the command without output on stderr; the first ranking is written before the input ends."""
     file = tmp_path / "lines"

@@ -1,4 +1,4 @@
-"""``secondpass doctor``: what is installed, what is missing, which models are here, whether a configuration works."""
+"""``secondpass doctor``: what is installed, what is missing, and whether a configuration works."""
 
 import importlib
 import importlib.metadata
@@ -32,12 +32,12 @@ from secondpass.selection.select import Selection
 _NAME = "secondpass"
 _MODULES = {"protobuf": "google.protobuf"}  # whose names aren't those of their packages
 _AREA = "configuration"
-_TEXT = "word " * 90  # about 100 tokens, with the question and the special tokens
+_QUESTION, _TEXT = "how long is a text?", "word " * 90  # about 100 tokens together
 _ENOUGH, _MOST = 0.5, 4096  # seconds that timing takes, and candidates
 
 Status = Literal["ok", "optional", "problem", "broken"]
-"""What a finding means: optional, not installed and nothing needs it; problem, something doesn't work as it could;
-broken, the base install or the configuration doesn't work."""
+"""What a finding means: ``optional``, nothing needs it; ``problem``, something could work better;
+``broken``, the base install or the configuration doesn't work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +65,11 @@ def doctor(
     fetch_k: Annotated[int | None, typer.Option(min=1, help="How many candidates the first stage returns.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """Say what is installed, what is missing, which models are here, and whether the configuration works.
+    """Say what is installed, what is missing, and whether the configuration works.
 
-    Without --config those are the defaults. Its models are opened, and timed: how many candidates in 300 ms? With
-    --fetch-k it says whether the first stage returns more than are kept. Nothing is fetched. The exit code is 1 where
-    the base install or the configuration doesn't work.
+    Without --config that is the defaults. Its models are opened, and timed: how many candidates this
+    machine does in 300 ms. With --fetch-k it says whether the first stage returns more than are kept.
+    Nothing is fetched. The exit code is 1 where base install or configuration don't work.
     """
     findings = (*examine(), *configuration(config, fetch_k))
     broken = ", ".join(finding.name for finding in findings if finding.status == "broken")
@@ -85,13 +85,14 @@ def doctor(
 
 
 def examine() -> tuple[Finding, ...]:
-    """Check the installation; nothing is fetched, and what is missing is a finding, never an error."""
+    """Check the installation; what is missing is a finding, never an error."""
     checks = (_machine, _base, _extras, _engines, _bundled, _hub_cache)
     return tuple(finding for check in checks for finding in check())
 
 
 def _machine() -> Iterator[Finding]:
-    yield Finding("machine", "system", f"{platform.system()} {platform.machine()}, Python {platform.python_version()}")
+    system = f"{platform.system()} {platform.machine()}"
+    yield Finding("machine", "system", f"{system}, Python {platform.python_version()}")
     usable, threads = f"{cpu_count()} usable of {os.cpu_count()}", cpu_threads(None)
     yield Finding("machine", "processors", f"{usable}, {threads} threads for a forward pass")
 
@@ -99,15 +100,16 @@ def _machine() -> Iterator[Finding]:
 def _base() -> Iterator[Finding]:
     """Check the base install by importing it: an installed package may not work."""
     version = installed_version(_NAME)
-    yield Finding("base", _NAME, version or "not installed as a package", "ok" if version else "problem")
+    yield Finding("base", _NAME, version or "not installed", "ok" if version else "problem")
     for needed in _requirements("") if version else ():
         try:
             importlib.import_module(_MODULES.get(needed.name, needed.name.replace("-", "_")))
             value = "" if _is_met(needed) else "not the version that is needed: "
         except (ImportError, OSError) as error:
             value = f"can't be imported: {error!s:.200}: "
-        broken = ("broken", f'pip install --force-reinstall "{needed.name}{needed.specifier}"') if value else ()
-        yield Finding("base", needed.name, f"{value}{installed_version(needed.name)}", *broken)
+        line = f'pip install --force-reinstall "{needed.name}{needed.specifier}"'
+        state = ("broken", line) if value else ()
+        yield Finding("base", needed.name, f"{value}{installed_version(needed.name)}", *state)
 
 
 def _extras() -> Iterator[Finding]:
@@ -123,7 +125,7 @@ def _extras() -> Iterator[Finding]:
 
 
 def _requirements(extra: str) -> list[Requirement]:
-    """Return what an extra needs beside the base install; an empty name returns what the base install needs."""
+    """Return what an extra needs beside the base install, which is the extra without a name."""
     requirements = map(Requirement, importlib.metadata.requires(_NAME) or ())
     return [item for item in requirements if _applies(item, extra) and (not extra or not _applies(item, ""))]
 
@@ -171,8 +173,8 @@ def _bundled() -> Iterator[Finding]:
 
 
 def _hub_cache() -> Iterator[Finding]:
-    """List the models in the hub library's cache, the largest first; none where it can't be read."""
-    with suppress(ImportError, OSError, ValueError):  # a broken library is reported with the base install
+    """List the models in the hub library's cache, the largest first."""
+    with suppress(ImportError, OSError, ValueError):  # the base install's finding
         from huggingface_hub import constants, scan_cache_dir
 
         folder = Path(constants.HF_HUB_CACHE)
@@ -183,7 +185,7 @@ def _hub_cache() -> Iterator[Finding]:
 
 
 def configuration(path: Path | None, fetch_k: int | None) -> Iterator[Finding]:
-    """Check a configuration: open its models from this machine's files, time them, and compare top-k with fetch-k.
+    """Check a configuration: open its models, time them, and compare top-k with fetch-k.
 
     :param path: The file; None checks the defaults.
     :param fetch_k: How many candidates the first stage returns, where that is known.
@@ -192,20 +194,23 @@ def configuration(path: Path | None, fetch_k: int | None) -> Iterator[Finding]:
     try:
         config = command_config(path, model={"local_files_only": True}, selection={})
         scorer, selection = _opened(config), config.selected()
-        yield Finding(_AREA, name, f"works: {scorer!r}")
-        others = (name for table in (config.cascade, config.fallback) if table for name in table.models)
-        if not any(map(is_remote, (config.model.name, *others))):  # a server's time isn't this machine's, and costs
-            yield Finding(_AREA, "speed", f"about {_candidates_in(0.3, scorer):,} candidates of 100 tokens in 300 ms")
+        found = [Finding(_AREA, name, f"works: {scorer!r}")]
+        tables = [table for table in (config.cascade, config.fallback) if table]
+        names = (config.model.name, *(name for table in tables for name in table.models))
+        if not any(map(is_remote, names)):  # a server's time isn't this machine's, and may cost money
+            value = f"about {_candidates_in(0.3, scorer):,} candidates of 100 tokens in 300 ms"
+            found.append(Finding(_AREA, "speed", value))
     except (SecondpassError, ImportError, OSError) as error:
         advice = "examples/secondpass.toml shows every key; doctor fetches no model"
         yield Finding(_AREA, name, f"doesn't work: {error!s:.400}", "broken", advice)
-    else:
-        if fetch_k is not None:
-            yield _depth(fetch_k, selection)
+        return
+    yield from found
+    if fetch_k is not None:
+        yield _depth(fetch_k, selection)
 
 
 def _opened(config: Config) -> Scorer:
-    """Open all that a file states, its cache in memory and its audit log elsewhere, so that no file is created."""
+    """Open all that a file states, without creating its cache or its audit log."""
     with tempfile.TemporaryDirectory() as folder:
         audit = config.audit and replace(config.audit, path=str(Path(folder, Path(config.audit.path).name)))
         cache = config.cache and replace(config.cache, path=None)
@@ -213,12 +218,12 @@ def _opened(config: Config) -> Scorer:
 
 
 def _candidates_in(seconds: float, scorer: Scorer) -> int:
-    """Return how many candidates a scorer does in some seconds, to two digits: the best rate of growing passes."""
+    """Return how many candidates a scorer does in some seconds, by the best rate of some passes."""
     warm_up(scorer)
     count, rate, spent = 4, 0.0, 0.0
     while spent < _ENOUGH and count < _MOST:
         count *= 2
-        pairs = [Pair("how long is a text?", f"{count} {number} {_TEXT}") for number in range(count)]
+        pairs = [Pair(_QUESTION, f"{count} {number} {_TEXT}") for number in range(count)]
         started = time.perf_counter()
         scorer.score_pairs(pairs)
         took = time.perf_counter() - started
@@ -235,5 +240,6 @@ def _depth(fetch_k: int, selection: Selection) -> Finding:
     others = ("adaptive", "budget", "min_probability")
     if also := ", ".join(name for name in others if getattr(selection, name) is not None):
         return Finding(_AREA, "fetch_k", f"{value} candidates; only {also} can drop any")
-    advice = f"set top_k or a budget, and fetch several times as many, such as {max(50, 5 * (top_k or 1))}"
-    return Finding(_AREA, "fetch_k", f"{value} candidates: they can only be reordered", "problem", advice)
+    advice = f"set top_k or a budget, and fetch more, such as {max(50, 5 * (top_k or 1))}"
+    value += " candidates: they can only be reordered"
+    return Finding(_AREA, "fetch_k", value, "problem", advice)

@@ -39,7 +39,7 @@ def rerank(
     output: Annotated[Path, typer.Option(help="Where the rankings go; - or nothing: stdout.")] = STREAM,
     report: Annotated[
         Path | None,
-        typer.Option(help=f"Also write an HTML page: what was kept, dropped, and why ({_REPORTED} queries)."),
+        typer.Option(help=f"Write an HTML page: what was kept and dropped ({_REPORTED} queries)."),
     ] = None,
     config: ConfigFile = None,
     model: Model = None,
@@ -86,7 +86,8 @@ def rerank(
             deadline_ms=deadline_ms,
         )
         _check_files(source, output, report)
-        bad, rankings = _rerank_file(source, output, open_reranker(settings), _REPORTED if report else 0)
+        wanted = _REPORTED if report else 0
+        bad, rankings = _rerank_file(source, output, open_reranker(settings), wanted)
         if report:
             _write_report(rankings, report)
     if bad:
@@ -117,9 +118,11 @@ def rerank_lines(lines: Iterable[bytes], reranker: Reranker) -> Iterator[tuple[d
 def _check_files(source: Path, target: Path, report: Path | None) -> None:
     """Check the files before a model is loaded.
 
-    :raises ConfigurationError: If there is no input, an output would overwrite it, or the report can't be written.
+    :raises ConfigurationError: If there is no input, or a file is given twice.
     """
     check_output("--report", report)
+    if report and report.absolute() == target.absolute():
+        raise ConfigurationError(f"--report and --output must be two files, got {report} for both")
     if source == STREAM:
         return
     if not source.is_file():
@@ -130,12 +133,12 @@ def _check_files(source: Path, target: Path, report: Path | None) -> None:
 
 
 def _rerank_file(source: Path, target: Path, reranker: Reranker, reported: int) -> tuple[int, list[Ranking]]:
-    """Rerank line by line, each written when it is done; return how many failed, and the first so many rankings."""
+    """Rerank line by line, each written when it is done; return how many failed, and some rankings."""
     bad, rankings = 0, list[Ranking]()
     with _open(source, "rb", "stdin") as lines, _open(target, "wb", "stdout") as output, _progress(target) as report:
         for done, (content, ranking) in enumerate(rerank_lines(lines, reranker), start=1):
             text = json.dumps(content, ensure_ascii=False) + "\n"
-            output.write(text.encode("utf-8", "backslashreplace"))  # a lone surrogate stays the escape that it came as
+            output.write(text.encode("utf-8", "backslashreplace"))  # lone surrogates stay escapes
             output.flush()
             bad += ranking is None
             if ranking is not None and len(rankings) < reported:

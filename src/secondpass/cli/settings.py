@@ -1,4 +1,4 @@
-"""The reranker of a command: what a configuration file states, changed by the options that are given."""
+"""The reranker of a command: what a configuration file states, changed by the options given."""
 
 import os
 import sys
@@ -82,11 +82,12 @@ def open_scorer(model: str, engine: str | None, device: str | None) -> Scorer:
     :raises ConfigurationError: If it can't be loaded.
     """
     _quiet_hub()
-    return command_config(None, model={"name": model, "engine": engine, "device": device}, selection={}).scorer()
+    named = {"name": model, "engine": engine, "device": device}
+    return command_config(None, model=named, selection={}).scorer()
 
 
 def _quiet_hub() -> None:
-    """Have the hub library show no progress bars where stderr is no terminal; it reads this when it is imported."""
+    """Have the hub library, which reads this at import, show no bars where stderr is no terminal."""
     if not sys.stderr.isatty():
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
