@@ -49,7 +49,7 @@ trust: .venv/.all
 	$(BIN)/python benchmarks/trust.py --assets "$(ASSETS)"
 
 bench: .venv/.all
-	$(BIN)/secondpass bench $${FLOAT32:+--checkpoint "$$FLOAT32"}
+	$(BIN)/python -m benchmarks.bench $${FLOAT32:+--checkpoint "$$FLOAT32"}
 
 bench-gpu:  # the .venv has torch for CPUs
 	PYTHONPATH=src $(GPU_PYTHON) benchmarks/gpu.py $(GPU_ARGS)

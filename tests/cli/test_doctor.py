@@ -2,7 +2,6 @@
 
 import importlib
 import json
-import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,11 @@ pytest.importorskip("typer", reason="the extra cli isn't installed")
 from typer.testing import CliRunner
 
 from secondpass.cli import app, doctor
-from secondpass.cli.findings import Finding, Status
-from secondpass.errors import ModelError
-from secondpass.models import bundled_models
+from secondpass.cli.doctor import Finding
+from secondpass.errors import ModelError, ScoringError
+from secondpass.models import CASCADES, bundled_models
+from secondpass.reranker import Reranker
+from secondpass.scoring.overlap import OverlapScorer
 
 
 @pytest.fixture
@@ -31,7 +32,8 @@ def test_doctor_reports_every_area_as_json() -> None:
     result = CliRunner().invoke(app, ["doctor", "--json"])
     findings = json.loads(result.stdout)
     assert result.exit_code == 0
-    assert {finding["area"] for finding in findings} == {"machine", "base", "extras", "engines", "models"}
+    areas = {"machine", "base", "extras", "engines", "models", "configuration"}
+    assert {finding["area"] for finding in findings} == areas
     assert next(finding for finding in findings if finding["name"] == "onnx")["value"].startswith("cpu")
 
 
@@ -40,18 +42,18 @@ def test_doctor_names_the_install_line_of_what_is_missing(monkeypatch: pytest.Mo
     original = doctor.installed_version
     monkeypatch.setattr(doctor, "installed_version", lambda name: None if name == "chromadb" else original(name))
     found = {finding.name: finding for finding in doctor._extras()}
-    assert found["demo"].status is Status.OPTIONAL
+    assert found["demo"].status == "optional"
     assert "chromadb>=1.0" in found["demo"].value
     assert found["demo"].advice == 'pip install "secondpass[demo]"'
-    assert found["cli"].status is Status.OK
+    assert found["cli"].status == "ok"
 
 
-@pytest.mark.parametrize(("version", "status"), [("0.1", Status.BROKEN), ("99", Status.OK)])
-def test_doctor_checks_versions(monkeypatch: pytest.MonkeyPatch, version: str, status: Status) -> None:
+@pytest.mark.parametrize(("version", "status"), [("0.1", "broken"), ("99", "ok")])
+def test_doctor_checks_versions(monkeypatch: pytest.MonkeyPatch, version: str, status: str) -> None:
     """A package of the base install that is too old breaks it."""
     original = doctor.installed_version
     monkeypatch.setattr(doctor, "installed_version", lambda name: version if name == "numpy" else original(name))
-    assert next(finding for finding in doctor._base() if finding.name == "numpy").status is status
+    assert next(finding for finding in doctor._base() if finding.name == "numpy").status == status
 
 
 @pytest.mark.usefixtures("empty_caches")
@@ -68,7 +70,7 @@ def test_broken_base_install_is_exit_code_1(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(doctor, "_engines", lambda: iter([Finding("engines", "onnx", "cpu")]))
     result = CliRunner().invoke(app, ["doctor"])
     assert result.exit_code == 1
-    assert "the base install is broken" in result.stdout
+    assert result.stdout.splitlines()[-1] == "broken: onnxruntime"
     assert "--force-reinstall" in result.stdout
     assert "cannot open shared object file" in result.stdout
 
@@ -78,17 +80,27 @@ def test_driver_without_an_engine_that_sees_it_is_a_problem(monkeypatch: pytest.
     monkeypatch.setattr(doctor, "ENGINES", {})
     monkeypatch.setattr(shutil, "which", lambda name: "nvidia-smi")
     (finding,) = doctor._engines()
-    assert finding.status is Status.PROBLEM
+    assert finding.status == "problem"
     assert "CUDA build" in finding.advice
 
 
 def test_bundled_models_are_named_and_open() -> None:
-    """Each bundled model and their cascade is loaded and run once; the finding has the seconds and the form."""
-    findings = {finding.name: finding for finding in doctor._bundled_models()}
-    assert set(findings) == {*bundled_models(), "fast"} == {"small", "nano", "fast"}
-    assert {finding.status for finding in findings.values()} == {Status.OK}
-    value = r"bundled, loads in \d+\.\d\d s, first pass \d+\.\d\d s: CrossEncoder\('nano', onnx, cpu, int8\)"
-    assert re.fullmatch(value, findings["nano"].value)
+    """Each bundled model is loaded and run once, and the finding has its form; a cascade's has what it is made of."""
+    findings = {finding.name: finding for finding in doctor._bundled()}
+    assert findings.keys() == {*bundled_models(), *CASCADES}
+    assert {finding.status for finding in findings.values()} == {"ok"}
+    assert findings["nano"].value == "bundled: CrossEncoder('nano', onnx, cpu, int8)"
+    assert findings["fast"].value == "bundled: nano reads all, small the best 30"
+
+
+@pytest.mark.usefixtures("empty_caches")
+def test_models_of_the_hub_cache_are_listed(tmp_path: Path) -> None:
+    """Models of the hub library's cache are findings with their size; without a cache there is none."""
+    assert list(doctor._hub_cache()) == []
+    snapshot = tmp_path / "hub" / "models--owner--name" / "snapshots" / ("0" * 40)
+    snapshot.mkdir(parents=True)
+    (snapshot / "model.onnx").write_bytes(b"x" * 2_000_000)
+    assert list(doctor._hub_cache()) == [Finding("models", "owner/name", "in the hub cache, 2 MB")]
 
 
 def test_bundled_model_that_does_not_open_breaks_the_base_install(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,27 +110,31 @@ def test_bundled_model_that_does_not_open_breaks_the_base_install(monkeypatch: p
         raise ModelError("model.onnx is cut off")
 
     monkeypatch.setattr(doctor, "load_scorer", fail)
-    finding = next(doctor._bundled_models())
-    assert (finding.name, finding.status) == ("nano", Status.BROKEN)
+    finding = next(doctor._bundled())
+    assert (finding.name, finding.status) == ("nano", "broken")
     assert "model.onnx is cut off" in finding.value
     assert finding.advice == "pip install --force-reinstall secondpass"
 
 
 @pytest.mark.usefixtures("empty_caches")
-def test_table_shows_every_finding_and_the_verdict() -> None:
-    """Without ``--json`` the findings are a table by area, and the last line is the verdict."""
+def test_each_finding_is_a_line_and_the_last_line_is_the_verdict() -> None:
+    """Without ``--json`` each finding is a line, and the last one says whether base install and configuration work."""
     result = CliRunner().invoke(app, ["doctor"])
     assert result.exit_code == 0
-    assert [
-        line for line in result.stdout.splitlines() if line in {"machine", "base", "extras", "engines", "models"}
-    ] == [
-        "machine",
-        "base",
-        "extras",
-        "engines",
-        "models",
-    ]
-    assert result.stdout.splitlines()[-1] == "the base install works"
+    *findings, verdict = result.stdout.splitlines()
+    areas = dict.fromkeys(line.split()[0] for line in findings)
+    assert list(areas) == ["machine", "base", "extras", "engines", "models", "configuration"]
+    assert verdict == "the base install and the configuration work"
+
+
+def test_doctor_times_the_default_model_on_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a file it opens the default model, and says how many candidates fit into 300 ms."""
+    clock = iter(range(100))
+    monkeypatch.setattr("time.perf_counter", lambda: next(clock) / 5)
+    monkeypatch.setattr(doctor, "open_reranker", lambda _: Reranker(OverlapScorer()))
+    opened, speed = doctor.configuration(None, None)
+    assert (opened.name, opened.status) == ("defaults", "ok")
+    assert speed.value == "about 48 candidates of 100 tokens in 300 ms"
 
 
 VALID = """
@@ -134,21 +150,43 @@ path = "audit.db"
 
 
 def checked(monkeypatch: pytest.MonkeyPatch, folder: Path, text: str, *options: str) -> tuple[int, list[Any]]:
-    """Return the exit code and the findings of ``doctor --config``, the other areas left out."""
+    """Return the exit code and the findings of ``doctor --config`` but the timing, the other areas left out."""
     monkeypatch.setattr(doctor, "examine", tuple)
     path = folder / "secondpass.toml"
     path.write_text(text, encoding="utf-8")
     result = CliRunner().invoke(app, ["doctor", "--json", "--config", str(path), *options])
-    return result.exit_code, json.loads(result.stdout)
+    return result.exit_code, [finding for finding in json.loads(result.stdout) if finding["name"] != "speed"]
 
 
 def test_a_valid_configuration_opens_and_leaves_no_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The finding has the scorer that the file states; neither its cache nor its audit log is created."""
     code, [finding, depth] = checked(monkeypatch, tmp_path, VALID, "--fetch-k", "100")
     assert (code, finding["area"], finding["name"]) == (0, "configuration", "secondpass.toml")
-    assert finding["value"] == "valid, its models open: Cached(CrossEncoder('nano', onnx, cpu, int8))"
+    assert finding["value"] == "works: Cached(CrossEncoder('nano', onnx, cpu, int8))"
     assert (depth["status"], depth["value"]) == ("ok", "at most 10 of 100 candidates are kept")
     assert [path.name for path in tmp_path.iterdir()] == ["secondpass.toml"]
+
+
+def test_a_model_that_opens_and_cannot_score_does_not_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Timing is a check too: what fails there is one broken finding."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise ScoringError("out of memory")
+
+    monkeypatch.setattr(OverlapScorer, "score_pairs", fail)
+    monkeypatch.setattr(doctor, "open_reranker", lambda _: Reranker(OverlapScorer()))
+    (finding,) = doctor.configuration(None, 100)
+    assert (finding.status, finding.value) == ("broken", "doesn't work: out of memory")
+
+
+def test_a_server_is_not_asked_and_not_timed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A configuration with a remote model opens, and no request is sent for a timing."""
+    pytest.importorskip("httpx", reason="the extra remote isn't installed")
+    monkeypatch.setenv("CO_API_KEY", "key")
+    monkeypatch.setattr("secondpass.scoring.remote.RemoteScorer.score_pairs", lambda *_, **__: pytest.fail("a request"))
+    text = '[model]\nname = "nano"\n[fallback]\nmodels = ["cohere:rerank-v3.5"]'
+    code, [finding] = checked(monkeypatch, tmp_path, text)
+    assert (code, finding["status"]) == (0, "ok")
 
 
 @pytest.mark.parametrize(
@@ -157,7 +195,7 @@ def test_a_valid_configuration_opens_and_leaves_no_file(monkeypatch: pytest.Monk
         ("[selection]\ntop_n = 3", "did you mean top_k?"),
         ("deadline_ms = ", "can't be read"),
         ("[budget]\nmax_tokens = -1", "max_tokens"),
-        ('[model]\nname = "example/not-in-the-cache"', "can't be opened"),
+        ('[model]\nname = "example/not-in-the-cache"', "doesn't work"),
         ('[audit]\npath = "audit.db"\nmax_mb = 0', "max_mb"),
     ],
 )
@@ -176,15 +214,13 @@ def test_a_configuration_that_does_not_work_is_exit_code_1(
     ("options", "status", "value"),
     [
         (["--fetch-k", "11"], "ok", "at most 10 of 11 candidates are kept"),
-        (["--fetch-k", "10"], "problem", "keeps all of 10 candidates, and the second pass can only reorder them"),
-        (["--fetch-k", "20", "--top-k", "30"], "problem", "top_k = 30 keeps all of 20 candidates"),
-        (["--fetch-k", "10", "--top-k", "3"], "ok", "at most 3 of 10 candidates are kept"),
+        (["--fetch-k", "10"], "problem", "top_k = 10 keeps all of 10 candidates: they can only be reordered"),
     ],
 )
 def test_too_few_candidates_make_the_pass_pointless(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, options: list[str], status: str, value: str
 ) -> None:
-    """``--fetch-k`` up to top-k, of the file or of ``--top-k``, is a problem with advice, and no failure."""
+    """``--fetch-k`` up to top-k is a problem with advice, and no failure."""
     code, [_, finding] = checked(monkeypatch, tmp_path, VALID, *options)
     assert (code, finding["status"]) == (0, status)
     assert value in finding["value"]
@@ -201,9 +237,8 @@ def test_what_else_limits_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     assert finding["status"] == "problem"
 
 
-def test_fetch_k_needs_something_to_compare(monkeypatch: pytest.MonkeyPatch) -> None:
-    """``--fetch-k`` alone can't run; the verdict names a configuration that doesn't work."""
-    assert CliRunner().invoke(app, ["doctor", "--fetch-k", "5"]).exit_code == 2
+def test_the_verdict_names_what_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last line names a configuration that doesn't work."""
     monkeypatch.setattr(doctor, "examine", tuple)
     result = CliRunner().invoke(app, ["doctor", "--config", "not-there.toml"])
-    assert result.stdout.splitlines()[-1] == "the base install works; the configuration doesn't work"
+    assert (result.exit_code, result.stdout.splitlines()[-1]) == (1, "broken: not-there.toml")

@@ -191,6 +191,54 @@ def test_output_never_overwrites_the_input(tmp_path: Path) -> None:
     assert file.read_text() == GOOD
 
 
+def test_the_report_is_one_page_of_all_queries(tmp_path: Path) -> None:
+    """``--report`` writes each query's report into one HTML file, with every text escaped; bad lines have none."""
+    page = tmp_path / "report.html"
+    lines = [GOOD, "not json", '{"query": "whale", "candidates": ["<script>x</script> whale", "a red fox"]}']
+    result = rerank(["--report", str(page), "--top-k", "1"], "\n".join(lines))
+    assert (result.exit_code, len(outputs(result))) == (1, 3)
+    html = page.read_text("utf-8")
+    assert html.count('<div class="secondpass">') == 2
+    assert html.count("<html") == 1
+    assert all(part in html for part in ("red fox", "over top-k", "&lt;script&gt;"))
+    assert "<script>" not in html
+
+
+def test_the_report_has_a_bounded_number_of_queries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page holds the first queries; every line is reranked all the same, those that keep nothing too."""
+    monkeypatch.setattr("secondpass.cli.rerank._REPORTED", 2)
+    page = tmp_path / "report.html"
+    assert len(outputs(rerank(["--report", str(page)], '{"query": "fox", "candidates": []}\n' * 3))) == 3
+    assert page.read_text("utf-8").count('<div class="secondpass">') == 2
+
+
+@pytest.mark.parametrize(
+    ("report", "line", "message"),
+    [
+        ("no/r.html", GOOD, "--report must name a file in a folder that is there"),
+        (".", GOOD, "--report must name a file in a folder that is there"),
+        ("in.jsonl", GOOD, "--report must be another file than INPUT"),
+        ("r.html", "", "must have a line that can be reranked, for --report"),
+        ("/proc/r.html", GOOD, "/proc/r.html"),
+    ],
+)
+def test_a_report_that_cannot_be_written(tmp_path: Path, report: str, line: str, message: str) -> None:
+    """A wrong file, and an input without a query, are one line and exit code 2."""
+    (tmp_path / "in.jsonl").write_text(line)
+    result = rerank([str(tmp_path / "in.jsonl"), "--report", str(tmp_path / report)])
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["in.jsonl"]
+
+
+def test_the_report_is_another_file_than_the_output(tmp_path: Path) -> None:
+    """Naming one file as both is refused, and nothing is written."""
+    file = str(tmp_path / "out")
+    assert rerank(["--output", file, "--report", file], GOOD).exit_code == 2
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_closed_pipe_ends_the_command_quietly(tmp_path: Path) -> None:
     """A closed pipe ends the command without output on stderr; the first ranking is written before the input ends."""
     file = tmp_path / "lines"

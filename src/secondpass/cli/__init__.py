@@ -1,35 +1,6 @@
 """The command line: each command is a module, and importing it here registers it."""
 
-from secondpass.cli import (
-    ask,
-    audit,
-    bench,
-    demo,
-    distill,
-    doctor,
-    evaluate,
-    explain,
-    finetune,
-    models,
-    optimize,
-    rerank,
-    serve,
-)
+from secondpass.cli import ask, audit, demo, distill, doctor, evaluate, finetune, optimize, rerank, serve  # noqa: F401
 from secondpass.cli.app import app
 
-__all__ = [
-    "app",
-    "ask",
-    "audit",
-    "bench",
-    "demo",
-    "distill",
-    "doctor",
-    "evaluate",
-    "explain",
-    "finetune",
-    "models",
-    "optimize",
-    "rerank",
-    "serve",
-]
+__all__ = ["app"]

@@ -1,4 +1,4 @@
-"""The command line's root, and what its commands share: one-line errors, consoles, progress bars, scorers."""
+"""The command line's root, and what its commands share: one-line errors, consoles, progress bars."""
 
 import importlib.metadata
 import io
@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Annotated, TextIO, cast
+from typing import Annotated, TextIO
 
 import typer
 from rich.console import Console
@@ -14,9 +14,6 @@ from rich.progress import Progress, SpinnerColumn, TaskID, TimeElapsedColumn
 from rich.text import Text
 
 from secondpass.errors import SecondpassError
-from secondpass.scoring.load import EngineName, load_scorer
-from secondpass.scoring.overlap import OverlapScorer
-from secondpass.scoring.scorer import Scorer
 
 _CANNOT_RUN = 2
 _PLAIN_WIDTH = 100  # columns where the output is no terminal
@@ -75,20 +72,6 @@ def _forgiving(stream: TextIO) -> TextIO:
     if isinstance(stream, io.TextIOWrapper):
         stream.reconfigure(errors="replace")  # a terminal without the arrows shows ? instead of failing
     return stream
-
-
-def open_scorer(model: str, engine: str, device: str) -> Scorer:
-    """Return the scorer that a command's options name; ``overlap`` counts shared words, without a model."""
-    if model == "overlap":
-        return OverlapScorer()
-    quiet_hub()
-    return load_scorer(model, engine=cast(EngineName, engine), device=device)
-
-
-def quiet_hub() -> None:
-    """Have the hub library show no progress bars where stderr is no terminal; it reads this when it is imported."""
-    if not sys.stderr.isatty():
-        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
 
 @contextmanager

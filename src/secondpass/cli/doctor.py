@@ -1,4 +1,4 @@
-"""``secondpass doctor``: what this machine and this installation have, what is missing, and what to do about it."""
+"""``secondpass doctor``: what is installed, what is missing, and whether a configuration works."""
 
 import importlib
 import importlib.metadata
@@ -6,189 +6,127 @@ import json
 import os
 import platform
 import shutil
+import tempfile
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict
-from itertools import groupby
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from packaging.requirements import Requirement
-from rich.table import Table
-from rich.text import Text
 
-from secondpass.cli.app import app, console, installed_version, one_line_errors
-from secondpass.cli.findings import CONFIGURATION, Finding, Status, configuration
-from secondpass.cli.models import hub_cached
-from secondpass.errors import ConfigurationError, MissingExtra, SecondpassError
+from secondpass.cli.app import app, installed_version, say
+from secondpass.cli.settings import ConfigFile, command_config, open_reranker
+from secondpass.config import Config
+from secondpass.errors import SecondpassError
 from secondpass.models import CASCADES, bundled_models
-from secondpass.samples.fetch import cache_folder, is_fetched
+from secondpass.scores import Pair
+from secondpass.scoring.dialects import is_remote
 from secondpass.scoring.hardware import Hardware, cpu_count, cpu_threads
 from secondpass.scoring.load import ENGINES, load_scorer
+from secondpass.scoring.scorer import Scorer, warm_up
+from secondpass.selection.select import Selection
 
 _NAME = "secondpass"
-_MODULES = {"protobuf": "google.protobuf"}
-_NOT_SHOWN = {"all", "dev"}  # the others together, and what only this project's own development needs
+_MODULES = {"protobuf": "google.protobuf"}  # whose names aren't those of their packages
+_AREA = "configuration"
+_QUESTION, _TEXT = "how long is a text?", "word " * 90  # about 100 tokens together
+_ENOUGH, _MOST = 0.5, 4096  # seconds that timing takes, and candidates
+
+Status = Literal["ok", "optional", "problem", "broken"]
+"""What a finding means: ``optional``, nothing needs it; ``problem``, something could work better;
+``broken``, the base install or the configuration doesn't work."""
 
 
-_STYLES = {Status.OK: "green", Status.OPTIONAL: "dim", Status.PROBLEM: "yellow", Status.BROKEN: "bold red"}
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """The result of one check.
+
+    :param area: ``"machine"``, ``"base"``, ``"extras"``, ``"engines"``, ``"models"`` or ``"configuration"``.
+    :param name: What was checked.
+    :param value: Its state, in words.
+    :param status: What that means.
+    :param advice: What to do; empty where there is nothing to do.
+    """
+
+    area: str
+    name: str
+    value: str
+    status: Status = "ok"
+    advice: str = ""
 
 
-@app.command(short_help="Say what is installed and what is missing.")
+@app.command(short_help="Say what is installed, what is missing, and what works.")
 def doctor(
     *,
-    config: Annotated[Path | None, typer.Option(help="Check this configuration file, and open its models.")] = None,
+    config: ConfigFile = None,
     fetch_k: Annotated[int | None, typer.Option(min=1, help="How many candidates the first stage returns.")] = None,
-    top_k: Annotated[int | None, typer.Option(min=1, help="How many are kept, in place of the file's top_k.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """Say what this machine and this installation have, what is missing, and what to do about it.
+    """Say what is installed, what is missing, and whether the configuration works.
 
-    With --fetch-k it says whether the first stage returns enough candidates for top_k. The exit code is 1 where the
-    base install or the configuration file doesn't work.
+    Without --config that is the defaults. Its models are opened, and timed: how many candidates this
+    machine does in 300 ms. With --fetch-k it says whether the first stage returns more than are kept.
+    Nothing is fetched. The exit code is 1 where base install or configuration don't work.
     """
-    with one_line_errors():
-        if fetch_k is not None and config is None and top_k is None:
-            raise ConfigurationError("--fetch-k is compared with top_k: give --top-k, or --config with a file")
-    findings = (*examine(), *configuration(config, fetch_k, top_k))
-    broken = {finding.area for finding in findings if finding.status is Status.BROKEN}
+    findings = (*examine(), *configuration(config, fetch_k))
+    broken = ", ".join(finding.name for finding in findings if finding.status == "broken")
     if as_json:
-        typer.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
+        say(json.dumps([asdict(finding) for finding in findings], indent=2))
     else:
-        _print_findings(findings)
-        base = "the base install is broken" if broken - {CONFIGURATION} else "the base install works"
-        verdict = f"{base}; the configuration doesn't work" if CONFIGURATION in broken else base
-        console().print(Text(verdict, style="bold"))
+        for one in findings:
+            advice = f" -> {one.advice}" if one.advice else ""
+            say(f"{one.area:13} {one.name:16} {one.status:8} {one.value}{advice}")
+        say(f"broken: {broken}" if broken else "the base install and the configuration work")
     if broken:
         raise typer.Exit(1)
 
 
-def _print_findings(findings: Iterable[Finding]) -> None:
-    for area, group in groupby(findings, key=lambda finding: finding.area):
-        table = Table(box=None, show_header=False, pad_edge=False)
-        table.add_column(min_width=16, style="bold")
-        table.add_column(min_width=8)
-        table.add_column(overflow="fold")
-        for finding in group:
-            advice = f"\n-> {finding.advice}" if finding.advice else ""
-            status = Text(finding.status, _STYLES[finding.status])
-            table.add_row(Text(finding.name), status, Text(finding.value + advice))
-        console().print(Text(area, style="bold underline"), table, "", sep="\n")
-
-
 def examine() -> tuple[Finding, ...]:
-    """Run every check; nothing is fetched, and what is missing is a finding, never an error."""
-    checks = (_machine, _base, _extras, _engines, _bundled_models, _demo_model, _hub_models)
+    """Check the installation; what is missing is a finding, never an error."""
+    checks = (_machine, _base, _extras, _engines, _bundled, _hub_cache)
     return tuple(finding for check in checks for finding in check())
 
 
 def _machine() -> Iterator[Finding]:
-    yield Finding("machine", "system", f"{platform.system()} {platform.machine()}")
-    yield Finding("machine", "python", platform.python_version())
-    usable, installed = cpu_count(), os.cpu_count() or 1
-    yield Finding("machine", "processors", f"{usable} usable of {installed}" if usable < installed else str(installed))
-    yield Finding("machine", "threads", f"{cpu_threads(None)} for a forward pass")
+    system = f"{platform.system()} {platform.machine()}"
+    yield Finding("machine", "system", f"{system}, Python {platform.python_version()}")
+    usable, threads = f"{cpu_count()} usable of {os.cpu_count()}", cpu_threads(None)
+    yield Finding("machine", "processors", f"{usable}, {threads} threads for a forward pass")
 
 
 def _base() -> Iterator[Finding]:
     """Check the base install by importing it: an installed package may not work."""
-    yield Finding("base", _NAME, installed_version(_NAME) or "not installed as a package")
-    requirements = _requirements(extra="")
-    if not requirements:
-        advice = "pip install secondpass: a bare folder doesn't say what it needs"
-        yield Finding("base", "requirements", "unknown", Status.PROBLEM, advice)
-    for requirement in requirements:
-        name, version, line = requirement.name, installed_version(requirement.name), _without_marker(requirement)
+    version = installed_version(_NAME)
+    yield Finding("base", _NAME, version or "not installed", "ok" if version else "problem")
+    for needed in _requirements("") if version else ():
         try:
-            importlib.import_module(_MODULES.get(name, name.replace("-", "_")))
+            importlib.import_module(_MODULES.get(needed.name, needed.name.replace("-", "_")))
+            value = "" if _is_met(needed) else "not the version that is needed: "
         except (ImportError, OSError) as error:
-            advice = f'pip install --force-reinstall "{line}"'
-            yield Finding("base", name, f"can't be imported: {error!s:.200}", Status.BROKEN, advice)
-            continue
-        if _is_met(requirement):
-            yield Finding("base", name, version or "")
-        else:
-            yield Finding("base", name, version or "of unknown version", Status.BROKEN, f'pip install "{line}"')
+            value = f"can't be imported: {error!s:.200}: "
+        line = f'pip install --force-reinstall "{needed.name}{needed.specifier}"'
+        state = ("broken", line) if value else ()
+        yield Finding("base", needed.name, f"{value}{installed_version(needed.name)}", *state)
 
 
 def _extras() -> Iterator[Finding]:
     names = importlib.metadata.metadata(_NAME).get_all("Provides-Extra") or () if installed_version(_NAME) else ()
-    for extra in sorted(set(names) - _NOT_SHOWN):
-        needed = {requirement.name: requirement for requirement in _requirements(extra)}
-        missing = [_without_marker(requirement) for requirement in needed.values() if not _is_met(requirement)]
-        if missing:
+    for extra in sorted(set(names) - {"all"}):
+        needed = _requirements(extra)
+        if missing := [f"{one.name}{one.specifier}" for one in needed if not _is_met(one)]:
             advice = f'pip install "{_NAME}[{extra}]"'
-            yield Finding("extras", extra, f"without {', '.join(missing)}", Status.OPTIONAL, advice)
+            yield Finding("extras", extra, f"without {', '.join(missing)}", "optional", advice)
         else:
-            yield Finding("extras", extra, ", ".join(f"{name} {installed_version(name)}" for name in needed))
-
-
-def _engines() -> Iterator[Finding]:
-    """Import each engine that is installed, and list the devices that it sees."""
-    sees_gpu = False
-    for name, entry in ENGINES.items():
-        if not entry.installed:
-            advice = f'pip install "{_NAME}[{entry.extra}]"'
-            yield Finding("engines", name, f"needs {entry.package}", Status.OPTIONAL, advice)
-            continue
-        try:
-            hardware: Hardware = importlib.import_module(entry.module).hardware()
-        except (ImportError, OSError, RuntimeError, AttributeError) as error:
-            advice = f"pip install --force-reinstall {entry.package}"
-            yield Finding("engines", name, f"can't be used: {error!s:.200}", Status.PROBLEM, advice)
-            continue
-        sees_gpu = sees_gpu or bool(hardware.gpus)
-        gpus = [f"cuda:{gpu.index}" + (f" ({gpu.name})" if gpu.name else "") for gpu in hardware.gpus]
-        yield Finding("engines", name, ", ".join(["cpu", *gpus, *(["mps"] if hardware.mps else [])]))
-    if shutil.which("nvidia-smi") and not sees_gpu:
-        advice = "install the CUDA build of torch, or onnxruntime-gpu in place of onnxruntime"
-        yield Finding(
-            "engines", "cuda", "an NVIDIA driver is installed, and no engine sees a GPU", Status.PROBLEM, advice
-        )
-
-
-def _bundled_models() -> Iterator[Finding]:
-    """Open each bundled model and run it once: how long a first call waits, and in which form it runs."""
-    for name in (*bundled_models(), *CASCADES):
-        started = time.perf_counter()
-        try:
-            scorer = load_scorer(name, device="cpu")
-            loaded = time.perf_counter()
-            scorer.warmup()
-        except (SecondpassError, ImportError, OSError) as error:
-            advice = f"pip install --force-reinstall {_NAME}"
-            yield Finding("models", name, f"bundled, can't be opened: {error!s:.200}", Status.BROKEN, advice)
-        else:
-            took = f"loads in {loaded - started:.2f} s, first pass {time.perf_counter() - loaded:.2f} s"
-            yield Finding("models", name, f"bundled, {took}: {scorer!r}")
-
-
-def _demo_model() -> Iterator[Finding]:
-    try:
-        cache = cache_folder()
-    except MissingExtra:
-        return  # reported with the extras
-    if is_fetched(cache):
-        yield Finding("models", "demo", f"its bi-encoder is in {cache}")
-    else:
-        advice = "secondpass demo fetches it"
-        yield Finding("models", "demo", f"its bi-encoder isn't fetched yet ({cache})", Status.OPTIONAL, advice)
-
-
-def _hub_models() -> Iterator[Finding]:
-    """List the models in the hub library's cache, the largest first."""
-    cached = hub_cached()
-    for model in cached:
-        yield Finding("models", model.name, f"in the hub cache, {model.megabytes:.0f} MB")
-    if not cached:
-        yield Finding("models", "hub cache", "empty: nothing was fetched from the hub yet", Status.OPTIONAL)
+            versions = dict.fromkeys(f"{one.name} {installed_version(one.name)}" for one in needed)
+            yield Finding("extras", extra, ", ".join(versions))
 
 
 def _requirements(extra: str) -> list[Requirement]:
-    """Return what an extra needs beside the base install; an empty name returns what the base install needs."""
-    lines = (importlib.metadata.requires(_NAME) or ()) if installed_version(_NAME) else ()
-    requirements = map(Requirement, lines)
+    """Return what an extra needs beside the base install, which is the extra without a name."""
+    requirements = map(Requirement, importlib.metadata.requires(_NAME) or ())
     return [item for item in requirements if _applies(item, extra) and (not extra or not _applies(item, ""))]
 
 
@@ -201,5 +139,107 @@ def _is_met(requirement: Requirement) -> bool:
     return version is not None and requirement.specifier.contains(version, prereleases=True)
 
 
-def _without_marker(requirement: Requirement) -> str:
-    return f"{requirement.name}{requirement.specifier}"
+def _engines() -> Iterator[Finding]:
+    """Import each engine that is installed, and list the devices that it sees."""
+    sees_gpu = False
+    for name, entry in ((name, entry) for name, entry in ENGINES.items() if entry.installed):
+        try:
+            hardware: Hardware = importlib.import_module(entry.module).hardware()
+        except (ImportError, OSError, RuntimeError, AttributeError) as error:
+            advice = f"pip install --force-reinstall {entry.package}"
+            yield Finding("engines", name, f"can't be used: {error!s:.200}", "problem", advice)
+            continue
+        sees_gpu = sees_gpu or bool(hardware.gpus)
+        gpus = [f"cuda:{gpu.index}" + (f" ({gpu.name})" if gpu.name else "") for gpu in hardware.gpus]
+        yield Finding("engines", name, ", ".join(["cpu", *gpus, *(["mps"] if hardware.mps else [])]))
+    if shutil.which("nvidia-smi") and not sees_gpu:
+        value = "an NVIDIA driver is installed, and no engine sees a GPU"
+        advice = "install the CUDA build of torch, or onnxruntime-gpu in place of onnxruntime"
+        yield Finding("engines", "cuda", value, "problem", advice)
+
+
+def _bundled() -> Iterator[Finding]:
+    """Open each bundled model and run it once; a cascade is two of them."""
+    for name in bundled_models():
+        try:
+            scorer = load_scorer(name, device="cpu")
+            warm_up(scorer)
+            yield Finding("models", name, f"bundled: {scorer!r}")
+        except (SecondpassError, ImportError, OSError) as error:
+            advice = f"pip install --force-reinstall {_NAME}"
+            yield Finding("models", name, f"bundled, can't be opened: {error!s:.200}", "broken", advice)
+    for name, (cheap, precise, keep, _) in CASCADES.items():
+        yield Finding("models", name, f"bundled: {cheap} reads all, {precise} the best {keep}")
+
+
+def _hub_cache() -> Iterator[Finding]:
+    """List the models in the hub library's cache, the largest first."""
+    with suppress(ImportError, OSError, ValueError):  # the base install's finding
+        from huggingface_hub import constants, scan_cache_dir
+
+        folder = Path(constants.HF_HUB_CACHE)
+        found = scan_cache_dir(folder).repos if folder.is_dir() else ()
+        for item in sorted(found, key=lambda item: -item.size_on_disk):
+            if item.repo_type == "model":
+                yield Finding("models", item.repo_id, f"in the hub cache, {item.size_on_disk / 1e6:.0f} MB")
+
+
+def configuration(path: Path | None, fetch_k: int | None) -> Iterator[Finding]:
+    """Check a configuration: open its models, time them, and compare top-k with fetch-k.
+
+    :param path: The file; None checks the defaults.
+    :param fetch_k: How many candidates the first stage returns, where that is known.
+    """
+    name = path.name if path else "defaults"
+    try:
+        config = command_config(path, model={"local_files_only": True}, selection={})
+        scorer, selection = _opened(config), config.selected()
+        found = [Finding(_AREA, name, f"works: {scorer!r}")]
+        tables = [table for table in (config.cascade, config.fallback) if table]
+        names = (config.model.name, *(name for table in tables for name in table.models))
+        if not any(map(is_remote, names)):  # a server's time isn't this machine's, and may cost money
+            value = f"about {_candidates_in(0.3, scorer):,} candidates of 100 tokens in 300 ms"
+            found.append(Finding(_AREA, "speed", value))
+    except (SecondpassError, ImportError, OSError) as error:
+        advice = "examples/secondpass.toml shows every key; doctor fetches no model"
+        yield Finding(_AREA, name, f"doesn't work: {error!s:.400}", "broken", advice)
+        return
+    yield from found
+    if fetch_k is not None:
+        yield _depth(fetch_k, selection)
+
+
+def _opened(config: Config) -> Scorer:
+    """Open all that a file states, without creating its cache or its audit log."""
+    with tempfile.TemporaryDirectory() as folder:
+        audit = config.audit and replace(config.audit, path=str(Path(folder, Path(config.audit.path).name)))
+        cache = config.cache and replace(config.cache, path=None)
+        return open_reranker(replace(config, audit=audit, cache=cache)).scorer
+
+
+def _candidates_in(seconds: float, scorer: Scorer) -> int:
+    """Return how many candidates a scorer does in some seconds, by the best rate of some passes."""
+    warm_up(scorer)
+    count, rate, spent = 4, 0.0, 0.0
+    while spent < _ENOUGH and count < _MOST:
+        count *= 2
+        pairs = [Pair(_QUESTION, f"{count} {number} {_TEXT}") for number in range(count)]
+        started = time.perf_counter()
+        scorer.score_pairs(pairs)
+        took = time.perf_counter() - started
+        rate, spent = max(rate, count / took), spent + took
+    return int(float(f"{seconds * rate:.2g}"))
+
+
+def _depth(fetch_k: int, selection: Selection) -> Finding:
+    """Say whether the second pass has more candidates than it keeps."""
+    top_k = selection.top_k
+    if top_k is not None and top_k < fetch_k:
+        return Finding(_AREA, "fetch_k", f"at most {top_k} of {fetch_k} candidates are kept")
+    value = f"no top_k for {fetch_k}" if top_k is None else f"top_k = {top_k} keeps all of {fetch_k}"
+    others = ("adaptive", "budget", "min_probability")
+    if also := ", ".join(name for name in others if getattr(selection, name) is not None):
+        return Finding(_AREA, "fetch_k", f"{value} candidates; only {also} can drop any")
+    advice = f"set top_k or a budget, and fetch more, such as {max(50, 5 * (top_k or 1))}"
+    value += " candidates: they can only be reordered"
+    return Finding(_AREA, "fetch_k", value, "problem", advice)

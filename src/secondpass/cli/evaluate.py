@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from secondpass.cli.app import app, bars, one_line_errors, open_scorer, say
+from secondpass.cli.app import app, bars, one_line_errors, say
+from secondpass.cli.settings import Device, Engine, check_output, open_scorer
 from secondpass.errors import ConfigurationError
 from secondpass.text import well_formed
 
@@ -39,8 +40,8 @@ def evaluate(
     json_: Annotated[Path | None, typer.Option("--json", help="Write the whole result as JSON.")] = None,
     markdown: Annotated[Path | None, typer.Option(help="Write the tables; they are printed without it.")] = None,
     plots: Annotated[Path | None, typer.Option(help="Draw the curves and scores into this folder (PNG).")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
-    engine: Annotated[str, typer.Option(help="auto, onnx or torch.")] = "auto",
+    device: Device = None,
+    engine: Engine = None,
 ) -> None:
     """Measure one or more models on judged questions: quality, cost, depth, and answers in the context.
 
@@ -55,8 +56,8 @@ def evaluate(
             timed_queries=timed,
             relevant_from=relevant_from,
         )
-        _check_output("--json", json_)
-        _check_output("--markdown", markdown)
+        check_output("--json", json_)
+        check_output("--markdown", markdown)
         save_plots = _plots(plots)
         collection = _Source(beir, split, squad, run, qrels, queries, texts, candidates).read()
         collection = collection if limit is None else collection.first(limit)
@@ -115,12 +116,6 @@ def _whole_numbers(option: str, value: str) -> tuple[int, ...]:
         return tuple(int(number) for number in value.replace(",", " ").split())
     except ValueError as error:
         raise ConfigurationError(f"{option} must be whole numbers with commas between, got {value!r}") from error
-
-
-def _check_output(option: str, path: Path | None) -> None:
-    """Check the folder beforehand: an hour of scoring should not end at a misspelt name."""
-    if path and (not path.parent.is_dir() or path.is_dir()):
-        raise ConfigurationError(f"{option} must name a file in a folder that is there, got {path}")
 
 
 def _plots(folder: Path | None) -> Callable[["Evaluation"], object]:

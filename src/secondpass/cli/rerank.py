@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -10,12 +10,25 @@ from typing import Annotated, Any, Literal
 import typer
 
 from secondpass.cli.app import app, console, one_line_errors
-from secondpass.cli.settings import ConfigFile, MaxTokens, Model, TopK, command_config, open_reranker
+from secondpass.cli.settings import (
+    ConfigFile,
+    Device,
+    Engine,
+    MaxTokens,
+    Model,
+    TopK,
+    check_output,
+    command_config,
+    open_reranker,
+)
 from secondpass.errors import ConfigurationError, InputError, ScoringError
 from secondpass.jsonl import query_and_candidates, read_object
+from secondpass.ranking import Ranking
+from secondpass.report.html import as_document, write
 from secondpass.reranker import Reranker
 
 _BAD_LINES = 1
+_REPORTED = 100  # queries that an HTML page holds
 STREAM = Path("-")
 
 
@@ -24,6 +37,10 @@ def rerank(
     *,
     source: Annotated[Path, typer.Argument(metavar="INPUT", help="JSON Lines; - or nothing: stdin.")] = STREAM,
     output: Annotated[Path, typer.Option(help="Where the rankings go; - or nothing: stdout.")] = STREAM,
+    report: Annotated[
+        Path | None,
+        typer.Option(help=f"Write an HTML page: what was kept and dropped ({_REPORTED} queries)."),
+    ] = None,
     config: ConfigFile = None,
     model: Model = None,
     top_k: TopK = None,
@@ -41,8 +58,8 @@ def rerank(
     counter: Annotated[
         str | None, typer.Option(help="What counts the budget's tokens: estimate, or the path of a tokenizer.json.")
     ] = None,
-    device: Annotated[str | None, typer.Option(help="auto (the default), cpu, cuda, cuda:N or mps.")] = None,
-    engine: Annotated[str | None, typer.Option(help="auto (the default), onnx or torch.")] = None,
+    device: Device = None,
+    engine: Engine = None,
     deadline_ms: Annotated[
         float | None, typer.Option(help="Milliseconds for each line; what is unscored by then keeps its first order.")
     ] = None,
@@ -68,15 +85,18 @@ def rerank(
             counter=counter,
             deadline_ms=deadline_ms,
         )
-        _check_files(source, output)
-        bad = _rerank_file(source, output, open_reranker(settings))
+        _check_files(source, output, report)
+        wanted = _REPORTED if report else 0
+        bad, rankings = _rerank_file(source, output, open_reranker(settings), wanted)
+        if report:
+            _write_report(rankings, report)
     if bad:
         typer.echo(f"secondpass: {bad} lines could not be reranked; the output says why", err=True)
         raise typer.Exit(_BAD_LINES)
 
 
-def rerank_lines(lines: Iterable[bytes], reranker: Reranker) -> Iterator[tuple[dict[str, Any], bool]]:
-    """Yield each line's ranking as plain data, or its number and error, and whether it is an error.
+def rerank_lines(lines: Iterable[bytes], reranker: Reranker) -> Iterator[tuple[dict[str, Any], Ranking | None]]:
+    """Yield each line's ranking as plain data and itself; or the line's number and error, and None.
 
     :param lines: JSON objects with ``query`` and ``candidates``, whose other keys come out again; blank lines don't.
     :param reranker: What ranks them.
@@ -89,35 +109,52 @@ def rerank_lines(lines: Iterable[bytes], reranker: Reranker) -> Iterator[tuple[d
             content = read_object(line)
             others = {name: value for name, value in content.items() if name not in {"query", "candidates"}}
             query, candidates = query_and_candidates(content)
-            yield others | reranker.rerank(query, candidates).to_dict(), False
+            ranking = reranker.rerank(query, candidates)
+            yield others | ranking.to_dict(), ranking
         except (InputError, ScoringError) as error:
-            yield others | {"line": number, "error": str(error)}, True
+            yield others | {"line": number, "error": str(error)}, None
 
 
-def _check_files(source: Path, target: Path) -> None:
+def _check_files(source: Path, target: Path, report: Path | None) -> None:
     """Check the files before a model is loaded.
 
-    :raises ConfigurationError: If there is no input, or the output would overwrite it while it is read.
+    :raises ConfigurationError: If there is no input, or a file is given twice.
     """
+    check_output("--report", report)
+    if report and report.absolute() == target.absolute():
+        raise ConfigurationError(f"--report and --output must be two files, got {report} for both")
     if source == STREAM:
         return
     if not source.is_file():
         raise ConfigurationError(f"INPUT must be a file of JSON Lines, and {source} isn't one")
-    if target.exists() and target.samefile(source):
-        raise ConfigurationError(f"--output must be another file than INPUT, got {target} for both")
+    for option, path in (("--output", target), ("--report", report)):
+        if path and path.exists() and path.samefile(source):
+            raise ConfigurationError(f"{option} must be another file than INPUT, got {path} for both")
 
 
-def _rerank_file(source: Path, target: Path, reranker: Reranker) -> int:
-    """Rerank line by line and return how many lines failed; each is written as soon as it is done."""
-    bad = 0
+def _rerank_file(source: Path, target: Path, reranker: Reranker, reported: int) -> tuple[int, list[Ranking]]:
+    """Rerank line by line, each written when it is done; return how many failed, and some rankings."""
+    bad, rankings = 0, list[Ranking]()
     with _open(source, "rb", "stdin") as lines, _open(target, "wb", "stdout") as output, _progress(target) as report:
-        for done, (content, failed) in enumerate(rerank_lines(lines, reranker), start=1):
+        for done, (content, ranking) in enumerate(rerank_lines(lines, reranker), start=1):
             text = json.dumps(content, ensure_ascii=False) + "\n"
-            output.write(text.encode("utf-8", "backslashreplace"))  # a lone surrogate stays the escape that it came as
+            output.write(text.encode("utf-8", "backslashreplace"))  # lone surrogates stay escapes
             output.flush()
-            bad += failed
+            bad += ranking is None
+            if ranking is not None and len(rankings) < reported:
+                rankings.append(ranking)
             report(f"reranked {done} lines" + (f", {bad} of them bad" if bad else ""))
-    return bad
+    return bad, rankings
+
+
+def _write_report(rankings: Sequence[Ranking], path: Path) -> None:
+    """Write the HTML page.
+
+    :raises InputError: If there is no ranking.
+    """
+    if not rankings:
+        raise InputError("INPUT must have a line that can be reranked, for --report, and has none")
+    write(as_document(*rankings), path)
 
 
 def _open(path: Path, mode: str, stream: Literal["stdin", "stdout"]) -> Any:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from secondpass.cli.app import app, installed_version, one_line_errors
-from secondpass.cli.settings import ConfigFile, MaxTokens, Model, TopK, command_config, open_reranker
+from secondpass.cli.settings import ConfigFile, Device, Engine, MaxTokens, Model, TopK, command_config, open_reranker
 from secondpass.scoring.scorer import warm_up
 
 
@@ -18,8 +18,8 @@ def serve(
     top_k: TopK = None,
     max_tokens: MaxTokens = None,
     duplicates: Annotated[str | None, typer.Option(help="keep (the default without --config), exact or near.")] = None,
-    device: Annotated[str | None, typer.Option(help="auto (the default), cpu, cuda, cuda:N or mps.")] = None,
-    engine: Annotated[str | None, typer.Option(help="auto (the default), onnx or torch.")] = None,
+    device: Device = None,
+    engine: Engine = None,
     deadline_ms: Annotated[float | None, typer.Option(help="For requests without X-Deadline-Ms.")] = None,
     host: Annotated[str, typer.Option(help="Other machines can reach any but the default.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="The port.")] = 8000,

@@ -1,5 +1,7 @@
-"""The reranker of a command: what a configuration file states, changed by the options that are given."""
+"""The reranker of a command: what a configuration file states, changed by the options given."""
 
+import os
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -7,10 +9,10 @@ from typing import Annotated, Any
 
 import typer
 
-from secondpass.cli.app import quiet_hub
 from secondpass.config import BudgetTable, Config, read_config
 from secondpass.errors import ConfigurationError
 from secondpass.reranker import Reranker
+from secondpass.scoring.scorer import Scorer
 
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", help="A TOML file with the settings; options given here replace its own.")
@@ -20,6 +22,8 @@ Model = Annotated[
     typer.Option(help="small (the default), nano, fast, a folder, a hub id, or 'overlap': shared words, no model."),
 ]
 TopK = Annotated[int | None, typer.Option(help="Keep at most so many.")]
+Device = Annotated[str | None, typer.Option(help="auto (the default), cpu, cuda, cuda:N or mps.")]
+Engine = Annotated[str | None, typer.Option(help="auto (the default), onnx or torch.")]
 MaxTokens = Annotated[int | None, typer.Option(help="The context budget, in tokens.")]
 
 
@@ -67,8 +71,33 @@ def open_reranker(config: Config) -> Reranker:
 
     :raises ConfigurationError: If a setting is out of its range, or a model can't be loaded.
     """
-    quiet_hub()
+    _quiet_hub()
     return config.reranker()
+
+
+def open_scorer(model: str, engine: str | None, device: str | None) -> Scorer:
+    """Return the scorer that options name.
+
+    :raises ConfigurationError: If it can't be loaded.
+    """
+    _quiet_hub()
+    named = {"name": model, "engine": engine, "device": device}
+    return command_config(None, model=named, selection={}).scorer()
+
+
+def _quiet_hub() -> None:
+    """Have the hub library, which reads this at import, show no bars where stderr is no terminal."""
+    if not sys.stderr.isatty():
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+
+
+def check_output(option: str, path: Path | None) -> None:
+    """Check an option's file beforehand: an hour of scoring should not end at a misspelt name.
+
+    :raises ConfigurationError: If it isn't a file, or its folder isn't there.
+    """
+    if path and (not path.absolute().parent.is_dir() or path.is_dir()):
+        raise ConfigurationError(f"{option} must name a file in a folder that is there, got {path}")
 
 
 def _given(options: Mapping[str, object]) -> dict[str, Any]:

@@ -31,9 +31,10 @@ def as_html(ranking: Ranking) -> str:
     return _templates().get_template("ranking.html").render(_view(ranking))
 
 
-def as_document(ranking: Ranking) -> str:
+def as_document(*rankings: Ranking) -> str:
     """Return a complete document, in which a content security policy forbids scripts and external files as well."""
-    return _templates().get_template("document.html").render(_view(ranking))
+    title = one_line(rankings[0].query, _LONG)
+    return _templates().get_template("document.html").render(title=title, fragments=map(as_html, rankings))
 
 
 def write(document: str, path: str | os.PathLike[str]) -> None:

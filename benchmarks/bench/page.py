@@ -1,4 +1,4 @@
-"""The results of a benchmark as a table, a chart, and advice for this machine."""
+"""The page of a benchmark's results."""
 
 import platform
 import re
@@ -9,7 +9,6 @@ from typing import Any
 _COLUMNS = {
     "p50 ms": ("p50_ms", "{:.0f}"),
     "p95": ("p95_ms", "{:.0f}"),
-    "p99": ("p99_ms", "{:.0f}"),
     "ratio": ("ratio", "{:.2f}"),
     "tokens/s": ("tokens_a_second", "{:,.0f}"),
     "of peak": ("share_of_peak", "{:.0%}"),
@@ -17,7 +16,6 @@ _COLUMNS = {
     "Kendall's tau": ("kendall_tau", "{:.3f}"),
     "nDCG@10": ("ndcg_10", "{:.4f}"),
 }
-_DEADLINES_MS = (100, 300, 1000)
 
 
 def processor() -> str:
@@ -32,7 +30,7 @@ def processor() -> str:
 
 
 def as_markdown(result: Mapping[str, Any]) -> str:
-    """Return the page: the machine, a table for each workload, what was skipped, and advice."""
+    """Return the page: the machine, a table for each workload, memory, and what was skipped."""
     peaks = ", ".join(f"{name} {value / 1e9:.0f} GFLOP/s" for name, value in result["peaks"].items())
     about = (
         f"{result['processor']}, {result['threads']} threads; measured peak of a matrix product: {peaks}. Texts: "
@@ -56,40 +54,7 @@ def as_markdown(result: Mapping[str, Any]) -> str:
         lines += [f"| {name} | {_cell(value, '{:.0f}')} |" for name, value in result["memory_mb"].items()]
     if result["skipped"]:
         lines += ["", "## Skipped", "", *(f"- {name}: {reason}" for name, reason in result["skipped"].items())]
-    return "\n".join([*lines, "", "## Settings for this machine", "", *advice(result), ""])
-
-
-def advice(result: Mapping[str, Any]) -> list[str]:
-    """Return how many candidates each of this package's models reads within usual deadlines."""
-    lines = []
-    for work in result["workloads"]:
-        if work["count"] != result["advised_on"]:
-            continue
-        for name, figures in work["sides"].items():
-            if name.startswith("secondpass "):
-                reads = ", ".join(f"{int(work['count'] * ms / figures['p95_ms'])} in {ms} ms" for ms in _DEADLINES_MS)
-                lines.append(f"- {name} on {work['kind']}: about {reads} (by the 95th percentile)")
-    return lines
-
-
-def draw(result: Mapping[str, Any], path: Path) -> str | None:
-    """Draw the p50 of every side on every workload, and return why not where matplotlib isn't installed."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        return 'no chart: matplotlib is not installed, pip install "secondpass[plots]"'
-    works = result["workloads"]
-    figure = Figure(figsize=(10, 2.2 * len(works)), layout="constrained")
-    for axes, work in zip(figure.subplots(len(works), squeeze=False)[:, 0], works, strict=True):
-        names = list(work["sides"])[::-1]
-        values = [work["sides"][name]["p50_ms"] for name in names]
-        bars = axes.barh(names, values)
-        axes.bar_label(bars, fmt="%.0f ms", padding=3, fontsize=7)
-        axes.set_title(f"{work['count']} {work['kind']}, median", loc="left", fontsize=9)
-        axes.tick_params(labelsize=7)
-        axes.margins(x=0.15)
-    figure.savefig(path, dpi=110)
-    return None
+    return "\n".join([*lines, ""])
 
 
 def _cell(value: float | None, form: str) -> str:

@@ -2,24 +2,20 @@
 
 import json
 import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from secondpass.errors import SecondpassError, is_installed
+from secondpass.errors import ConfigurationError
 from secondpass.models import CASCADES, bundled_models
 from secondpass.reranker import Reranker
 from secondpass.scoring.load import LoadOptions, load_scorer
 
 Rerank = Callable[[str, Sequence[str]], list[int]]
 """From a query and its texts to their positions, best first."""
+PEERS = Path(__file__).parents[2] / "build" / "bench"
 _FLASHRANK = ("ms-marco-MiniLM-L-12-v2", "flashrank-MiniLM-L-12-v2_Q.onnx")  # a name that it knows, and the file's
-
-
-class NotAvailable(Exception):
-    """A system that can't be compared on this machine; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +38,13 @@ class Side:
     def open(self) -> Rerank:
         """Load the model, and return the function that is timed.
 
-        :raises NotAvailable: If its library isn't installed, or doesn't take the model.
+        :raises ImportError: If its library isn't installed.
+        :raises SecondpassError: If there is no model for it.
         """
         return MAKERS[self.maker](self)
 
 
-def all_sides(models: Sequence[str], checkpoint: str | None, threads: int) -> list[Side]:
+def all_sides(models: Sequence[str], checkpoint: Path | None, threads: int) -> list[Side]:
     """Return every side for these models; ``open`` says which can't be compared.
 
     :param models: Bundled names or folders for this package; the others take the first that is a bundled model.
@@ -63,7 +60,7 @@ def all_sides(models: Sequence[str], checkpoint: str | None, threads: int) -> li
         "LlamaIndex SentenceTransformerRerank": "llama_index",
         "LangChain CrossEncoderReranker": "langchain",
     }
-    return sides + [Side(name, maker, checkpoint or "", "float32", threads) for name, maker in torch_sides.items()]
+    return sides + [Side(name, maker, str(checkpoint or ""), "float32", threads) for name, maker in torch_sides.items()]
 
 
 def _dtype(model: str) -> str:
@@ -71,10 +68,7 @@ def _dtype(model: str) -> str:
 
 
 def _secondpass(side: Side, engine: Any = "auto") -> Rerank:
-    try:
-        scorer = load_scorer(side.model, engine=engine, device="cpu", options=LoadOptions(threads=side.threads))
-    except SecondpassError as error:
-        raise NotAvailable(str(error)) from error
+    scorer = load_scorer(side.model, engine=engine, device="cpu", options=LoadOptions(threads=side.threads))
     reranker = Reranker(scorer)
 
     def rerank(query: str, texts: Sequence[str]) -> list[int]:
@@ -84,28 +78,26 @@ def _secondpass(side: Side, engine: Any = "auto") -> Rerank:
     return rerank
 
 
-def _checkpoint(side: Side, *packages: str) -> str:
+def _checkpoint(side: Side) -> str:
     """Return the checkpoint's folder.
 
-    :raises NotAvailable: If there is none, or a package isn't installed.
+    :raises ConfigurationError: If there is none.
     """
-    if missing := [package for package in packages if not is_installed(package)]:
-        raise NotAvailable(f"{', '.join(missing)} isn't installed")
     if not side.model:
-        raise NotAvailable("needs --checkpoint FOLDER with float32 safetensors weights")
+        raise ConfigurationError("needs --checkpoint FOLDER with float32 safetensors weights")
     return side.model
 
 
 def _secondpass_torch(side: Side) -> Rerank:
-    _checkpoint(side, "sentence-transformers")
+    _checkpoint(side)
     return _secondpass(side, "torch")
 
 
 def _sentence_transformers(side: Side) -> Rerank:
-    folder = _checkpoint(side, "sentence-transformers")
     import torch
     from sentence_transformers import CrossEncoder
 
+    folder = _checkpoint(side)
     torch.set_num_threads(side.threads)
     model = CrossEncoder(folder, device="cpu", max_length=512)
 
@@ -116,11 +108,10 @@ def _sentence_transformers(side: Side) -> Rerank:
 
 
 def _llama_index(side: Side) -> Rerank:
-    folder = _checkpoint(side, "sentence-transformers", "llama_index")
     from llama_index.core.postprocessor import SentenceTransformerRerank
     from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 
-    model = SentenceTransformerRerank(model=folder, top_n=100_000, device="cpu", trust_remote_code=False)
+    model = SentenceTransformerRerank(model=_checkpoint(side), top_n=100_000, device="cpu", trust_remote_code=False)
 
     def rerank(query: str, texts: Sequence[str]) -> list[int]:
         nodes = [NodeWithScore(node=TextNode(text=text, id_=str(i)), score=0.0) for i, text in enumerate(texts)]
@@ -130,12 +121,11 @@ def _llama_index(side: Side) -> Rerank:
 
 
 def _langchain(side: Side) -> Rerank:
-    folder = _checkpoint(side, "sentence-transformers", "langchain-classic", "langchain-community")
     from langchain_classic.retrievers.document_compressors import CrossEncoderReranker
     from langchain_community.cross_encoders import HuggingFaceCrossEncoder
     from langchain_core.documents import Document
 
-    model = HuggingFaceCrossEncoder(model_name=folder, model_kwargs={"device": "cpu"})
+    model = HuggingFaceCrossEncoder(model_name=_checkpoint(side), model_kwargs={"device": "cpu"})
     reranker = CrossEncoderReranker(model=model, top_n=100_000)
 
     def rerank(query: str, texts: Sequence[str]) -> list[int]:
@@ -145,14 +135,15 @@ def _langchain(side: Side) -> Rerank:
     return rerank
 
 
-def _peer_folder(side: Side, package: str) -> Path:
-    """Return a copy of the bundled model's folder with the files that the peers look for."""
-    if not is_installed(package):
-        raise NotAvailable(f"{package} isn't installed")
+def _peer_folder(side: Side) -> Path:
+    """Return a copy of the bundled model's folder with the files that the peers look for.
+
+    :raises ConfigurationError: If no bundled model is compared.
+    """
     if not side.model:
-        raise NotAvailable("needs a bundled model among --models")
-    folder = Path(tempfile.mkdtemp(prefix="secondpass-bench-")) / _FLASHRANK[0]
-    shutil.copytree(side.model, folder)
+        raise ConfigurationError("needs a bundled model among --models")
+    folder = PEERS / Path(side.model).name / _FLASHRANK[0]
+    shutil.copytree(side.model, folder, dirs_exist_ok=True)
     shutil.copy(folder / "model.onnx", folder / _FLASHRANK[1])
     (folder / "special_tokens_map.json").write_text("{}", "utf-8")
     declared = json.loads((folder / "config.json").read_text("utf-8"))
@@ -164,9 +155,9 @@ def _peer_folder(side: Side, package: str) -> Path:
 
 
 def _flashrank(side: Side) -> Rerank:
-    folder = _peer_folder(side, "flashrank")
     from flashrank import Ranker, RerankRequest
 
+    folder = _peer_folder(side)
     ranker = Ranker(model_name=folder.name, cache_dir=str(folder.parent), max_length=512)
 
     def rerank(query: str, texts: Sequence[str]) -> list[int]:
@@ -177,12 +168,11 @@ def _flashrank(side: Side) -> Rerank:
 
 
 def _fastembed(side: Side) -> Rerank:
-    folder = _peer_folder(side, "fastembed")
     from fastembed.common.model_description import ModelSource
     from fastembed.rerank.cross_encoder import TextCrossEncoder
 
     TextCrossEncoder.add_custom_model("bench", sources=ModelSource(hf="bench"), model_file="model.onnx")
-    model = TextCrossEncoder("bench", threads=side.threads, specific_model_path=str(folder))
+    model = TextCrossEncoder("bench", threads=side.threads, specific_model_path=str(_peer_folder(side)))
 
     def rerank(query: str, texts: Sequence[str]) -> list[int]:
         return _order(list(model.rerank(query, list(texts))))

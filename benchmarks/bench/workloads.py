@@ -1,4 +1,4 @@
-"""What a benchmark scores: short passages and longer chunks, from Python's documentation or one's own texts."""
+"""What a benchmark scores: short passages and longer chunks, of TREC DL 2019 or Python's documentation."""
 
 import json
 import random
@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from secondpass.errors import ConfigurationError
 from secondpass.samples.corpus import python_reference
 
 KINDS = ("passages", "chunks")
@@ -28,23 +27,11 @@ class Topic:
     grades: Mapping[int, int] = field(default_factory=dict)
 
 
-def topics_of(texts: Path | None, assets: Path | None) -> tuple[str, list[Topic]]:
-    """Return the source's name and its topics: a JSON Lines file, else TREC DL 2019, else Python's documentation.
+def topics_of(assets: Path | None) -> tuple[str, list[Topic]]:
+    """Return the source's name and its topics: TREC DL 2019, else Python's documentation.
 
-    :param texts: JSON Lines with ``query`` and ``texts``.
-    :param assets: The folder with ``data/trec-dl``.
-    :raises ConfigurationError: If the file has something else, or fewer than two questions.
+    :param assets: The folder with ``data/trec-dl``, where there is one.
     """
-    if texts:
-        from secondpass.cli.optimize import read_pairs
-
-        by_query: dict[str, list[str]] = {}
-        for pair in read_pairs(texts):
-            by_query.setdefault(pair.query, []).append(pair.text)
-        topics = [Topic(query, tuple(own)) for query, own in by_query.items()]
-        if len(topics) < 2:
-            raise ConfigurationError(f"{texts} must have at least two questions: every repetition takes another one")
-        return texts.name, topics
     if assets and (assets / "data" / "trec-dl").is_dir():
         return "TREC DL 2019, BM25's top 100", _dl19(assets / "data" / "trec-dl")
     return "Python's documentation", _reference()

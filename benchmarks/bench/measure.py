@@ -1,10 +1,8 @@
-"""Measuring: one run, sides in rotated order, a fresh question in every repetition; arithmetic peaks and memory."""
+"""Measuring: one run, sides in rotated order, a fresh question in every repetition; arithmetic peaks."""
 
 import json
 import math
-import multiprocessing
 import statistics
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -12,9 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime as ort
+from onnx import TensorProto, helper, numpy_helper
+from scipy.stats import kendalltau
+from sklearn.metrics import ndcg_score
 
-from secondpass.cli.bench.sides import NotAvailable, Rerank, Side
-from secondpass.cli.bench.workloads import Topic, tasks
+from benchmarks.bench.sides import Rerank, Side
+from benchmarks.bench.workloads import Topic, tasks
+from secondpass.errors import SecondpassError
 from secondpass.models import CASCADES, bundled_models
 
 Counter = Callable[[Sequence[str]], list[int]]
@@ -36,7 +39,7 @@ class Cell:
     flops: list[float] = field(default_factory=list)
     orders: list[list[int]] = field(default_factory=list)
 
-    def figures(self, reference: "Cell", grades: Sequence[dict[int, int]], peak: float | None) -> dict[str, Any]:
+    def figures(self, reference: "Cell", grades: Sequence[Mapping[int, int]], peak: float) -> dict[str, Any]:
         """Return the side's figures as plain data; quality is the agreement with a reference and nDCG@10."""
         milliseconds = np.array(self.seconds) * 1000
         gains = [ndcg(order, own) for order, own in zip(self.orders, grades, strict=True) if any(own.values())]
@@ -44,12 +47,11 @@ class Cell:
         rate = statistics.median(f / s for f, s in zip(self.flops, self.seconds, strict=True))
         return {
             "repetitions": len(self.seconds),
-            **{f"p{q}_ms": float(np.percentile(milliseconds, q)) for q in (50, 95, 99)},
-            "least_ms": float(milliseconds.min()),
-            "most_ms": float(milliseconds.max()),
+            "p50_ms": float(np.percentile(milliseconds, 50)),
+            "p95_ms": float(np.percentile(milliseconds, 95)),
             "ratio": statistics.median(r / s for r, s in zip(reference.seconds, self.seconds, strict=True)),
             "tokens_a_second": statistics.median(t / s for t, s in zip(self.tokens, self.seconds, strict=True)),
-            "share_of_peak": None if peak is None or math.isnan(rate) else rate / peak,
+            "share_of_peak": None if math.isnan(rate) else rate / peak,
             "top_10_agreement": statistics.fmean(len({*a[:_TOP]} & {*b[:_TOP]}) / min(_TOP, len(a)) for a, b in pairs),
             "kendall_tau": statistics.fmean(kendall(a, b) for a, b in pairs),
             "ndcg_10": statistics.fmean(gains) if gains else None,
@@ -63,7 +65,7 @@ def open_sides(sides: Sequence[Side]) -> tuple[dict[Side, Rerank], dict[str, str
     for side in sides:
         try:
             opened[side] = side.open()
-        except NotAvailable as reason:
+        except (ImportError, SecondpassError) as reason:
             skipped[side.name] = str(reason)
     return opened, skipped
 
@@ -113,22 +115,15 @@ def run(opened: Mapping[Side, Rerank], work: Workload) -> tuple[dict[Side, Cell]
     return cells, [dict(task.grades) for task in drawn[1:]]
 
 
-def ndcg(order: Sequence[int], grades: dict[int, int], k: int = _TOP) -> float:
-    """Return nDCG@k with linear gains, as trec_eval computes it, of positions and their grades."""
-
-    def gain(values: Sequence[int]) -> float:
-        return sum(value / math.log2(rank + 2) for rank, value in enumerate(values[:k]))
-
-    return gain([grades.get(position, 0) for position in order]) / gain(sorted(grades.values(), reverse=True))
+def ndcg(order: Sequence[int], grades: Mapping[int, int]) -> float:
+    """Return nDCG@10 with linear gains, as trec_eval computes it, of positions and their grades."""
+    gains = [grades.get(position, 0) for position in order]
+    return float(ndcg_score([gains], [range(len(order), 0, -1)], k=_TOP))
 
 
 def kendall(order: Sequence[int], wanted: Sequence[int]) -> float:
     """Return Kendall's tau of two orders of the same positions."""
-    ranks = np.empty(len(wanted))
-    ranks[list(wanted)] = np.arange(len(wanted))
-    own = ranks[list(order)]
-    total = len(own) * (len(own) - 1) / 2
-    return float(np.triu(np.sign(own[None, :] - own[:, None]), 1).sum() / total) if total else 1.0
+    return float(kendalltau(np.argsort(order), np.argsort(wanted)).statistic)
 
 
 def model_flops(model: str, lengths: Sequence[int]) -> float:
@@ -146,86 +141,40 @@ def model_flops(model: str, lengths: Sequence[int]) -> float:
     return float(sum(layers * (n * (8 * width**2 + 4 * width * inner) + 4 * n**2 * width) for n in lengths))
 
 
+_ROWS, _INNER, _OUTER = 768, 768, 3072  # rows: a batch's tokens
+
+
 def peaks(threads: int, clock: Callable[[], float]) -> dict[str, float]:
-    """Return the measured peak of matrix products in operations a second: float32, and int8 where onnx is installed."""
-    measured = {"float32": _fastest(_matmul_of_numpy(), clock)}
-    try:
-        import onnx  # noqa: F401
-    except ImportError:
-        return measured
-    return {
-        "float32": max(measured["float32"], _fastest(_matmul_of_onnx("float32", threads), clock)),
-        "int8": _fastest(_matmul_of_onnx("int8", threads), clock),
-    }
+    """Return the measured peak of ONNX Runtime's matrix products, in operations a second, by data type."""
+    return {dtype: _peak(_product(dtype, threads), clock) for dtype in ("float32", "int8")}
 
 
-_SIDE = 768  # rows of the left matrix: a batch's tokens
-_INNER, _OUTER = 768, 3072
-
-
-def _fastest(product: Callable[[], object], clock: Callable[[], float]) -> float:
-    """Return the operations a second of the fastest of some products."""
+def _peak(product: Callable[[], object], clock: Callable[[], float]) -> float:
+    """Return the operations a second of the fastest of some runs."""
     seconds = []
     for _ in range(20):
         started = clock()
         product()
         seconds.append(clock() - started)
-    return 2 * _SIDE * _INNER * _OUTER / min(seconds)
+    return 2 * _ROWS * _INNER * _OUTER / min(seconds)
 
 
-def _matmul_of_numpy() -> Callable[[], object]:
-    left, right = np.ones((_SIDE, _INNER), np.float32), np.ones((_INNER, _OUTER), np.float32)
-    return lambda: left @ right
-
-
-def _matmul_of_onnx(dtype: str, threads: int) -> Callable[[], object]:
-    import onnxruntime as ort
-    from onnx import TensorProto, helper, numpy_helper
-
-    types = {"float32": (np.float32, np.float32), "int8": (np.uint8, np.int8)}[dtype]
-    kinds = {"float32": (TensorProto.FLOAT, TensorProto.FLOAT), "int8": (TensorProto.UINT8, TensorProto.INT32)}[dtype]
-    weight = numpy_helper.from_array(np.ones((_INNER, _OUTER), types[1]), "w")
-    node = helper.make_node("MatMul" if dtype == "float32" else "MatMulInteger", ["x", "w"], ["y"])
-    given = helper.make_tensor_value_info("x", kinds[0], [_SIDE, _INNER])
-    result = helper.make_tensor_value_info("y", kinds[1], [_SIDE, _OUTER])
-    graph = helper.make_graph([node], "product", [given], [result], [weight])
+def _product(dtype: str, threads: int) -> Callable[[], object]:
+    """Return a function that multiplies two matrices once."""
+    left, right, given, result, operator = {
+        "float32": (np.float32, np.float32, TensorProto.FLOAT, TensorProto.FLOAT, "MatMul"),
+        "int8": (np.uint8, np.int8, TensorProto.UINT8, TensorProto.INT32, "MatMulInteger"),
+    }[dtype]
+    graph = helper.make_graph(
+        [helper.make_node(operator, ["x", "w"], ["y"])],
+        "product",
+        [helper.make_tensor_value_info("x", given, [_ROWS, _INNER])],
+        [helper.make_tensor_value_info("y", result, [_ROWS, _OUTER])],
+        [numpy_helper.from_array(np.ones((_INNER, _OUTER), right), "w")],
+    )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     session = ort.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
-    feeds = {"x": np.ones((_SIDE, _INNER), types[0])}
+    feeds = {"x": np.ones((_ROWS, _INNER), left)}
     return lambda: session.run(None, feeds)
-
-
-def peak_memory(side: Side, task: Topic) -> float | None:
-    """Return the most megabytes that a process of its own holds while a side does one task; None where it fails."""
-    context = multiprocessing.get_context("spawn")
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_report_memory, args=(side, task, sender))
-    process.start()
-    sender.close()
-    try:
-        megabytes: float | None = receiver.recv()
-    except EOFError:
-        megabytes = None
-    process.join()
-    return megabytes
-
-
-def _report_memory(side: Side, task: Topic, sender: Any) -> None:
-    side.open()(task.query, task.texts)
-    sender.send(_most_memory())
-    sender.close()
-
-
-def _most_memory() -> float:
-    """Return the most megabytes that this process has held."""
-    import resource
-
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    if sys.platform == "darwin":
-        return most / 2**20
-    for line in Path("/proc/self/status").read_text("utf-8").splitlines():
-        if line.startswith("VmHWM:"):  # unlike ru_maxrss, it isn't that of the process which started this one
-            return int(line.split()[1]) / 2**10
-    return most / 2**10

@@ -1,0 +1,1 @@
+"""Rerankers on one machine, in one run, with quality beside every speed."""
