@@ -181,13 +181,11 @@ def test_what_a_cache_may_keep_is_what_any_other_call_gives(plan: Plan, texts: S
 
 @pytest.mark.parametrize("name", WRAPPERS)
 def test_competition_inside_is_stated_outside(name: str) -> None:
-    """A scorer around one whose pairs compete says so too; a cascade and a stopping scorer say it in any case."""
+    """A scorer around one whose pairs compete says so too; a cascade says it in any case."""
     competing = Cascade(OverlapScorer(), OverlapScorer())
     if name != "cached":
         assert not WRAPPERS[name](competing, OverlapScorer()).spec.call_invariant
-        assert WRAPPERS[name](OverlapScorer(), OverlapScorer()).spec.call_invariant is (
-            name not in {"cascade", "stopping"}
-        )
+        assert WRAPPERS[name](OverlapScorer(), OverlapScorer()).spec.call_invariant is (name != "cascade")
     if name in {"pruned windows", "fallback"}:
         assert not WRAPPERS[name](OverlapScorer(), competing).spec.call_invariant
 

@@ -211,7 +211,7 @@ def _register() -> None:
 
 
 def _firsts(rows: torch.Tensor, starts: torch.Tensor) -> torch.Tensor:
-    """Return the first token of each sequence, (sequences, width); of an empty one at the end, any token."""
+    """Return the first token of each sequence, (sequences, width); of an empty one, another's."""
     return rows.index_select(0, starts[:-1].clamp(max=len(rows) - 1))
 
 
