@@ -19,11 +19,11 @@ from rich.table import Table
 from rich.text import Text
 
 from secondpass.cli.app import app, console, installed_version, one_line_errors
+from secondpass.cli.ask.bi_encoder import cache_folder, is_fetched
 from secondpass.cli.findings import CONFIGURATION, Finding, Status, configuration
 from secondpass.cli.models import hub_cached
 from secondpass.errors import ConfigurationError, MissingExtra, SecondpassError
 from secondpass.models import CASCADES, bundled_models
-from secondpass.samples.fetch import cache_folder, is_fetched
 from secondpass.scoring.hardware import Hardware, cpu_count, cpu_threads
 from secondpass.scoring.load import ENGINES, load_scorer
 
@@ -172,7 +172,7 @@ def _demo_model() -> Iterator[Finding]:
     if is_fetched(cache):
         yield Finding("models", "demo", f"its bi-encoder is in {cache}")
     else:
-        advice = "secondpass demo fetches it"
+        advice = "secondpass ask fetches it"
         yield Finding("models", "demo", f"its bi-encoder isn't fetched yet ({cache})", Status.OPTIONAL, advice)
 
 

@@ -15,9 +15,9 @@ from rich.table import Table
 from rich.text import Text
 
 from secondpass.cli.app import app, bars, console, one_line_errors, say
+from secondpass.cli.ask.passages import python_reference
 from secondpass.errors import SecondpassError
 from secondpass.models import CASCADES, DEFAULT_MODEL, bundled_models, supported
-from secondpass.samples.corpus import python_reference
 from secondpass.scores import Pair
 from secondpass.scoring.load import load_scorer
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from secondpass.cli.ask.passages import python_reference
 from secondpass.errors import ConfigurationError
-from secondpass.samples.corpus import python_reference
 
 KINDS = ("passages", "chunks")
 CHUNK_TOKENS = (150, 512)
