@@ -181,10 +181,9 @@ def test_a_terminal_of_40_columns(notes: Path, monkeypatch: pytest.MonkeyPatch) 
     ("folder", "question", "arguments", "message"),
     [
         ("notes", " ", [], "the question must hold words"),
-        ("missing", "fox", [], "FOLDER must be a folder"),
-        ("notes/.git/hooks", "fox", [], "FOLDER must be a folder"),
+        ("missing", "fox", [], "must be a folder with text files"),
+        ("notes/.git/hooks", "fox", [], "must be a folder with text files"),
         ("papers", "fox", [], "has none; skipped, not named"),
-        ("notes", "fox", ["--candidates", "0"], "--candidates must be 1 or more"),
     ],
 )
 def test_what_cannot_be_asked_is_one_line(
@@ -198,6 +197,13 @@ def test_what_cannot_be_asked_is_one_line(
     assert (result.exit_code, result.stdout) == (2, "")
     assert message in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+def test_no_candidates_are_a_wrong_option(notes: Path) -> None:
+    """A number below 1 is refused as other wrong options are."""
+    result = ask(notes, "red fox", "--candidates", "0")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "--candidates" in result.stderr
 
 
 def test_a_cache_folder_that_cannot_be_written_is_one_line(notes: Path, monkeypatch: pytest.MonkeyPatch) -> None:

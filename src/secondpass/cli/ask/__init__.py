@@ -38,7 +38,7 @@ def ask(
     *,
     config: ConfigFile = None,
     model: Model = None,
-    candidates: Annotated[int, typer.Option(help="Passages that the vector store returns.")] = 100,
+    candidates: Annotated[int, typer.Option(min=1, help="Passages that the vector store returns.")] = 100,
     top_k: TopK = None,
     max_tokens: MaxTokens = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print ranking, context and index as JSON.")] = False,
@@ -53,8 +53,6 @@ def ask(
     with one_line_errors():
         if not question.strip():
             raise InputError("the question must hold words, and it is empty")
-        if candidates < 1:
-            raise ConfigurationError(f"--candidates must be 1 or more, got {candidates}")
         require("secondpass ask", "demo", "chromadb")
         settings = _settings(config, model, top_k, max_tokens)
         corpus = _corpus(folder)

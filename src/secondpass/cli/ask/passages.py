@@ -47,7 +47,9 @@ def read_folder(folder: Path) -> Corpus:
     :raises ConfigurationError: If it isn't a folder.
     """
     if not folder.is_dir():
-        raise ConfigurationError(f"FOLDER must be a folder with text files, and {folder} isn't one")
+        raise ConfigurationError(
+            f"FOLDER, behind the question, must be a folder with text files, and {folder} isn't one"
+        )
     passages, skipped = dict[str, str](), dict[str, str]()
 
     def name_of(path: str | Path) -> str:
@@ -60,7 +62,8 @@ def read_folder(folder: Path) -> Corpus:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for path in (Path(parent, name) for name in sorted(names) if not name.startswith(".")):
             try:
-                passages |= _numbered(name_of(path), split_file(_read(path), path.suffix))
+                for number, text in enumerate(split_file(_read(path), path.suffix), start=1):
+                    passages[f"{name_of(path)}#{number}"] = text
             except InputError as error:
                 skipped[name_of(path)] = str(error)
     return Corpus(str(folder.resolve()), passages, skipped)
@@ -103,14 +106,8 @@ def python_reference() -> dict[str, str]:
             "Python's reference must be there to be searched, and this Python came without pydoc_data: "
             "run it with a complete Python, such as the one from python.org"
         ) from error
-    passages = dict[str, str]()
-    for topic in sorted(topics):
-        passages |= _numbered(topic, split_topic(topics[topic]))
-    return passages
-
-
-def _numbered(name: str, texts: Iterable[str]) -> dict[str, str]:
-    return {f"{name}#{number}": text for number, text in enumerate(texts, start=1)}
+    numbered = ((topic, enumerate(split_topic(topics[topic]), start=1)) for topic in sorted(topics))
+    return {f"{topic}#{number}": text for topic, texts in numbered for number, text in texts}
 
 
 def split_topic(text: str) -> Iterator[str]:
