@@ -48,7 +48,7 @@ def read_folder(folder: Path) -> Corpus:
     """
     if not folder.is_dir():
         raise ConfigurationError(
-            f"FOLDER, behind the question, must be a folder with text files, and {folder} isn't one"
+            f"FOLDER, after the question, must be a folder with text files, and {folder} isn't one"
         )
     passages, skipped = dict[str, str](), dict[str, str]()
 
