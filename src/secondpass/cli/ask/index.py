@@ -1,4 +1,4 @@
-"""The index of ``secondpass ask``: passages by vector in Chroma, on disk, brought up to date at each run."""
+"""The index of ``secondpass ask``: passages by vector, in Chroma, brought up to date at each run."""
 
 import hashlib
 import json
@@ -36,7 +36,7 @@ class Index:
             self._collection = client.get_or_create_collection(name, configuration=_HNSW, embedding_function=None)
 
     def update(self, passages: Mapping[str, str], report: Callable[[int, int], None]) -> int:
-        """Embed passages that are new or changed, remove those that are gone, and return how many were embedded.
+        """Embed new and changed passages, remove those that are gone, and return how many were embedded.
 
         :param passages: All passages by id.
         :param report: Called with how many are embedded, and of how many.
@@ -74,7 +74,7 @@ class Index:
 
     @contextmanager
     def _usable(self) -> Iterator[None]:
-        """Turn what a store raises that is damaged, or can't be written, into an error that says what to do."""
+        """Turn errors of a damaged or unwritable store into one that says what to do."""
         try:
             yield
         except (ChromaError, OSError) as error:

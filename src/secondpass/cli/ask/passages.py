@@ -1,4 +1,4 @@
-"""What ``secondpass ask`` searches, cut into passages: a folder's text files, or Python's language reference."""
+"""What ``secondpass ask`` searches, in passages: a folder's text files, or Python's reference."""
 
 import os
 import re
@@ -29,7 +29,7 @@ _INTRODUCTION = re.compile(r"[^\n]*(\n[^\n]*)?:")  # one or two lines that annou
 class Corpus:
     """What is searched.
 
-    :param name: Tells it from other corpora: a folder's path, or Python's reference with its version.
+    :param name: Its own among all corpora: a folder's path, or the reference of a Python version.
     :param passages: The passages by ids such as ``"fox.md#1"``.
     :param skipped: Why a file has no passages, by its path in the folder.
     """
@@ -92,7 +92,7 @@ def _read(path: Path) -> str:
 
 
 def python_reference() -> dict[str, str]:
-    """Return the passages of the language reference that CPython carries for ``help()``, by ids such as ``"with#3"``.
+    """Return the passages of CPython's language reference, by ids such as ``"with#3"``.
 
     They are the same each time. A text that stands in several topics gives a passage in each, as in most collections:
     duplicates are left for the selection to drop.
@@ -118,7 +118,7 @@ def split_topic(text: str) -> Iterator[str]:
 
 
 def split_file(text: str, suffix: str) -> Iterator[str]:
-    """Yield a file's passages of a few paragraphs; in Markdown each with its section's headings. No line is lost."""
+    """Yield a file's passages, which lose no line; in Markdown each has its section's headings."""
     headings = [match for match in _MARKDOWN.finditer(text) if match[2]] if suffix.lower() in SUFFIXES[:2] else []
     bounds = [*(match.start() for match in headings), len(text)]
     yield from _split_section("", text[: bounds[0]])
