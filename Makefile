@@ -19,7 +19,7 @@ export Q
 .PHONY: demo test check docs fix evaluate trust bench bench-gpu recipes bundle clean
 
 demo: .venv/.demo
-	@$(BIN)/secondpass demo $${Q:+"$$Q"}
+	@$(BIN)/secondpass ask $${Q:+"$$Q"}
 
 test: .venv/.all
 	$(BIN)/python -m pytest

@@ -1,6 +1,8 @@
 """What the examples share: real texts with judged questions, the bi-encoder in each framework's form, and figures."""
 
+import hashlib
 import json
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -9,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import chromadb
+import numpy as np
 from langchain_core.embeddings import Embeddings
 from llama_index.core.embeddings import BaseEmbedding
 
 from secondpass import Candidate
+from secondpass.cli.ask.bi_encoder import BiEncoder, Vectors, cache_folder, fetch_bi_encoder
+from secondpass.cli.ask.passages import python_reference
 from secondpass.evaluation import Question
-from secondpass.samples.bi_encoder import embed_cached, load_bi_encoder
-from secondpass.samples.corpus import python_reference
 
 JUDGED = {  # a question about Python, and what only passages that answer it hold
     "why does a list as a default argument keep its values between calls?": "default parameter values are evaluated",
@@ -57,6 +60,35 @@ def questions(corpus: Mapping[str, str]) -> list[Question]:
 def read_data(name: str) -> Any:
     """Return a JSON file of the examples' own data."""
     return json.loads((DATA / name).read_text(encoding="utf-8"))
+
+
+@lru_cache(maxsize=1)
+def load_bi_encoder() -> BiEncoder:
+    """Return the bi-encoder, loaded once a process, and fetched first where the cache lacks it.
+
+    :raises ModelNotFound: If it can't be fetched.
+    """
+    return BiEncoder(fetch_bi_encoder(cache_folder()))
+
+
+def embed_cached(texts: Sequence[str]) -> Vectors:
+    """Return one vector for each text, (texts, dimensions), from a file in the cache where they were embedded before.
+
+    :param texts: The passages.
+    :raises ModelNotFound: If the bi-encoder can't be fetched.
+    """
+    bi_encoder = load_bi_encoder()
+    key = hashlib.sha256(json.dumps([bi_encoder.fingerprint, *texts]).encode()).hexdigest()
+    file = cache_folder() / "vectors" / f"{key[:24]}.npy"
+    if file.is_file():
+        stored: Vectors = np.load(file)
+        return stored
+    vectors = bi_encoder.embed_passages(texts)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_suffix(f".{os.getpid()}.npy")  # a concurrent run may read the final name
+    np.save(partial, vectors)
+    partial.replace(file)
+    return vectors
 
 
 @lru_cache(maxsize=1)

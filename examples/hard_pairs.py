@@ -2,10 +2,9 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-from examples.common import read_data
+from examples.common import load_bi_encoder, read_data
 from secondpass import Pair, Score, Scorer, load_scorer
 from secondpass.evaluation import Bm25Index
-from secondpass.samples.bi_encoder import load_bi_encoder
 
 Case = tuple[str, str, str]
 """A query, the text that answers it, and one that looks like it and doesn't."""

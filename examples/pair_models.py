@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from sentence_transformers import CrossEncoder
 
-from secondpass.samples.bi_encoder import load_bi_encoder
+from examples.common import load_bi_encoder
 
 LABELS = ("entailment", "contradiction", "neutral")
 TEXTS = (

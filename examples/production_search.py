@@ -12,11 +12,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from examples.common import ChromaIndex, passages, questions
+from examples.common import ChromaIndex, load_bi_encoder, passages, questions
 from secondpass import Cached, Call, Fallback, Pair, Ranking, Reranker, Scored, Scorer, Selection, Spec, load_scorer
 from secondpass.errors import ScoringError
 from secondpass.evaluation import Question, Settings, ask, evaluate
-from secondpass.samples.bi_encoder import load_bi_encoder
 
 PACKAGES = ("secondpass", "chromadb", "onnxruntime", "tokenizers")
 DEADLINE_MS = 5000

@@ -4,9 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import faiss
 
-from examples.common import ChromaIndex, passages, row, timed
+from examples.common import ChromaIndex, embed_cached, load_bi_encoder, passages, row, timed
 from secondpass import Candidate, Ranking, Reranker, Selection
-from secondpass.samples.bi_encoder import embed_cached, load_bi_encoder
 
 QUESTION = "which methods does an object need to work in a with statement?"
 DEPTHS = (10, 100, 1000)

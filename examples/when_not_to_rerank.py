@@ -4,10 +4,9 @@ import statistics
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 
-from examples.common import JUDGED, ChromaIndex, passages, timed
+from examples.common import JUDGED, ChromaIndex, load_bi_encoder, passages, timed
 from secondpass import Reranker, Selection
 from secondpass.evaluation import Bm25Index
-from secondpass.samples.bi_encoder import load_bi_encoder
 
 LIMIT_MS = 50
 

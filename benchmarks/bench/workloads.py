@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from secondpass.samples.corpus import python_reference
+from secondpass.cli.ask.passages import python_reference
 
 KINDS = ("passages", "chunks")
 CHUNK_TOKENS = (150, 512)

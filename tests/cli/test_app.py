@@ -21,9 +21,9 @@ def test_version_is_printed() -> None:
     assert result.stdout == f"secondpass {__version__}\n"
 
 
-def test_demo_error_is_one_line() -> None:
-    """The demo's errors end in one line and exit code 2 too."""
-    result = CliRunner().invoke(app, ["demo", " "])
+def test_error_is_one_line() -> None:
+    """A command's errors end in one line and exit code 2."""
+    result = CliRunner().invoke(app, ["ask", " "])
     assert result.exit_code == 2
     assert result.stderr.startswith("secondpass: the question must hold words")
 

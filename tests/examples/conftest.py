@@ -23,8 +23,8 @@ def _event_loop_of_its_own() -> Iterator[None]:
 @pytest.fixture(scope="session", autouse=True)
 def bi_encoder() -> None:
     """Fetch the bi-encoder once, or skip where there is neither a cache nor a connection."""
+    from secondpass.cli.ask.bi_encoder import cache_folder, fetch_bi_encoder
     from secondpass.errors import MissingExtra, ModelNotFound
-    from secondpass.samples.fetch import cache_folder, fetch_bi_encoder
 
     try:
         fetch_bi_encoder(cache_folder())

@@ -9,7 +9,8 @@ pytest.importorskip("rich", reason="the extra cli isn't installed")
 from rich.console import Console
 from worlds import Failing, Scripted
 
-from secondpass import OverlapScorer, Ranking, Reranker, Selection, Windowed, Windows
+from secondpass import Candidate, OverlapScorer, Ranking, Reranker, Selection, Windowed, Windows
+from secondpass.report.terminal import RankingView
 
 
 def printed(ranking: Ranking, width: int | None, *, terminal: bool = True) -> str:
@@ -24,8 +25,10 @@ def test_lines_are_no_longer_than_the_terminal_is_wide(ranking: Ranking, width: 
     """In terminals of 30 to 200 columns every candidate and reason is there, and no line is longer."""
     text = printed(ranking, width)
     assert max(map(len, text.splitlines())) <= width
-    assert text.count("over") == 1
-    assert text.count("duplicate") == 1
+    counted, reasons = text.split("dropped 2: ")[1].split("\n", 1)
+    for reason in ("over", "duplicate"):
+        assert f"1 {reason}" in counted
+        assert reasons.count(reason) == 1
 
 
 def test_a_narrow_terminal_has_fewer_columns(ranking: Ranking) -> None:
@@ -77,3 +80,16 @@ def test_answerable_and_a_fall_of_the_first_stages_best_are_shown() -> None:
     text = printed(replace(ranking, answerable=0.25), 100)
     assert "kept 12 of 12, answerable 0.25" in text
     assert "best fell to rank 12" in text
+
+
+def test_the_best_of_each_reason_have_their_ids() -> None:
+    """A short report counts the reasons, and shows the first dropped candidates of each."""
+    texts = [*["red fox"] * 4, *["a dog"] * 4]
+    candidates = [Candidate(text, id=f"id-{number}") for number, text in enumerate(texts)]
+    selection = Selection(min_probability=0.1)
+    ranking = Reranker(OverlapScorer(), selection=selection).rerank("red fox", candidates)
+    stream = io.StringIO()
+    Console(file=stream, width=100).print(RankingView(ranking, per_reason=1))
+    text = stream.getvalue()
+    assert "dropped 7: 4 below threshold, 3 duplicate" in text
+    assert [line.split()[-3] for line in text.splitlines() if "id-" in line] == ["id-0", "id-1", "id-4"]

