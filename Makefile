@@ -39,20 +39,20 @@ fix: .venv/.all
 	$(BIN)/ruff format .
 
 evaluate: .venv/.all build/float32
-	$(BIN)/python benchmarks/evaluation.py --assets "$(ASSETS)" --float32 build/float32
-	$(BIN)/python benchmarks/evaluation_page.py
-	$(BIN)/python benchmarks/answer_in_context.py --assets "$(ASSETS)"
+	$(BIN)/python -m benchmarks.evaluation --assets "$(ASSETS)" --float32 build/float32
+	$(BIN)/python -m benchmarks.evaluation_page
+	$(BIN)/python -m benchmarks.answer_in_context --assets "$(ASSETS)"
 	$(BIN)/python -m benchmarks.relevant_per_token --assets "$(ASSETS)"
 	$(BIN)/python -m benchmarks.answer_page
 
 trust: .venv/.all
-	$(BIN)/python benchmarks/trust.py --assets "$(ASSETS)"
+	$(BIN)/python -m benchmarks.trust --assets "$(ASSETS)"
 
 bench: .venv/.all
 	$(BIN)/python -m benchmarks.bench $${FLOAT32:+--checkpoint "$$FLOAT32"}
 
 bench-gpu:  # the .venv has torch for CPUs
-	PYTHONPATH=src $(GPU_PYTHON) benchmarks/gpu.py $(GPU_ARGS)
+	PYTHONPATH=src $(GPU_PYTHON) -m benchmarks.gpu $(GPU_ARGS)
 
 recipes: .venv/.all
 	$(BIN)/python -m examples

@@ -1,6 +1,6 @@
 """Answer in context: the share of questions whose answer stands in the context, beside other libraries' rerankers.
 
-usage: python benchmarks/answer_in_context.py --assets FOLDER [--model NAME] [--questions N] [--split judge|train]
+usage: python -m benchmarks.answer_in_context --assets FOLDER [--model NAME] [--questions N] [--split judge|train]
            [--only FORM ...] [--shares SHARE ...] [--out FOLDER] [--scores FILE] [--fresh]
 
 Every system uses the same cross-encoder, and its context is cut to the same tokens of cl100k. The questions are those

@@ -1,6 +1,6 @@
 """Seconds for 100 passages at several batch ceilings, on this machine's CPU: the sweep behind the default.
 
-usage: python benchmarks/batch_sweep.py CANDIDATES.json MODEL [REPETITIONS]
+usage: python -m benchmarks.batch_sweep CANDIDATES.json MODEL [REPETITIONS]
 """
 
 import json

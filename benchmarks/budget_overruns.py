@@ -1,6 +1,6 @@
 """How many of very many random selections exceed their budget, lose a candidate or name one that isn't kept: none.
 
-usage: python benchmarks/budget_overruns.py [CASES] [SEED]
+usage: python -m benchmarks.budget_overruns [CASES] [SEED]
 
 All settings are combined at random: policies, orders, duplicates, diversity, adaptive k, exclusion,
 separators, templates, and counters by which a joined text takes as many tokens as its parts, more or fewer. The

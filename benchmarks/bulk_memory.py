@@ -1,6 +1,6 @@
 """Memory of ``rerank_many`` over a stream of short pairs, by ``nano``.
 
-usage: python benchmarks/bulk_memory.py [PAIRS]
+usage: python -m benchmarks.bulk_memory [PAIRS]
 """
 
 import random

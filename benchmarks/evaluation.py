@@ -1,6 +1,6 @@
 """Quality, speed, depth curve and answer in context of the bundled models, beside the float32 model they come from.
 
-usage: python benchmarks/evaluation.py --assets FOLDER [--float32 FOLDER] [--models NAME[=FOLDER] ...]
+usage: python -m benchmarks.evaluation --assets FOLDER [--float32 FOLDER] [--models NAME[=FOLDER] ...]
            [--only PART ...] [--out FOLDER] [--fresh]
 
 Each part and model writes its file, such as dl19-small.json, as soon as it is done, and keeps a file that is there: a
@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from rich.progress import Progress, TaskID
-from trec_json import read_trec_json
 
+from benchmarks.trec_json import read_trec_json
 from secondpass import load_scorer
 from secondpass.evaluation import Collection, Settings, evaluate, read_beir, read_squad
 from secondpass.scores import Pair

@@ -1,6 +1,6 @@
 """The page docs/benchmarks/evaluation.md, made from the figures that benchmarks/evaluation.py wrote.
 
-usage: python benchmarks/evaluation_page.py [FOLDER]
+usage: python -m benchmarks.evaluation_page [FOLDER]
 """
 
 import json

@@ -1,6 +1,6 @@
 """Fine-tuning measured: nano on SciFact's and NFCorpus' training questions, each on its own test set and elsewhere.
 
-usage: python benchmarks/finetune.py --assets FOLDER [--build FOLDER] [--page FILE]
+usage: python -m benchmarks.finetune --assets FOLDER [--build FOLDER] [--page FILE]
 
 Negatives come from BM25 with ``small`` as the guard. Every step leaves a file in the build folder; what is there isn't
 computed again, and a training that was killed resumes. int8 forms are compared, which is what a CPU loads.
@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trec_json import read_trec_json
-
+from benchmarks.trec_json import read_trec_json
 from secondpass import load_scorer
 from secondpass.evaluation import Bm25Index, Collection, Settings, evaluate, read_beir
 from secondpass.training import (
@@ -106,7 +105,7 @@ def _write(file: Path, content: Any) -> None:
 
 HEAD = f"""# Fine-tuning: the gain where it was trained, the cost elsewhere
 
-`OMP_NUM_THREADS=1 python benchmarks/finetune.py --assets FOLDER`: `nano` fine-tuned on {QUESTIONS} training questions
+`OMP_NUM_THREADS=1 python -m benchmarks.finetune --assets FOLDER`: `nano` fine-tuned on {QUESTIONS} training questions
 of SciFact and of NFCorpus, each with one relevant text and at most {NEGATIVES} hard negatives out of BM25's first
 {MINING.depth}; `small` refuses candidates within 1 logit of the relevant text. LambdaLoss, {SETTINGS.epochs:g} epochs,
 texts cut to {SETTINGS.max_length} tokens while training, word embeddings frozen, one CPU thread. Questions without an

@@ -1,6 +1,6 @@
 """Reranking on a GPU: secondpass against ``CrossEncoder.predict``, from strings to the ordered result.
 
-usage: python benchmarks/gpu.py [--out FOLDER] [--minutes 9] [--dry]
+usage: python -m benchmarks.gpu [--out FOLDER] [--minutes 9] [--dry]
 
 Needs torch, transformers, sentence-transformers and this repository; nothing is downloaded. Weights are random: speed
 doesn't depend on them. Texts are random words of a BERT vocabulary, new ones in each repetition, so that no cache
@@ -21,10 +21,10 @@ from pathlib import Path
 
 import torch
 import transformers
-from gpu_page import write_page
-from gpu_work import LONGEST, flops, make_model, matrix_peak, tokens_of, vocabulary, workloads
 from sentence_transformers import CrossEncoder
 
+from benchmarks.gpu_page import write_page
+from benchmarks.gpu_work import LONGEST, flops, make_model, matrix_peak, tokens_of, vocabulary, workloads
 from secondpass import load_scorer
 from secondpass.scores import Pair, Score
 

@@ -1,6 +1,6 @@
 """A float32 linear layer on this machine's CPU: torch's own against oneDNN over packed weights, in GFLOP/s.
 
-usage: python benchmarks/linear_layers.py [ROWS]
+usage: python -m benchmarks.linear_layers [ROWS]
 """
 
 import statistics

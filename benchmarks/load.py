@@ -1,6 +1,6 @@
 """Throughput and latency against the number of concurrent callers: one shared scorer beside sentence-transformers.
 
-usage: python benchmarks/load.py [--callers 1 2 4 8 16] [--candidates 5 20] [--seconds 4] [--rounds 3] [--out FILE]
+usage: python -m benchmarks.load [--callers 1 2 4 8 16] [--candidates 5 20] [--seconds 4] [--rounds 3] [--out FILE]
 
 The same random weights of MiniLM-L6's shape for both: secondpass with its torch engine, one scorer for all callers,
 and `CrossEncoder.predict` behind a lock, which is how it is made safe. The systems take turns in each round.

@@ -1,6 +1,6 @@
 """Compare a tiny model of every family with its reference, and write docs/model_families.md.
 
-usage: python benchmarks/model_families.py [--page]      --page writes the page anew from the last figures
+usage: python -m benchmarks.model_families [--page]      --page writes the page anew from the last figures
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """Whether a model's scores depend on the processor: the same pairs scored here, and compared with another machine's.
 
-usage: python benchmarks/processors.py score --assets FOLDER --out FILE MODEL ... [--queries N] [--candidates N]
-       python benchmarks/processors.py compare FILE FILE
+usage: python -m benchmarks.processors score --assets FOLDER --out FILE MODEL ... [--queries N] [--candidates N]
+       python -m benchmarks.processors compare FILE FILE
 
 ``score`` writes each model's scores of BM25's candidates for the first queries of TREC DL 2019. Run it on a processor
 with AVX-512 VNNI and on one without, or under an emulator: ``qemu-x86_64 -cpu max python ...`` has AVX2, but neither
@@ -13,8 +13,7 @@ import json
 import statistics
 from pathlib import Path
 
-from trec_json import read_trec_json
-
+from benchmarks.trec_json import read_trec_json
 from secondpass import load_scorer
 from secondpass.scores import Score
 

@@ -1,6 +1,6 @@
 """nDCG@10 on a TREC DL file, before and after the second pass, with each model given.
 
-usage: python benchmarks/quality.py CANDIDATES.json QRELS.txt MODEL [MODEL ...]
+usage: python -m benchmarks.quality CANDIDATES.json QRELS.txt MODEL [MODEL ...]
 """
 
 import json

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import ir_measures
 from ir_measures import nDCG
-from trec_json import read_trec_json
 
+from benchmarks.trec_json import read_trec_json
 from examples.question_answering import QuestionAnswering
 from examples.score_fusion import RULES, best_first, score
 from secondpass import load_scorer

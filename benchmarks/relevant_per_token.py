@@ -18,9 +18,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from trec_json import read_trec_json
-
 from benchmarks.answer_in_context import BUDGETS, ROOT, SEPARATOR, TOP_N, Stored, cl100k
+from benchmarks.trec_json import read_trec_json
 from secondpass import Candidate, ContextBudget, Reranker, Selection, Windowed, load_scorer
 from secondpass.evaluation import Collection, read_beir
 from secondpass.evaluation.measures import interval

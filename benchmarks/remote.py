@@ -1,6 +1,6 @@
 """What the remote path, the server and Ray cost: ratios within one run of this script.
 
-python benchmarks/remote.py [--model nano] [--queries 60]
+python -m benchmarks.remote [--model nano] [--queries 60]
 """
 
 import argparse

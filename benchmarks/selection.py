@@ -1,6 +1,6 @@
 """Milliseconds that a selection takes, and how full the budget gets, for several counters, candidates and budgets.
 
-usage: python benchmarks/selection.py [TOKENIZER.json] [REPETITIONS]
+usage: python -m benchmarks.selection [TOKENIZER.json] [REPETITIONS]
 
 Passages have 180 words. "near + mmr" is a selection with near-duplicates and diversity; every fifth passage is a
 near-duplicate of a better one. "full" is the share of the budget that is used, where candidates were left out;

@@ -1,6 +1,6 @@
 """The token estimate against real tokenizers, as a table: estimate divided by true count, lowest and median.
 
-usage: python benchmarks/token_estimate.py CANDIDATES.json TOKENIZER.json   (tiktoken's tables must be in its cache)
+usage: python -m benchmarks.token_estimate CANDIDATES.json TOKENIZER.json   (tiktoken's tables must be in its cache)
 """
 
 import base64

@@ -1,6 +1,6 @@
 """The torch engine against ``CrossEncoder.predict``: same weights, same pairs, one run, the order alternated.
 
-usage: python benchmarks/torch_speed.py CANDIDATES.json CHECKPOINT [REPETITIONS] [wall | cpu] [predict | padded]
+usage: python -m benchmarks.torch_speed CANDIDATES.json CHECKPOINT [REPETITIONS] [wall | cpu] [predict | padded]
 
 With "cpu" times are processor seconds of one thread, for a busy machine. With "padded" the other side is this engine
 without packing.

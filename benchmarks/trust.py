@@ -1,6 +1,6 @@
 """Verdicts, calibration, ``answerable``, learned fusion, and the power of interleaving, for the bundled models.
 
-usage: python benchmarks/trust.py --assets FOLDER [--scores FOLDER] [--models NAME ...] [--only PART ...]
+usage: python -m benchmarks.trust --assets FOLDER [--scores FOLDER] [--models NAME ...] [--only PART ...]
            [--out FOLDER] [--fresh]
 
 Scores are kept in SQLite under ``--scores``, and each part writes its file, such as verdict-dl19-bm25-nano.json, when
@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import trust_page
-from refusal import mean_wrong, refusal_curve
-from trust_data import DL, ROOT, collections
 
+from benchmarks import trust_page
+from benchmarks.refusal import mean_wrong, refusal_curve
+from benchmarks.trust_data import DL, ROOT, collections
 from secondpass import Cached, LoadOptions, ReciprocalRank, Reranker, WeightedSum, load_scorer
 from secondpass.calibration import Calibration, logistic
 from secondpass.evaluation import (

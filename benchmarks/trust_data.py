@@ -6,8 +6,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from trec_json import read_trec_json
-
+from benchmarks.trec_json import read_trec_json
 from secondpass.evaluation import Collection, read_beir, read_squad
 
 ROOT = Path(__file__).parents[1]

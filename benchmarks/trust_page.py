@@ -5,8 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from evaluation_page import table
-
+from benchmarks.evaluation_page import table
 from secondpass.evaluation import Finding
 
 Figures = Mapping[str, Any]

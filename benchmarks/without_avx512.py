@@ -1,6 +1,6 @@
 """Runs a command as on a processor that has AVX2 and neither AVX-512 nor VNNI, at the speed of this one.
 
-usage: python benchmarks/without_avx512.py COMMAND ...
+usage: python -m benchmarks.without_avx512 COMMAND ...
 
 A copy of ONNX Runtime has a breakpoint in the place of each ``cpuid`` instruction; a preloaded library answers it
 without the bits of AVX-512, VNNI and AMX. torch and numpy read their environment variables. For Linux on x86-64; needs

@@ -22,7 +22,7 @@ def dry_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (missing / package).mkdir(parents=True)
         (missing / package / "__init__.py").write_text("raise ImportError('not needed on a GPU')")
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(missing), str(ROOT / "src")])}
-    command = [sys.executable, "benchmarks/gpu.py", "--dry", "--out", str(folder)]
+    command = [sys.executable, "-m", "benchmarks.gpu", "--dry", "--out", str(folder)]
     result = subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=300
     )

@@ -42,10 +42,10 @@ def test_doctor_names_the_install_line_of_what_is_missing(monkeypatch: pytest.Mo
     original = doctor.installed_version
     monkeypatch.setattr(doctor, "installed_version", lambda name: None if name == "chromadb" else original(name))
     found = {finding.name: finding for finding in doctor._extras()}
-    assert found["demo"].status == "optional"
-    assert "chromadb>=1.0" in found["demo"].value
-    assert found["demo"].advice == 'pip install "secondpass[demo]"'
-    assert found["cli"].status == "ok"
+    assert found["cli"].status == "optional"
+    assert "chromadb>=1.0" in found["cli"].value
+    assert found["cli"].advice == 'pip install "secondpass[cli]"'
+    assert found["remote"].status == "ok"
 
 
 @pytest.mark.parametrize(("version", "status"), [("0.1", "broken"), ("99", "ok")])
