@@ -8,7 +8,7 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 from secondpass.candidates import Candidate
-from secondpass.scores import Score, Spec, Stage, Unscored, Window
+from secondpass.scores import Note, Score, Spec, Stage, Unscored, Window
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -26,6 +26,7 @@ class Reason(StrEnum):
     DIVERSITY = "diversity"
     OVER_TOP_K = "over top-k"
     OVER_BUDGET = "over budget"
+    OVER_SOURCE_LIMIT = "over source limit"
     PRUNED = "pruned"
     INVALID = "invalid"
 
@@ -157,6 +158,7 @@ class Ranking:
     :param degraded: Why the order is the first stage's, in part or as a whole; None otherwise.
     :param answerable: The probability that what is kept holds the answer, as fitted on labelled questions; None where
         the scorer has no such record, or a kept candidate has no score.
+    :param notes: Why the context may be wrong, although nothing failed.
     """
 
     query: str
@@ -168,6 +170,7 @@ class Ranking:
     by: Spec | None = None
     degraded: Degraded | None = None
     answerable: float | None = None
+    notes: tuple[Note, ...] = ()
 
     def __len__(self) -> int:
         """Return the number of kept candidates."""

@@ -243,6 +243,7 @@ class Reranker:
             by=scoring.by,
             degraded=scoring.degraded,
             answerable=_answerable(selected, scoring.by),
+            notes=(*scoring.notes, *selected.notes),
         )
         if self.observers:
             notify(self.observers, ranking, self._info(called, request.query, selection))

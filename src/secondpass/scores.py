@@ -53,12 +53,42 @@ class Score:
         return max(self.windows, key=lambda window: window.value, default=None)
 
 
+class NoteKind(StrEnum):
+    """What a note is about."""
+
+    BEST_LEFT_OUT = "best left out"  # the best candidate didn't fit the budget, and weaker ones took its place
+    BEST_FELL = "best fell"  # the first stage's best candidate is far down, or was pruned
+    UNLIKELY = "unlikely"  # no candidate is probably relevant
+    QUERY_CUT = "query cut"  # the model didn't read the whole query
+    UNREADABLE = "unreadable"  # texts in a script that the model doesn't read
+    LEFT_OUT = "left out"  # a scorer returned no score for some texts
+    FUSION_LEFT_OUT = "fusion left out"  # the fusion rule was fitted on another model's scores
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Why the context may be wrong, although the call succeeded.
+
+    :param kind: What it is about.
+    :param text: One sentence for people, without texts of candidates.
+    """
+
+    kind: NoteKind
+    text: str
+
+    def __str__(self) -> str:
+        """Return the sentence."""
+        return self.text
+
+
 class UnscoredReason(StrEnum):
     """Why a pair has no score."""
 
     DEADLINE = "deadline"  # not scored before the call's deadline
     CANCELLED = "cancelled"  # the call was cancelled first
-    INVALID = "invalid"  # the model gave NaN or infinity, or the text is empty
+    INVALID = "invalid"  # the model gave NaN or infinity
+    EMPTY = "empty"  # there is nothing to score, as for an image
+    UNREADABLE = "unreadable"  # the text is in a script that the model doesn't read
     FAILED = "failed"  # the scorer failed
     COLD = "cold"  # the model was still loading, and the call was not to wait for it
     PRUNED = "pruned"  # left out on purpose: a cheaper scorer ruled it out
@@ -216,8 +246,10 @@ class Scored:
     :param outcomes: One outcome for each pair, in the order of the pairs.
     :param by: The scorer's specification; all outcomes are on its scale.
     :param stages: Timing and further facts for the report.
+    :param notes: Why the outcomes may mislead.
     """
 
     outcomes: tuple[Score | Unscored, ...]
     by: Spec
     stages: tuple[Stage, ...] = ()
+    notes: tuple[Note, ...] = ()

@@ -10,7 +10,7 @@ from secondpass.candidates import Candidate, first_stage_ranks
 from secondpass.errors import InputError, ScoringError
 from secondpass.logs import REPEATED_WARNINGS
 from secondpass.ranking import Cause, Degraded
-from secondpass.scores import Pair, Score, Scored, Spec, Stage, Unscored, UnscoredReason
+from secondpass.scores import Note, Pair, Score, Scored, Spec, Stage, Unscored, UnscoredReason
 from secondpass.scoring.scorer import Scorer, gave_no_value, score_checked
 
 OnError = Literal["degrade", "raise"]
@@ -62,12 +62,14 @@ class Scoring:
     :param by: The specification of the scorer; None where nothing was scored.
     :param stages: The stages named ``score``.
     :param degraded: Why candidates have no score; None if all valid ones have, or were left out on purpose.
+    :param notes: Why the outcomes may mislead.
     """
 
     outcomes: Sequence[Score | Unscored]
     by: Spec | None = None
     stages: tuple[Stage, ...] = ()
     degraded: Degraded | None = None
+    notes: tuple[Note, ...] = ()
 
 
 def score_requests(scorer: Scorer, requests: Sequence[Request], call: Call, on_error: OnError) -> list[Scoring]:
@@ -125,7 +127,7 @@ def _scoring(request: Request, valid: Sequence[int], scored: Scored, scorer: str
         in_order[position] = outcome
     if on_error == "raise" and degraded and degraded.cause is Cause.SCORER_FAILED:
         raise ScoringError(f"{scored.by.name} failed: {degraded.detail}")
-    return Scoring(in_order, scored.by, scored.stages, degraded)
+    return Scoring(in_order, scored.by, scored.stages, degraded, scored.notes)
 
 
 def _log_degraded(cause: Cause, scorer: str, detail: str) -> None:

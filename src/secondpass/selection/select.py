@@ -9,6 +9,7 @@ from secondpass.candidates import Candidate
 from secondpass.errors import ConfigurationError
 from secondpass.logs import REPEATED_WARNINGS, logger
 from secondpass.ranking import Dropped, Kept, Ranked, nothing_relevant
+from secondpass.scores import Note
 from secondpass.selection.adaptive import Adaptive
 from secondpass.selection.budget import ContextBudget
 from secondpass.selection.drafts import Packed
@@ -111,6 +112,7 @@ class Selected:
     :param context: The kept texts, joined.
     :param tokens: The tokens of ``context``; None without a budget.
     :param facts: What the report says of the selection: policy, budget, counter.
+    :param notes: Why the context may be wrong.
     """
 
     kept: tuple[Kept, ...]
@@ -118,6 +120,7 @@ class Selected:
     context: str
     tokens: int | None
     facts: Mapping[str, object] = field(default_factory=dict)
+    notes: tuple[Note, ...] = ()
 
 
 def select(ranked: Sequence[Ranked], selection: Selection, exclude: Sequence[Candidate | str] = ()) -> Selected:
