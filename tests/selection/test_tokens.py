@@ -3,6 +3,7 @@
 import argparse
 import heapq
 import inspect
+import operator
 import re
 import textwrap
 from collections.abc import Callable
@@ -245,7 +246,7 @@ def test_the_estimate_is_not_wasteful(name: str, tiktoken_encoding: Callable[[st
     assert estimate_tokens(SAMPLES[name]) <= 2 * true
 
 
-any_texts = st.one_of(any_text, st.text("aeqxAQ7. \n", max_size=60)).map(well_formed)
+any_texts = st.one_of(any_text, st.text("thqTQ7. \n", max_size=60)).map(well_formed)
 
 
 @given(text=any_texts)
@@ -254,7 +255,7 @@ def test_the_estimate_counts_any_text(text: str) -> None:
     assert estimate_tokens(text) >= min(len(text), 1)
 
 
-@given(first=any_texts, second=any_texts)
+@given(first=any_texts, second=st.builds(operator.mul, any_texts, st.integers(1, 50)))
 def test_the_estimate_of_a_joined_text(first: str, second: str) -> None:
     """A text that goes on never has a lower estimate, and a joined one at most four tokens more than its parts."""
     joined = estimate_tokens(first + second)

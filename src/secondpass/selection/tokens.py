@@ -38,7 +38,7 @@ _FREE = """acdgijlmnprstuvwxy beijlmoprsuvy caekloqrtyz deghijpqsxyz eacdflnopqs
 icdefglmnopsvxz j kghmnsy ldefhiopsuwy maeiopsy ncdekpstvy oacdefgimnprstuvwxyz paefhilmoqrtuy qa racdegikmnostvy
 seiklmptuyz tefhlopruwy ubcdeglpqrstv vaeim wehin xchlptu ygkmpst zelmy"""
 _HALF = "ab ba chi ddo emrty ffr hoy irt jo ll ng pp rru schos tit um walo xix"
-_WORDS = re.compile(r"[A-Za-z]{1,24}")  # longer ones in pieces, since each is kept in a cache
+_WORDS = re.compile(r"[A-Za-z]+")
 _CAPITALS = re.compile(r"[A-Z]{4}")
 _ASCII = (
     (re.compile(r"[!-@[-`{-~\x00-\x1f\x7f]"), 4),  # each digit, mark, line break and control character
@@ -79,7 +79,8 @@ def estimate_tokens(text: str) -> int:
     It is about 1.5 times the true count on English prose and on code, and more on other text; `docs/architecture.md`
     has the table. A longer text never has a lower estimate, and a joined one at most four more than its parts.
     """
-    quarters = sum(map(_word_quarters, _WORDS.findall(text)))
+    words = _WORDS.findall(text)
+    quarters = sum(_cached_quarters(word) if len(word) <= _LONGEST_CACHED else _word_quarters(word) for word in words)
     quarters += sum(cost * len(pattern.findall(text)) for pattern, cost in _ASCII)
     if not text.isascii():
         quarters += sum(cost * len("".join(pattern.findall(text))) for pattern, cost in _WIDE)
@@ -87,10 +88,13 @@ def estimate_tokens(text: str) -> int:
     return -(-quarters // 4)
 
 
-@lru_cache(2**14)
 def _word_quarters(word: str) -> int:
     pairs = sum(map(_PAIRS.__getitem__, map(operator.add, word, word[1:])))
     return 4 + pairs + 8 * (len(word) // 12) + 2 * len(_CAPITALS.findall(word))
+
+
+_cached_quarters = lru_cache(2**14)(_word_quarters)
+_LONGEST_CACHED = 24  # letters, so that the cache stays small
 
 
 ESTIMATE = TokenCounter("estimate", exact=False, function=estimate_tokens)
