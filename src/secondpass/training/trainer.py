@@ -99,8 +99,8 @@ def train(model: Model, loss: nn.Module, course: Course, settings: TrainSettings
         if last is None or trainer.state.global_step > int(last.rpartition("-")[2]):
             raise
         raise ConfigurationError(
-            f"the run can't be resumed from its last checkpoint, {last}: {error!s:.300}; delete that folder to resume "
-            "from the one before"
+            f"the run can't be resumed from its last checkpoint, {last}: {error!s:.300}; if it is damaged, delete that "
+            "folder to resume from the one before"
         ) from error
     state = trainer.state
     run = {
