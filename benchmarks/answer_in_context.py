@@ -28,17 +28,14 @@ from langchain_core.documents import Document
 from llama_index.core.postprocessor import SentenceTransformerRerank
 from llama_index.core.schema import NodeWithScore, TextNode
 
-from secondpass import Candidate, ContextBudget, Reranker, Selection, Windowed, Windows, load_scorer
+from secondpass import Cached, Candidate, ContextBudget, Reranker, Selection, Windowed, Windows, load_scorer
 from secondpass.call import Call
 from secondpass.evaluation.bm25 import Bm25Index
 from secondpass.evaluation.context import holds_any
 from secondpass.evaluation.measures import compare, interval
 from secondpass.evaluation.settings import Sampling
-from secondpass.scores import Pair, Score, Scored, Spec
-from secondpass.scoring.cross_encoder import CrossEncoder
-from secondpass.scoring.scorer import BaseScorer
+from secondpass.scores import Pair
 from secondpass.selection.select import choose
-from secondpass.training.store import ScoreStore
 
 ROOT = Path(__file__).parents[1]
 BUDGETS = (128, 256, 512, 1024, 2048)
@@ -60,29 +57,8 @@ class Question:
     candidates: tuple[Candidate, ...]
 
 
-class Stored(BaseScorer):
+class Stored(Cached):
     """A cross-encoder whose scores are kept in a file, so that each pair is scored once for all systems."""
-
-    def __init__(self, scorer: CrossEncoder, file: Path) -> None:
-        self._scorer = scorer
-        self._store = ScoreStore(file)
-        self._known: dict[Pair, float] = {}
-
-    @property
-    def spec(self) -> Spec:
-        """The cross-encoder's specification."""
-        return self._scorer.spec
-
-    def score_pairs(self, pairs: Sequence[Pair], *, call: Call | None = None) -> Scored:  # noqa: ARG002  no deadline
-        """Return kept scores, and those of new pairs."""
-        new = [pair for pair in dict.fromkeys(pairs) if pair not in self._known]
-        values = [value for chunk in self._store.score(self._scorer, new) for value in chunk]
-        self._known |= zip(new, values, strict=True)
-        return Scored(tuple(Score(self._known[pair]) for pair in pairs), self.spec)
-
-    def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """Return the number of tokens of each text."""
-        return self._scorer.count_tokens(texts)
 
     def values(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
         """Return raw scores for pairs of question and text, as other libraries ask for them."""

@@ -22,8 +22,6 @@ from secondpass.training import (
     Examples,
     FinetuneSettings,
     Group,
-    Guard,
-    MiningSettings,
     examples_of,
     finetune,
     mine_negatives,
@@ -32,7 +30,7 @@ from secondpass.training import (
 QUESTIONS, POSITIVES, NEGATIVES = 160, 1, 3
 TEST_QUESTIONS, CANDIDATES = 100, 30
 SETTINGS = FinetuneSettings(epochs=2, max_length=192, evaluate_every=0.25, patience=None)
-MINING = MiningSettings(negatives=NEGATIVES, depth=20)
+DEPTH = 20
 MEASURE = "nDCG@10"
 
 
@@ -52,11 +50,12 @@ class Run:
             index = Bm25Index(collection.corpus)
             chosen = random.Random(13).sample(sorted(collection.qrels), QUESTIONS)
             groups = [group for query in chosen if (group := _positives(collection, query))]
-            guard = Guard(load_scorer("small", device="cpu", max_length=SETTINGS.max_length))
+            guard = load_scorer("small", device="cpu", max_length=SETTINGS.max_length)
             start = time.perf_counter()
-            mined = mine_negatives(groups, index.search, guard=guard, settings=MINING)
+            mined = mine_negatives(groups, index.search, guard=guard, negatives=NEGATIVES, depth=DEPTH)
             rows = [{"query": g.query, "texts": g.texts, "labels": g.labels} for g in mined.examples.groups]
-            _write(file, {"rows": rows, "report": mined.report.to_dict(), "seconds": time.perf_counter() - start})
+            report = {"negatives": mined.negatives, "refused": mined.refused, "mean_rank": mined.mean_rank}
+            _write(file, {"rows": rows, "report": report, "seconds": time.perf_counter() - start})
         content = json.loads(file.read_text(encoding="utf-8"))
         return examples_of([(str(number), row) for number, row in enumerate(content["rows"])]), content
 
@@ -107,7 +106,7 @@ HEAD = f"""# Fine-tuning: the gain where it was trained, the cost elsewhere
 
 `OMP_NUM_THREADS=1 python -m benchmarks.finetune --assets FOLDER`: `nano` fine-tuned on {QUESTIONS} training questions
 of SciFact and of NFCorpus, each with one relevant text and at most {NEGATIVES} hard negatives out of BM25's first
-{MINING.depth}; `small` refuses candidates within 1 logit of the relevant text. LambdaLoss, {SETTINGS.epochs:g} epochs,
+{DEPTH}; `small` refuses candidates within 1 logit of the relevant text. LambdaLoss, {SETTINGS.epochs:g} epochs,
 texts cut to {SETTINGS.max_length} tokens while training, word embeddings frozen, one CPU thread. Questions without an
 accepted negative are left out, and a tenth validates.
 """
@@ -134,7 +133,7 @@ def page(run: Run) -> str:
         measures, int8 = manifest["measures"], manifest["int8"]
         lines.append(
             f"| {name} | {train['groups']} | {train['pairs']} | {mined['negatives']} | "
-            f"{mined['suspected_positives']} | {mined['mean_rank']:.1f} | "
+            f"{mined['refused']} | {mined['mean_rank']:.1f} | "
             f"{manifest['training']['steps']} | {manifest['training']['seconds']} | "
             f"{measures['before'][MEASURE]:.3f} → {measures['after'][MEASURE]:.3f} | "
             f"{format(int8['agreement'], '.3f') if int8['accepted'] else 'refused'} |"

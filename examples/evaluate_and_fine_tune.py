@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from secondpass import load_scorer
 from secondpass.evaluation import Bm25Index, Collection, Settings, evaluate, read_beir
 from secondpass.optimize import DEFAULT_SETTINGS, OptimizeSettings
-from secondpass.training import FinetuneSettings, Group, Guard, MiningSettings, finetune, mine_negatives
+from secondpass.training import FinetuneSettings, Group, finetune, mine_negatives
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +40,11 @@ def main(checkpoint: str, folder: str, out: str, sizes: Sizes | None = None) -> 
     """Print what was mined, the measures before and after, and what secondpass measures with the tuned model."""
     sizes = sizes or Sizes()
     train = read_beir(folder, "train", depth=1).first(sizes.train)
-    guard = Guard(load_scorer(sizes.guard, device="cpu", max_length=sizes.max_length))
-    mining = MiningSettings(sizes.negatives, depth=sizes.candidates, progress=False)
-    mined = mine_negatives(positives(train), Bm25Index(train.corpus).search, guard=guard, settings=mining)
-    print(mined.report)
+    guard = load_scorer(sizes.guard, device="cpu", max_length=sizes.max_length)
+    first_stage = Bm25Index(train.corpus).search
+    how = {"negatives": sizes.negatives, "depth": sizes.candidates, "progress": False}
+    mined = mine_negatives(positives(train), first_stage, guard=guard, **how)
+    print(mined)
     settings = FinetuneSettings(epochs=sizes.epochs, max_length=sizes.max_length, export=sizes.export, progress=False)
     report = finetune(checkpoint, mined.examples, out, settings=settings)
     print(report)

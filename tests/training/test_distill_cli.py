@@ -22,7 +22,7 @@ def test_a_student_comes_of_files(tiny_torch_folder: Path, tmp_path: Path) -> No
     out = tmp_path / "student"
     code, printed, complaint = run(
         tiny_torch_folder, "--train", train, "--validation", validation, "--out", out, "--layers", "1",
-        "--batch-tokens", 256, "--evaluate-every", 20, "--name", "little", "--license", "mit",
+        "--evaluate-every", 20, "--name", "little", "--license", "mit",
     )  # fmt: skip
     assert code == 0, complaint
     assert "agreement" in printed
@@ -37,6 +37,7 @@ def test_a_student_comes_of_files(tiny_torch_folder: Path, tmp_path: Path) -> No
         (["--layers", "one"], "--layers must be whole numbers"),
         (["--epochs", "0"], "epochs must be above 0"),
         (["--layers", "5"], "base's 2"),
+        (["--layers", "1,0"], "layers must be numbers from 0 that rise"),
     ],
 )
 def test_a_mistake_is_one_line_and_leaves_nothing(

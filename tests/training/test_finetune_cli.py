@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from secondpass import load_scorer
 from secondpass.cli import app
 
-SMALL = ("--batch-tokens", 256, "--epochs", 1)
+SMALL = ("--epochs", 1, "--evaluate-every", 0.5)
 
 
 def run(*arguments: object) -> tuple[int, str, str]:
@@ -62,8 +62,7 @@ def test_negatives_are_mined_for_positives(tiny_torch_folder: Path, tmp_path: Pa
         ([], "labels of two values or more, and all 4 are 1. Where only positives are known, mine negatives"),
         (["--loss", "hinge"], "loss must be one of auto, bce"),
         (["--held-out", "1.5"], "the share must be between 0 and 1"),
-        (["--lora", "-1"], "lora must be a rank of at least 1"),
-        (["--mine", "2", "--guard", ""], "no negative was found for any of 5 questions"),
+        (["--mine", "2", "--guard", ""], "no negative was found: 0 hard negatives for 0 of 5 questions"),
     ],
 )
 def test_a_mistake_is_one_line_and_leaves_nothing(

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 from worlds import Scripted
@@ -10,7 +11,7 @@ from secondpass import Candidate
 from secondpass.errors import ConfigurationError, InputError, ScoringError
 from secondpass.evaluation import Bm25Index, retrieve_with
 from secondpass.scores import Unscored, UnscoredReason
-from secondpass.training import Examples, Group, Guard, MiningSettings, mine_negatives
+from secondpass.training import Examples, Group, mine_negatives
 
 Retrieve = Callable[[str, int], Sequence[Candidate]]
 TEXTS = {
@@ -21,7 +22,7 @@ TEXTS = {
     "5": "the market opens at nine",
 }
 QUESTION = Group("how long does a flea live", (TEXTS["1"],), (1.0,))
-QUIET = MiningSettings(negatives=2, depth=5, progress=False)
+QUIET: dict[str, Any] = {"negatives": 2, "depth": 5, "progress": False}
 
 
 def first_stage(_: str, limit: int) -> list[Candidate]:
@@ -39,48 +40,29 @@ def vector(text: str) -> list[float]:
 def test_known_positives_are_never_negatives() -> None:
     """Neither in another spelling; the best unjudged candidates are taken, in the first stage's order."""
     positive = Group(QUESTION.query, ("A flea lives for months!",), (1.0,))
-    mined = mine_negatives([positive], first_stage, settings=QUIET)
+    mined = mine_negatives([positive], first_stage, **QUIET)
     assert mined.examples == Examples(
         (Group(QUESTION.query, (*positive.texts, TEXTS["2"], TEXTS["3"]), (1.0, 0.0, 0.0)),), "lists"
     )
-    report = mined.report
-    assert (report.candidates, report.known_positives, report.negatives, report.mean_rank) == (5, 1, 2, 2.5)
-    assert report.suspected_positives is None
-    assert "no guard" in str(report)
+    assert (mined.without_negatives, mined.negatives, mined.mean_rank, mined.refused) == (0, 2, 2.5, None)
+    assert str(mined) == "2 hard negatives for 1 of 1 questions, mean rank 2.5, no guard"
 
 
 def test_the_guard_keeps_relevant_texts_that_nobody_judged_out() -> None:
-    """What a teacher scores within the margin of the weakest positive is refused, counted and shown."""
+    """What a teacher scores within the margin of the weakest positive is refused and counted."""
     teacher = Scripted({TEXTS["1"]: 5.0, TEXTS["2"]: 3.9, TEXTS["3"]: 6.0, TEXTS["4"]: 4.5, TEXTS["5"]: -9.0})
-    mined = mine_negatives([QUESTION], first_stage, guard=Guard(teacher, margin=1.0), settings=QUIET)
+    mined = mine_negatives([QUESTION], first_stage, guard=teacher, margin=1.0, **QUIET)
     (group,) = mined.examples.groups
     assert group.texts[1:] == (TEXTS["2"], TEXTS["5"])
-    assert mined.report.suspected_positives == 2
-    assert mined.report.suspects == ((QUESTION.query, TEXTS["3"], 1.0), (QUESTION.query, TEXTS["4"], -0.5))
-    assert "2 refused by the guard" in str(mined.report)
-    assert mined.report.to_dict()["negatives"] == 2
+    assert mined.refused == 2
+    assert "2 refused by the guard" in str(mined)
 
 
 def test_judged_negatives_are_kept_and_count() -> None:
     """Only what is missing is mined; a judged negative isn't mined again."""
     judged = Group(QUESTION.query, (TEXTS["1"], TEXTS["2"]), (1.0, 0.0))
-    (group,) = mine_negatives([judged], first_stage, settings=QUIET).examples.groups
+    (group,) = mine_negatives([judged], first_stage, **QUIET).examples.groups
     assert group.texts == (TEXTS["1"], TEXTS["2"], TEXTS["3"])
-
-
-def test_ranks_can_be_skipped_and_negatives_drawn() -> None:
-    """Without a teacher, leaving out the first ranks guards a little; a draw is the same for the same seed."""
-    skipping = MiningSettings(negatives=2, depth=5, skip=3, progress=False)
-    (group,) = mine_negatives([QUESTION], first_stage, settings=skipping).examples.groups
-    assert group.texts[1:] == (TEXTS["4"], TEXTS["5"])
-    drawn = [
-        mine_negatives(
-            [QUESTION], first_stage, settings=MiningSettings(2, depth=5, pick="random", seed=seed, progress=False)
-        ).examples.groups[0]
-        for seed in (1, 1, 2, 3, 4, 5)
-    ]
-    assert drawn[0] == drawn[1]
-    assert len(set(drawn)) > 1
 
 
 def chroma() -> Retrieve:
@@ -143,18 +125,18 @@ def llama_index_retriever() -> Retrieve:
 @pytest.mark.parametrize("make", [lambda: Bm25Index(TEXTS).search, chroma, langchain_retriever, llama_index_retriever])
 def test_any_first_stage_is_mined(make: Callable[[], Retrieve]) -> None:
     """BM25, a Chroma collection, and a retriever of either framework rank the texts that share words first."""
-    (group,) = mine_negatives([QUESTION], make(), settings=QUIET).examples.groups
+    (group,) = mine_negatives([QUESTION], make(), **QUIET).examples.groups
     assert set(group.texts[1:]) == {TEXTS["3"], TEXTS["4"]}
 
 
 def test_bad_input_is_refused() -> None:
-    """No positives, nothing found, a teacher that leaves pairs out, and settings that can't work."""
+    """No positives, nothing found, a teacher that leaves pairs out, and numbers that can't work."""
     with pytest.raises(InputError, match="must have positives"):
-        mine_negatives([Group("q", ("a",), (0.0,))], first_stage, settings=QUIET)
-    with pytest.raises(InputError, match=r"(?s)no negative was found .* lower the guard"):
-        mine_negatives([QUESTION], first_stage, guard=Guard(Scripted({}), margin=1.0), settings=QUIET)
-    broken = Guard(Scripted({TEXTS["2"]: Unscored(UnscoredReason.INVALID)}))
+        mine_negatives([Group("q", ("a",), (0.0,))], first_stage, **QUIET)
+    with pytest.raises(InputError, match=r"no negative was found: .* lower the margin"):
+        mine_negatives([QUESTION], first_stage, guard=Scripted({}), **QUIET)
+    broken = Scripted({TEXTS["2"]: Unscored(UnscoredReason.INVALID)})
     with pytest.raises(ScoringError, match="must score every pair"):
-        mine_negatives([QUESTION], first_stage, guard=broken, settings=QUIET)
-    with pytest.raises(ConfigurationError, match="depth above skip"):
-        MiningSettings(depth=3, skip=3)
+        mine_negatives([QUESTION], first_stage, guard=broken, **QUIET)
+    with pytest.raises(ConfigurationError, match="negatives and depth must be at least 1, got 4 and 0"):
+        mine_negatives([QUESTION], first_stage, depth=0)

@@ -1,14 +1,16 @@
-"""Tables: which columns mean what, and which rows are refused."""
+"""Tables: which columns mean what, which rows are refused, and how two parts are kept apart."""
 
 import csv
 import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from secondpass.errors import InputError
 from secondpass.training import Examples, Group, examples_of, read_table, read_texts
-from secondpass.training.data import normalised
+from secondpass.training.data import normalised, two_parts
 
 
 def located(*rows: dict[str, object]) -> list[tuple[str, dict[str, object]]]:
@@ -29,21 +31,14 @@ def test_pairs_of_a_question_are_one_group(tmp_path: Path) -> None:
 
 
 def test_the_columns_decide_the_shape() -> None:
-    """Similarities, classes, lists, triplets with several negatives, and margins are told apart."""
+    """Similarities, lists with and without labels, and triplets with several negatives are told apart."""
     similar = examples_of(located({"sentence1": "a", "sentence2": "b", "score": "0.25"}))
     assert similar == Examples((Group("a", ("b",), (0.25,)),), "pairs")
-    claims = examples_of(
-        located(
-            {"premise": "a", "hypothesis": "b", "label": "neutral"},
-            {"premise": "a", "hypothesis": "c", "label": "entailment"},
-        )
-    )
-    assert claims == Examples((Group("a", ("b", "c"), (1.0, 0.0)),), "pairs", ("entailment", "neutral"))
     assert examples_of(located({"query": "a", "texts": ["b", "c"], "labels": [2, 0]})).shape == "lists"
+    unlabelled = located({"query": "a", "texts": ["b"], "source": "x"}, {"query": "a", "texts": ["b", "c"]})
+    assert examples_of(unlabelled) == Examples((Group("a", ("b", "c")),), "lists")
     triplets = located({"query": "a", "positive": "b", "negative_1": "c", "negative_2": "d"})
     assert examples_of(triplets) == Examples((Group("a", ("b", "c", "d"), (1.0, 0.0, 0.0)),), "triplets")
-    margins = located({"query": "a", "positive": "b", "negative": "c", "margin": -1.5})
-    assert examples_of(margins) == Examples((Group("a", ("b", "c"), (-1.5, 0.0)),), "margins")
     assert examples_of(located({"question": "a", "answer": "b"})).labels == [1.0]
 
 
@@ -54,9 +49,14 @@ def test_the_columns_decide_the_shape() -> None:
         ([{"a": "b"}], "columns must be query, text and label; .* they are a"),
         ([{"query": "a", "text": "b", "label": 1}, {"query": "c", "label": 1}], "row 2: every row must have the same"),
         ([{"query": "a", "text": " ", "label": 1}], "row 1: .* text in 'text'"),
-        ([{"query": "a", "text": "b", "label": ""}], "row 1: 'label' must have a value"),
+        ([{"query": "a", "text": "b", "label": ""}], "row 1: a label must be a finite number, got ''"),
+        ([{"query": "a", "text": "b", "label": "yes"}], "row 1: a label must be a finite number, got 'yes'"),
+        ([{"query": 1, "texts": ["b"]}], "row 1: .* text in 'query'"),
+        ([{"query": "a", "texts": "b"}], "row 1: .* a list of strings"),
+        ([{"query": "a", "texts": []}], "row 1: a group must have texts"),
+        ([{"query": "a", "texts": [" "]}], "row 1: .* none of them empty"),
+        ([{"query": "a", "texts": ["b"], "labels": ["x"]}], "row 1: .* whole numbers"),
         ([{"query": "a", "text": "b", "label": "nan"}], "row 1: a label must be a finite number"),
-        ([{"query": "a", "text": "b", "label": 1}, {"query": "a", "text": "c", "label": "yes"}], "row 2: .* all names"),
         ([{"query": "a", "text": "b", "label": 1}, {"query": "a", "text": "b", "label": 0}], "row 2: .* one label"),
         ([{"query": "a", "texts": ["b"], "labels": [1.5]}], "row 1: .* whole numbers from 0 to 20"),
         ([{"query": "a", "texts": ["b"], "labels": [-1]}], "row 1: .* whole numbers from 0 to 20"),
@@ -64,7 +64,6 @@ def test_the_columns_decide_the_shape() -> None:
         ([{"query": "a", "texts": ["b"], "labels": [1]}, {"query": "a", "text": "b"}], "row 2: every row must have"),
         ([{"query": "a", "positive": "b", "negative": "b"}], "row 1: a pair must have one label"),
         ([{"query": "a", "positive": "b"}], "row 1: .* text in 'negative'"),
-        ([{"query": "a", "positive": "b", "negative": "c", "margin": None}], "row 1: a label must be a number"),
     ],
 )
 def test_a_row_that_does_not_fit_is_named(rows: list[dict[str, object]], message: str) -> None:
@@ -75,13 +74,13 @@ def test_a_row_that_does_not_fit_is_named(rows: list[dict[str, object]], message
 
 def test_a_file_that_is_no_table_is_refused(tmp_path: Path) -> None:
     """The error names the file, and the line where there is one."""
-    with pytest.raises(InputError, match=r"none\.csv: a table must be a readable"):
+    with pytest.raises(InputError, match=r"a readable CSV, TSV or JSON Lines file .*none\.csv"):
         read_table(tmp_path / "none.csv")
     (tmp_path / "bad.jsonl").write_text('{"query": "a", "text": "b"}\n{')
-    with pytest.raises(InputError, match=r"bad\.jsonl: line 2: a row must be JSON"):
+    with pytest.raises(InputError, match=r"bad\.jsonl, line 2: a line must be JSON"):
         read_table(tmp_path / "bad.jsonl")
     (tmp_path / "empty.csv").write_text("query,text,label\n")
-    with pytest.raises(InputError, match=r"empty\.csv: .* it is empty"):
+    with pytest.raises(InputError, match=r"empty\.csv must .* it is empty"):
         read_table(tmp_path / "empty.csv")
 
 
@@ -102,3 +101,26 @@ def test_texts_of_a_corpus_have_their_titles(tmp_path: Path) -> None:
     rows = [{"title": "T", "text": "a"}, {"title": "", "text": "b"}, {"text": "b"}]
     (tmp_path / "corpus.jsonl").write_text("\n".join(map(json.dumps, rows)))
     assert read_texts(tmp_path / "corpus.jsonl") == ["T\na", "b"]
+
+
+def test_parts_that_judge_nothing_are_refused() -> None:
+    """An empty part, another shape, and a question in both, whatever its case, punctuation and spacing."""
+    train = Examples((Group("What is a flea?", ("x",)),))
+    leak = Examples((Group("what is  a FLEA", ("y",)), Group("other", ("y",))))
+    other = Examples((Group("other", ("y",), (1.0,)),), "pairs")
+    for validation, message in (
+        (leak, "1 are, such as 'what is  a FLEA'"),
+        (Examples(()), "the validation data must hold at least one"),
+        (other, "the shape of the training data, lists"),
+    ):
+        with pytest.raises(InputError, match=message):
+            two_parts(train, validation, 1)
+
+
+@given(st.lists(st.text("ab? ", min_size=1).filter(str.strip), min_size=1), st.integers(0, 5))
+def test_a_hash_tells_any_two_data_sets_apart(queries: list[str], cut: int) -> None:
+    """The same groups hash alike, and any other list of them does not."""
+    groups = tuple(Group(query, ("x",)) for query in queries)
+    own = Examples(groups).summary()["sha256"]
+    assert own == Examples(groups).summary()["sha256"]
+    assert own != Examples((*groups[:cut], Group("new", ("x",)), *groups[cut:])).summary()["sha256"]

@@ -5,7 +5,7 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from secondpass.cli.app import app, one_line_errors
+from secondpass.cli.app import app, one_line_errors, say
 from secondpass.errors import ConfigurationError
 
 
@@ -13,23 +13,20 @@ from secondpass.errors import ConfigurationError
 def distill(
     *,
     teacher: Annotated[str, typer.Argument(help="A folder or a hub id.")],
-    train: Annotated[Path, typer.Option(help="JSON Lines with query, texts and optional labels.")],
-    validation: Annotated[Path, typer.Option(help="The same with other questions.")],
+    train: Annotated[Path, typer.Option(help="JSON Lines with query, texts and optional labels; CSV or TSV.")],
     out: Annotated[Path, typer.Option(help="The folder for checkpoints and, at the end, the student.")],
+    validation: Annotated[Path | None, typer.Option(help="The same with other questions.")] = None,
+    held_out: Annotated[float, typer.Option(help="Without --validation, the share of questions to hold back.")] = 0.1,
     base: Annotated[str | None, typer.Option(help="The model to start from; by default the teacher.")] = None,
     layers: Annotated[str, typer.Option(help="The base's layers to keep, from 0, such as 1,3,5; by default all.")] = "",
-    match: Annotated[str, typer.Option(help="The teacher's layers to learn from; by default evenly spread.")] = "",
     objective: Annotated[str, typer.Option(help="mse or margin-mse.")] = "mse",
-    hidden_weight: Annotated[float, typer.Option(help="Weight of matched hidden states; 0 for none.")] = 1.0,
-    score_weight: Annotated[float, typer.Option(help="Weight of the score objective.")] = 0.05,
+    hidden_weight: Annotated[float, typer.Option(help="Weight of matched hidden states; 0 for none.")] = 20.0,
     epochs: Annotated[float, typer.Option(help="Passes over the data.")] = 1.0,
     learning_rate: Annotated[float, typer.Option(help="The peak learning rate.")] = 2e-4,
-    batch_tokens: Annotated[int, typer.Option(help="Padded tokens in a batch.")] = 2048,
-    evaluate_every: Annotated[int, typer.Option(help="Steps between evaluations and checkpoints.")] = 500,
-    max_length: Annotated[int | None, typer.Option(help="The longest pair in tokens.")] = None,
-    truncate: Annotated[bool, typer.Option("--truncate", help="Truncate longer pairs; by default an error.")] = False,
+    batch_size: Annotated[int, typer.Option(help="Texts in a batch.")] = 16,
+    evaluate_every: Annotated[float, typer.Option(help="Steps between evaluations, or a share of all steps.")] = 0.1,
+    max_length: Annotated[int | None, typer.Option(help="The longest pair in tokens; longer ones are cut.")] = None,
     seed: Annotated[int, typer.Option(help="The random seed.")] = 13,
-    scores: Annotated[Path | None, typer.Option(help="A file of teacher scores to share between runs.")] = None,
     name: Annotated[str | None, typer.Option(help="The student's name on its card.")] = None,
     license_: Annotated[str, typer.Option("--license", help="Its licence, as the hub writes it.")] = "other",
 ) -> None:
@@ -41,33 +38,31 @@ def distill(
     with one_line_errors():
         from secondpass import training
 
-        student = training.Student(base, _numbers("--layers", layers), _numbers("--match", match))
         settings = training.DistillSettings(
+            base=base,
+            layers=_numbers(layers),
             objective=cast(Any, objective),
             hidden_weight=hidden_weight,
-            score_weight=score_weight,
             epochs=epochs,
             learning_rate=learning_rate,
-            batch_tokens=batch_tokens,
+            batch_size=batch_size,
             evaluate_every=evaluate_every,
             max_length=max_length,
-            truncate=truncate,
             seed=seed,
         )
-        data = training.TrainingData(training.read_groups(train), training.read_groups(validation))
+        examples = training.read_table(train)
+        to_judge = training.read_table(validation) if validation else held_out
         about = training.About(name, license_)
-        report = training.distill(teacher, data, out, student=student, settings=settings, about=about, scores=scores)
-    for measure, value in report.measures.items():
-        typer.echo(f"{measure} {value:.4f} (the teacher: {report.teacher_measures[measure]:.4f})")
-    typer.echo(report.refused or f"int8: {report.folder / 'onnx'}")
+        report = training.distill(teacher, examples, out, validation=to_judge, settings=settings, about=about)
+        say(str(report))
 
 
-def _numbers(option: str, given: str) -> tuple[int, ...] | None:
+def _numbers(layers: str) -> tuple[int, ...] | None:
     """Parse the numbers of layers; None where there are none.
 
     :raises ConfigurationError: If one isn't a whole number.
     """
     try:
-        return tuple(int(number) for number in given.replace(",", " ").split()) or None
+        return tuple(int(number) for number in layers.replace(",", " ").split()) or None
     except ValueError as error:
-        raise ConfigurationError(f"{option} must be whole numbers with commas between, got {given!r}") from error
+        raise ConfigurationError(f"--layers must be whole numbers with commas between, got {layers!r}") from error

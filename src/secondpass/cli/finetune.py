@@ -1,6 +1,8 @@
 """``secondpass finetune``: the command line of ``secondpass.training.finetune``."""
 
 import sys
+from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -8,6 +10,7 @@ import typer
 
 from secondpass.cli.app import app, one_line_errors, say
 from secondpass.scoring.load import load_scorer
+from secondpass.scoring.scorer import Scorer
 
 if TYPE_CHECKING:
     from secondpass.training import Examples
@@ -24,10 +27,9 @@ def finetune(
     loss: Annotated[str, typer.Option(help="auto, or a loss that fits the data.")] = "auto",
     epochs: Annotated[float, typer.Option(help="Passes over the data.")] = 2.0,
     learning_rate: Annotated[float, typer.Option(help="The peak learning rate.")] = 5e-5,
-    batch_tokens: Annotated[int, typer.Option(help="Padded tokens in a batch.")] = 2048,
+    batch_size: Annotated[int, typer.Option(help="Texts in a batch.")] = 16,
     evaluate_every: Annotated[float, typer.Option(help="Steps between evaluations, or a share of all steps.")] = 0.1,
     patience: Annotated[int, typer.Option(help="Evaluations without a gain after which it ends; 0 for never.")] = 4,
-    lora: Annotated[int, typer.Option(help="Train low-rank adapters of this rank; 0 trains the weights.")] = 0,
     max_length: Annotated[int | None, typer.Option(help="The longest pair in tokens; longer ones are cut.")] = None,
     seed: Annotated[int, typer.Option(help="The random seed.")] = 13,
     mine: Annotated[int, typer.Option(help="Mine so many hard negatives a question with BM25.")] = 0,
@@ -41,7 +43,7 @@ def finetune(
 ) -> None:
     """Train a cross-encoder on labelled data, and write a folder that --model takes.
 
-    Columns are query, text and label (0 and 1, numbers, or names of classes); query, positive and negative; or in JSON
+    Columns are query, text and label (0 and 1, or other numbers); query, positive and negative; or in JSON
     Lines query, texts and labels. A run that was killed resumes when the same command is given again.
     """
     with one_line_errors():
@@ -51,40 +53,36 @@ def finetune(
             loss=cast(Any, loss),
             epochs=epochs,
             learning_rate=learning_rate,
-            batch_tokens=batch_tokens,
+            batch_size=batch_size,
             evaluate_every=evaluate_every,
             patience=patience or None,
-            lora=lora or None,
             max_length=max_length,
             seed=seed,
         )
         examples = training.read_table(train)
         to_judge = training.read_table(validation) if validation else held_out
         if mine:
-            texts = _texts(examples, corpus)
-            teacher = training.Guard(load_scorer(guard, max_length=max_length), margin) if guard else None
-            examples = _mined(examples, texts, mine, teacher)
-            if not isinstance(to_judge, float):
-                to_judge = _mined(to_judge, texts, mine, teacher)
+            texts = training.read_texts(corpus) if corpus else [pair.text for pair in examples.pairs]
+            teacher = load_scorer(guard, max_length=max_length) if guard else None
+            add = partial(_mined, texts=texts, negatives=mine, guard=teacher, margin=margin)
+            examples = add(examples)
+            to_judge = to_judge if isinstance(to_judge, float) else add(to_judge)
         report = training.finetune(
             model, examples, out, validation=to_judge, settings=settings, about=training.About(name, license_)
         )
         say(str(report))
 
 
-def _texts(examples: "Examples", corpus: Path | None) -> list[str]:
-    from secondpass.training import read_texts
-
-    return read_texts(corpus) if corpus else list(dict.fromkeys(t for group in examples.groups for t in group.texts))
-
-
-def _mined(examples: "Examples", texts: list[str], negatives: int, guard: Any) -> "Examples":
-    """Return examples with negatives that BM25 found, and print the report."""
+def _mined(
+    examples: "Examples", *, texts: Iterable[str], negatives: int, guard: Scorer | None, margin: float
+) -> "Examples":
+    """Return examples with negatives that BM25 found, and print how many."""
     from secondpass.evaluation import Bm25Index
-    from secondpass.training import MiningSettings, mine_negatives
+    from secondpass.training import mine_negatives
 
-    index = Bm25Index({str(number): text for number, text in enumerate(texts)})
-    settings = MiningSettings(negatives, progress=sys.stderr.isatty())
-    mined = mine_negatives(examples, index.search, guard=guard, settings=settings)
-    say(str(mined.report))
+    index = Bm25Index({str(number): text for number, text in enumerate(dict.fromkeys(texts))})
+    mined = mine_negatives(
+        examples, index.search, guard=guard, margin=margin, negatives=negatives, progress=sys.stderr.isatty()
+    )
+    say(str(mined))
     return mined.examples

@@ -1,19 +1,30 @@
-"""Training data of a distillation: questions with their texts, and the rows that stay together in a batch."""
+"""Training data: questions with labelled texts, read from CSV, TSV and JSON Lines as pairs, lists or triplets."""
 
+import csv
 import hashlib
+import io
 import json
+import math
 import random
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from secondpass.errors import InputError
 from secondpass.scores import Pair
-from secondpass.training.settings import DistillSettings
 
+Shape = Literal["pairs", "lists", "triplets"]
+Located = tuple[str, Mapping[str, Any]]
+"""Where a row stands, and its content."""
+_QUERY = ("query", "question", "anchor", "sentence1", "premise")
+_TEXT = ("text", "passage", "document", "sentence2", "hypothesis", "answer")
+_LABEL = ("label", "score", "similarity")
+_TEXTS, _LABELS = ("texts", "documents", "passages"), ("labels", "scores")
+_FORMS = "query, text and label; query, positive and negative; or query, texts and labels"
 _NAMED = 3  # questions that an error names
-_CHUNK = 1000  # texts tokenised at once
+_LARGEST_GRADE = 20  # ranking losses compute 2 to the power of it
+_LARGEST_FIELD = 2**24
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +33,7 @@ class Group:
 
     :param query: The question.
     :param texts: The texts to score with it.
-    :param labels: A grade for each text, 0 for not relevant; None where there are no judgements. Fine-tuning also
-        takes similarities, teachers' scores, and numbers of classes.
+    :param labels: A grade or a similarity for each text, 0 for not relevant; None where there are no judgements.
     """
 
     query: str
@@ -47,169 +57,232 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
-class TrainingData:
-    """The groups to learn from, and those to judge by; no question may be in both."""
+class Examples:
+    """Questions with their texts, to learn from or to judge by.
 
-    train: Sequence[Group]
-    validation: Sequence[Group]
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """Texts of one question that stay together in a batch.
-
-    :param group: The number of their group.
-    :param positions: Which of the group's texts.
-    :param length: The longest pair in tokens, truncated to the model's length.
+    :param groups: The questions.
+    :param shape: ``"pairs"`` with a label each; ``"lists"`` with grades, or without labels for a distillation;
+        ``"triplets"``, whose labels are 1 for positives and 0 for negatives.
     """
 
-    group: int
-    positions: tuple[int, ...]
-    length: int
+    groups: tuple[Group, ...]
+    shape: Shape = "lists"
+
+    @property
+    def labels(self) -> list[float]:
+        """All labels, one group after another."""
+        return [label for group in self.groups for label in group.labels or ()]
+
+    @property
+    def pairs(self) -> list[Pair]:
+        """All pairs, one group after another."""
+        return [pair for group in self.groups for pair in group.pairs]
+
+    def split(self, share: float, seed: int) -> tuple["Examples", "Examples"]:
+        """Return two parts that have no question in common, the second with that share of the questions, at least one.
+
+        :raises InputError: If the share isn't between 0 and 1, or there is one question alone.
+        """
+        questions = list(dict.fromkeys(normalised(group.query) for group in self.groups))
+        if not 0 < share < 1 or len(questions) < 2:
+            raise InputError(
+                "to hold data back for validation, the share must be between 0 and 1 and there must be two questions, "
+                f"got {share:g} and {len(questions)}"
+            )
+        count = min(len(questions) - 1, max(1, round(share * len(questions))))
+        held = set(random.Random(seed).sample(questions, count))
+        parts: tuple[list[Group], list[Group]] = ([], [])
+        for group in self.groups:
+            parts[normalised(group.query) in held].append(group)
+        return replace(self, groups=tuple(parts[0])), replace(self, groups=tuple(parts[1]))
+
+    def summary(self) -> dict[str, Any]:
+        """Return what a manifest says of the data: counts, and a SHA-256 over the content."""
+        digest = hashlib.sha256()
+        for group in self.groups:
+            content = json.dumps([group.query, group.texts, group.labels])
+            digest.update(content.encode("utf-8", "backslashreplace") + b"\n")
+        return {"groups": len(self.groups), "pairs": len(self.pairs), "sha256": digest.hexdigest()}
 
 
-def read_groups(path: Path) -> list[Group]:
-    """Read groups from JSON Lines: ``{"query": "...", "texts": ["...", ...], "labels": [1, 0, ...]}``.
-
-    Labels may be left out, and other keys are ignored.
-
-    :raises InputError: If the file is missing or empty, or a line isn't such an object; it names the line.
-    """
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")  # splitlines would split at U+2028, which JSON may hold
-    except OSError as error:
-        raise InputError(f"groups must come from a readable JSON Lines file, and {path} isn't: {error}") from error
-    groups = []
-    for number, line in enumerate(lines, start=1):
-        if line.strip():
-            try:
-                groups.append(_parse(line))
-            except InputError as error:
-                raise InputError(f"{path.name}, line {number}: {error}") from error
-    if not groups:
-        raise InputError(f"{path} must hold at least one group, and it is empty")
-    return groups
-
-
-def check_split(train: Sequence[Group], validation: Sequence[Group], *, within_questions: bool = False) -> None:
-    """Check that there are training and validation data, and that no question is in both.
+def two_parts(train: Examples, validation: Examples | float, seed: int) -> tuple[Examples, Examples]:
+    """Return the examples to learn from and those to judge by, which have no question in common.
 
     Questions are compared without case, punctuation and spacing.
 
-    :param within_questions: Whether the student learns differences between texts of one question.
-    :raises InputError: If either is empty or has no question with two texts, or questions are in both.
+    :param validation: Other examples, or the share of the questions to hold back.
+    :raises InputError: If a part is empty, they have different shapes, or a question is in both.
     """
-    for name, groups in (("train", train), ("validation", validation)):
-        if not groups:
-            raise InputError(f"the {name} data must hold at least one group, and it is empty")
-    check_leaks(train, validation)
-    for name, groups in (("train", train if within_questions else ()), ("validation", validation)):
-        if groups and all(len(group.texts) == 1 for group in groups):
-            raise InputError(f"the {name} data must hold a question with two texts or more, all {len(groups)} have one")
-
-
-def check_leaks(train: Sequence[Group], validation: Sequence[Group], *, whole_pairs: bool = False) -> None:
-    """Check that no question is in both parts, compared without case, punctuation and spacing.
-
-    :param whole_pairs: Whether only a pair that is in both is a leak, in either order: a premise has many hypotheses.
-    :raises InputError: If one is.
-    """
-
-    def keys(group: Group) -> list[Any]:
-        query = normalised(group.query)
-        return [frozenset((query, normalised(text))) for text in group.texts] if whole_pairs else [query]
-
-    known = {key for group in train for key in keys(group)}
-    leaks = [group.query for group in validation if not known.isdisjoint(keys(group))]
+    if not isinstance(validation, Examples):
+        return train.split(validation, seed)
+    if validation.shape != train.shape:
+        raise InputError(f"validation data must have the shape of the training data, {train.shape}")
+    for name, part in (("train", train), ("validation", validation)):
+        if not part.groups:
+            raise InputError(f"the {name} data must hold at least one question, and it is empty")
+    known = {normalised(group.query) for group in train.groups}
+    leaks = [group.query for group in validation.groups if normalised(group.query) in known]
     if leaks:
         named = ", ".join(map(repr, leaks[:_NAMED]))
-        what = "pair" if whole_pairs else "question"
-        raise InputError(f"no {what} may be in train and validation, and {len(leaks)} are, such as {named}")
+        raise InputError(f"no question may be in train and validation, and {len(leaks)} are, such as {named}")
+    return train, validation
 
 
-def groups_hash(groups: Iterable[Group]) -> str:
-    """Return a SHA-256 over the groups' content, for a manifest."""
-    digest = hashlib.sha256()
-    for group in groups:
-        digest.update(json.dumps([group.query, group.texts, group.labels]).encode("utf-8", "backslashreplace") + b"\n")
-    return digest.hexdigest()
+def read_table(path: str | Path) -> Examples:
+    """Read examples from CSV, TSV or JSON Lines; the columns decide their shape.
 
+    - query, text and label: pairs. Labels are 0 and 1, or other numbers; without a label all are positive.
+    - query, positive and negative (or negative_1, negative_2 ...): triplets.
+    - query, texts and labels (JSON Lines alone): lists, with whole numbers as grades, 0 for not relevant. A
+      distillation needs no labels.
 
-def summary(groups: Sequence[Group]) -> dict[str, Any]:
-    """Return what a manifest says of data: counts, and a hash over the content."""
-    pairs = sum(len(group.texts) for group in groups)
-    return {"groups": len(groups), "pairs": pairs, "sha256": groups_hash(groups)}
+    The names that data sets use elsewhere are known too: sentence1 and sentence2, premise and hypothesis, question and
+    answer, score. Other columns are ignored, and a question in several rows is one group.
 
-
-def score_columns(
-    groups: Sequence[Group], rows: Sequence[Row], scores: Sequence[Sequence[float]] | None
-) -> dict[str, list[Any]]:
-    """Return columns of questions and of lists of texts and, with scores for each group, of lists of these."""
-    columns: dict[str, list[Any]] = {
-        "query": [groups[row.group].query for row in rows],
-        "texts": [[groups[row.group].texts[i] for i in row.positions] for row in rows],
-    }
-    if scores is not None:
-        columns["label"] = [[scores[row.group][i] for i in row.positions] for row in rows]
-    return columns
-
-
-def make_rows(groups: Sequence[Group], settings: DistillSettings, tokenizer: Any, max_length: int) -> list[Row]:
-    """Split groups into rows of at most ``group_size`` texts, drawn by the seed.
-
-    :raises InputError: If pairs are longer than the model reads, and truncation isn't allowed.
+    :raises InputError: If the file can't be read or is empty, or a row doesn't fit; it names the line.
     """
-    rows = []
-    for number, lengths in enumerate(pair_lengths(groups, tokenizer, max_length, truncate=settings.truncate)):
-        order = random.Random(f"{settings.seed} {number}").sample(range(len(lengths)), len(lengths))
-        for start in range(0, len(order), settings.group_size):
-            positions = tuple(order[start : start + settings.group_size])
-            rows.append(Row(number, positions, max(lengths[position] for position in positions)))
-    return rows
+    rows = list(_read_rows(Path(path)))
+    if not rows:
+        raise InputError(f"{path} must hold at least one row, and it is empty")
+    return examples_of(rows)
 
 
-def pair_lengths(groups: Sequence[Group], tokenizer: Any, max_length: int, *, truncate: bool) -> list[list[int]]:
-    """Return each pair's length in tokens, special tokens counted, at most ``max_length``.
+def examples_of(rows: Sequence[Located]) -> Examples:
+    """Return examples from rows, each with a name of its place for errors; see ``read_table``.
 
-    :raises InputError: If pairs are longer, and truncation isn't allowed.
+    :raises InputError: If there are none, or one doesn't fit.
     """
-    lengths = full_lengths(groups, tokenizer)
-    longer = [length for own in lengths for length in own if length > max_length]
-    if longer and not truncate:
-        raise InputError(
-            f"pairs must be at most {max_length} tokens, and {len(longer)} are longer, up to {max(longer)}: cut their "
-            "texts, or set truncate=True"
-        )
-    return [[min(length, max_length) for length in own] for own in lengths]
+    if not rows:
+        raise InputError("the data must hold at least one row, and it is empty")
+    where, shape = rows[0][0], _shape(rows[0][1])
+    if shape is None:
+        raise InputError(f"{where}: columns must be {_FORMS}; they are {', '.join(map(str, rows[0][1])) or 'none'}")
+    groups: dict[str, dict[str, float | None]] = {}
+    for where, row in rows:
+        try:
+            _add(_PARSERS[shape](row), groups)
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from error
+    labelled = ((query, own, [label for label in own.values() if label is not None]) for query, own in groups.items())
+    return Examples(
+        tuple(Group(query, tuple(own), tuple(labels) if labels else None) for query, own, labels in labelled), shape
+    )
 
 
-def full_lengths(groups: Sequence[Group], tokenizer: Any) -> list[list[int]]:
-    """Return each pair's length in tokens, special tokens counted; each text is tokenised once."""
-    unique = list(dict.fromkeys(part for group in groups for part in (group.query, *group.texts)))
-    known: dict[str, int] = {}
-    for start in range(0, len(unique), _CHUNK):
-        chunk = unique[start : start + _CHUNK]
-        ids = tokenizer(chunk, add_special_tokens=False, truncation=False, verbose=False)["input_ids"]
-        known |= dict(zip(chunk, map(len, ids), strict=True))
-    special = tokenizer.num_special_tokens_to_add(pair=True)
-    return [[known[group.query] + known[text] + special for text in group.texts] for group in groups]
+def read_texts(path: str | Path) -> list[str]:
+    """Read the texts of a corpus from a table with a column of texts, titles before them where there are some.
 
-
-def _parse(line: str) -> Group:
-    try:
-        content = json.loads(line)
-    except ValueError as error:
-        raise InputError(f"a group must be JSON: {error}") from error
-    if not isinstance(content, dict) or not isinstance(content.get("query"), str):
-        raise InputError('a group must be an object with a string "query"')
-    texts, labels = content.get("texts"), content.get("labels")
-    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-        raise InputError('"texts" must be a list of strings')
-    if labels is not None and not (isinstance(labels, list) and all(isinstance(label, int) for label in labels)):
-        raise InputError('"labels" must be a list of whole numbers')
-    return Group(content["query"], tuple(texts), None if labels is None else tuple(labels))
+    :raises InputError: If the file can't be read, or a row has no text.
+    """
+    texts = (f"{row.get('title') or ''}\n{_string(row, _TEXT)}".strip() for _, row in _read_rows(Path(path)))
+    return list(dict.fromkeys(texts))
 
 
 def normalised(query: str) -> str:
     """Return a question without case, punctuation and spacing, to compare it with others."""
     return " ".join("".join(c if c.isalnum() else " " for c in query.casefold()).split())
+
+
+def read_objects(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the objects of a JSON Lines file, each with its file and line for errors.
+
+    :raises InputError: If the file can't be read, or a line isn't a JSON object.
+    """
+    for number, line in enumerate(_read(path).split("\n"), start=1):  # splitlines splits at U+2028, too
+        if line.strip():
+            where = f"{path.name}, line {number}"
+            try:
+                content = json.loads(line)
+            except ValueError as error:
+                raise InputError(f"{where}: a line must be JSON: {error}") from error
+            if not isinstance(content, dict):
+                raise InputError(f"{where}: a line must be a JSON object, got {type(content).__name__}")
+            yield where, content
+
+
+def _read_rows(path: Path) -> Iterator[Located]:
+    """Yield each row with its file and line."""
+    dialect = {".csv": "excel", ".tsv": "excel-tab"}.get(path.suffix.casefold())
+    if dialect is None:
+        yield from read_objects(path)
+        return
+    csv.field_size_limit(_LARGEST_FIELD)
+    lines = csv.DictReader(io.StringIO(_read(path), newline=""), dialect=dialect)
+    try:
+        for row in lines:
+            yield f"{path.name}, line {lines.line_num}", {k: value for k, value in row.items() if value is not None}
+    except csv.Error as error:
+        raise InputError(f"{path.name}, line {lines.line_num}: {error}") from error
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"data must be a readable CSV, TSV or JSON Lines file in UTF-8: {path}: {error}") from error
+
+
+def _shape(row: Mapping[str, Any]) -> Shape | None:
+    if not _column(row, _QUERY):
+        return None
+    if _column(row, _TEXTS):
+        return "lists"
+    if "positive" in row:
+        return "triplets"
+    return "pairs" if _column(row, _TEXT) else None
+
+
+def _column(row: Mapping[str, Any], names: Sequence[str]) -> str | None:
+    return next((name for name in names if name in row), None)
+
+
+def _string(row: Mapping[str, Any], names: Sequence[str]) -> str:
+    name = _column(row, names)
+    value = row[name] if name else None
+    if not isinstance(value, str) or not value.strip():
+        raise InputError(f"every row must have the same shape, with text in {name or names[0]!r}, got {value!r:.60}")
+    return value
+
+
+def _pair(row: Mapping[str, Any]) -> Group:
+    name = _column(row, _LABEL)
+    try:
+        label = float(row[name]) if name else 1.0  # CSV has strings
+    except (TypeError, ValueError):
+        label = math.nan
+    if not math.isfinite(label):
+        raise InputError(f"a label must be a finite number, got {row[name or '']!r:.60}")
+    return Group(_string(row, _QUERY), (_string(row, _TEXT),), (label,))
+
+
+def _triplet(row: Mapping[str, Any]) -> Group:
+    names = [name for name in row if name == "negative" or name.startswith("negative_")] or ["negative"]
+    texts = (_string(row, ["positive"]), *(_string(row, [name]) for name in names))
+    return Group(_string(row, _QUERY), texts, (1.0, *[0.0] * len(names)))
+
+
+def _list(row: Mapping[str, Any]) -> Group:
+    texts, labels = (row.get(_column(row, names) or "") for names in (_TEXTS, _LABELS))
+    if not isinstance(texts, (list, tuple)) or not all(isinstance(text, str) for text in texts):
+        raise InputError(f"every row must have the same shape, with a list of strings as texts, got {texts!r:.60}")
+    if labels is None:
+        return Group(_string(row, _QUERY), tuple(texts))
+    if not isinstance(labels, (list, tuple)) or not all(grade in range(_LARGEST_GRADE + 1) for grade in labels):
+        raise InputError(f"labels must be a list of whole numbers from 0 to {_LARGEST_GRADE}, got {labels!r:.60}")
+    return Group(_string(row, _QUERY), tuple(texts), tuple(map(float, labels)))
+
+
+_PARSERS = {"pairs": _pair, "triplets": _triplet, "lists": _list}
+
+
+def _add(new: Group, groups: dict[str, dict[str, float | None]]) -> None:
+    """Add a row's texts to those of its question, each once.
+
+    :raises InputError: If a pair has two labels.
+    """
+    own = groups.setdefault(new.query, {})
+    for text, label in zip(new.texts, new.labels or [None] * len(new.texts), strict=True):
+        if own.setdefault(text, label) != label:
+            raise InputError(
+                f"a pair must have one label, and query {new.query!r:.60} with text {text!r:.60} had another"
+            )

@@ -1,117 +1,145 @@
 """``distill``: from a teacher and training data to a smaller cross-encoder in a new folder."""
 
-import json
-from dataclasses import asdict
+import random
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from sentence_transformers import CrossEncoder as Model
+from sentence_transformers.cross_encoder.losses import MarginMSELoss, MSELoss
+from tqdm.auto import tqdm
 
-from secondpass.errors import ConfigurationError
-from secondpass.optimize.checkpoint import reads_first_token_only
+from secondpass.errors import ConfigurationError, InputError, ScoringError
+from secondpass.scores import Score
+from secondpass.scoring.cache import Cached
 from secondpass.scoring.hub import HubAccess
 from secondpass.scoring.load import load_scorer
 from secondpass.scoring.model_files import find_model
-from secondpass.scoring.scorer import Scorer
-from secondpass.training.data import TrainingData, check_split, make_rows, pair_lengths, score_columns, summary
-from secondpass.training.losses import DistillationLoss, HiddenTeacher
-from secondpass.training.report import DistillReport, write_model
-from secondpass.training.run_folder import MANIFEST, RunFolder, needed_bytes
-from secondpass.training.settings import About, DistillSettings, Student
-from secondpass.training.store import ScoreStore
-from secondpass.training.students import describe, make_student, matched_layers, open_scorer
-from secondpass.training.trainer import Course, arithmetic, distill_trainer, processes
-from secondpass.training.validation import AGREEMENT, StudentEvaluator
+from secondpass.scoring.scorer import Scorer, release_memory, score_checked
+from secondpass.training.data import Examples, two_parts
+from secondpass.training.finetune import HELD_OUT
+from secondpass.training.report import DistillReport, describe, truncated, write_model
+from secondpass.training.settings import About, DistillSettings
+from secondpass.training.students import HiddenStatesLoss, make_student, open_scorer
+from secondpass.training.trainer import Course, open_run, train
+from secondpass.training.validation import AGREEMENT, RankingEvaluator
 
-DEFAULT_STUDENT, DEFAULT_SETTINGS, DEFAULT_ABOUT = Student(), DistillSettings(), About()
-_WITHOUT_GRADIENTS = 4  # how many times the tokens of a training batch an evaluation's batch has
+DEFAULT_SETTINGS, DEFAULT_ABOUT = DistillSettings(), About()
+_CHUNK = 512  # pairs between two writes of teacher scores: what a kill can cost
 
 
 def distill(
     teacher: str | Scorer,
-    data: TrainingData,
+    examples: Examples,
     out: str | Path,
     *,
-    student: Student = DEFAULT_STUDENT,
+    validation: Examples | float = HELD_OUT,
     settings: DistillSettings = DEFAULT_SETTINGS,
     about: About = DEFAULT_ABOUT,
-    scores: str | Path | None = None,
 ) -> DistillReport:
     """Train a smaller cross-encoder to score as the teacher does, and write a folder that ``load_scorer`` opens.
 
     With hidden states matched, the teacher is run beside the student on the same batches, and its scores come from
-    there. Without, it scores all pairs once before the first step, and the scores are kept on disk. A run that was
-    killed resumes from its last evaluation when it is called again with the same arguments. Under ``torchrun`` each
-    process uses one device.
+    there. Without, it scores all pairs once before the first step, through ``Cached`` with a file in ``out``. A run
+    that was killed resumes from its last evaluation when it is called again with the same arguments.
 
-    :param teacher: A folder or hub id; or, without matched hidden states, any scorer.
-    :param data: Training and validation groups.
+    :param teacher: A folder or hub id; or, without matched hidden states, any scorer. Give a ``Cached`` one to share
+        its scores between runs.
+    :param examples: Questions with their texts; labels are only used to measure.
     :param out: The folder for checkpoints and, at the end, the student; new, or that of the run to resume.
-    :param student: What the student starts from.
-    :param settings: How it is trained.
+    :param validation: Other examples, or the share of the questions of ``examples`` to hold back.
+    :param settings: What the student starts from, and how it is trained.
     :param about: Texts for the model card.
-    :param scores: The file of teacher scores; None keeps it in ``out``. Give one to share it between runs.
-    :raises InputError: If the data is empty, has a question in both parts, or is longer than the model reads.
-    :raises ConfigurationError: If settings don't fit teacher and student, the folder holds something else, or the
-        disk is too full. All of these are raised before the first step.
+    :raises InputError: If a part is empty or has no question with two texts, or both have a question in common.
+    :raises ConfigurationError: If settings don't fit teacher and student, the folder holds something else, or a killed
+        run's last checkpoint can't be read.
     :raises ModelError: If a model can't be opened.
+    :raises ScoringError: If the teacher leaves a pair without a score.
     """
-    check_split(data.train, data.validation, within_questions=settings.objective == "margin-mse")
-    scorer = _open_teacher(teacher, settings) if isinstance(teacher, str) else teacher
-    base = student.base or (teacher if isinstance(teacher, str) else None)
+    learned, judged = two_parts(examples, validation, settings.seed)
+    for name, part in (("train", learned), ("validation", judged)):
+        if all(len(group.texts) == 1 for group in part.groups):
+            raise InputError(f"the {name} data must hold a question with two texts or more")
+    base = settings.base or (teacher if isinstance(teacher, str) else None)
     if base is None:
-        raise ConfigurationError("a student needs a base where the teacher is a scorer: give Student(base=...)")
-    model = make_student(student, base, settings.max_length)
-    hidden = _hidden_teacher(teacher, model, student) if settings.hidden_weight else None
-    rows = make_rows(data.train, settings, model.tokenizer, model.max_seq_length)
-    lengths = pair_lengths(data.validation, model.tokenizer, model.max_seq_length, truncate=settings.truncate)
-    folder = RunFolder(Path(out))
-    plan = _plan(scorer, data, student, settings) | {"base": describe(model, base, student.revision)}
-    with processes().main_process_first():
-        checkpoint = folder.begin(plan, needed_bytes(model))
-        store = ScoreStore(Path(scores) if scores else folder.checkpoints / "teacher-scores.sqlite")
-        wanted = store.score_groups(scorer, data.validation, "validation", progress=settings.progress)
-        targets = hidden or store.score_groups(scorer, data.train, "train", progress=settings.progress)
-    batch_size = max(1, _WITHOUT_GRADIENTS * settings.batch_tokens // max(map(max, lengths)))
-    evaluator = StudentEvaluator(data.validation, wanted, batch_size, arithmetic(settings.precision))
-    columns = score_columns(data.train, rows, None if isinstance(targets, HiddenTeacher) else targets)
-    course = Course(rows, columns, evaluator, AGREEMENT, folder.checkpoints)
-    trainer = distill_trainer(model, DistillationLoss(model, settings, hidden), course, settings)
-    seconds = trainer.run(checkpoint)
-    if processes().is_main_process:
-        model.config.output_hidden_states = False
-        manifest = plan | {
-            "about": asdict(about),
-            "training": {"seconds": round(seconds)},
-            "measures": {"student": evaluator(model), "teacher": evaluator.teacher()},
-        }
-        write_model(model, trainer.state, data, settings, folder, manifest)
-    processes().wait_for_everyone()
-    return DistillReport(folder.path, json.loads((folder.path / MANIFEST).read_text(encoding="utf-8")))
+        raise ConfigurationError("a student needs a base where the teacher is a scorer: give DistillSettings(base=...)")
+    scorer = _open_teacher(teacher, settings.max_length) if isinstance(teacher, str) else teacher
+    model = make_student(base, settings.layers, settings.max_length)
+    loss = _hidden_loss(teacher, model, settings) if settings.hidden_weight else None
+    plan = {
+        "base": describe(base, model),
+        "teacher": {"name": scorer.spec.name, "fingerprint": scorer.spec.fingerprint},
+        "loss": settings.objective,
+        "metric": AGREEMENT,
+        "settings": settings.to_dict(),
+        "data": {"train": learned.summary(), "validation": judged.summary()},
+    }
+    checkpoints = open_run(Path(out), plan)
+    if scorer.spec.call_invariant:  # pairs that compete within a call have no score of their own to keep
+        scorer = Cached(scorer, checkpoints / "teacher-scores.sqlite", allow_batch_dependent=True)
+    wanted = _teacher_scores(scorer, judged, "validation", progress=settings.progress)
+    labels = None if loss else _teacher_scores(scorer, learned, "train", progress=settings.progress)
+    release_memory(scorer)
+    evaluator = RankingEvaluator(judged, settings.batch_size, wanted)
+    size = 2 if settings.objective == "margin-mse" else 1
+    course = Course(_columns(learned, labels, size, settings.seed), evaluator, AGREEMENT, checkpoints)
+    outcome = train(model, loss or (MarginMSELoss if size > 1 else MSELoss)(model), course, settings)
+    outcome["measures"]["teacher"] = evaluator.measure(wanted)
+    outcome["truncated"] = truncated(model, learned.pairs)
+    model.config.output_hidden_states = False
+    return DistillReport(Path(out), write_model(model, Path(out), plan | outcome, (learned, judged), settings, about))
 
 
-def _open_teacher(name: str, settings: DistillSettings) -> Scorer:
+def _open_teacher(name: str, max_length: int | None) -> Scorer:
     """Open the teacher from its float weights where it has them, rather than from an int8 form beside them."""
     floats = find_model(name, "torch", HubAccess()).has_checkpoint
-    return load_scorer(name, engine="torch" if floats else "auto", max_length=settings.max_length)
+    return load_scorer(name, engine="torch" if floats else "auto", max_length=max_length)
 
 
-def _hidden_teacher(teacher: str | Scorer, model: Model, student: Student) -> HiddenTeacher:
+def _hidden_loss(teacher: str | Scorer, model: Model, settings: DistillSettings) -> HiddenStatesLoss:
     if not isinstance(teacher, str):
         raise ConfigurationError(
             "hidden states can be matched where the teacher is given as a folder or hub id, not as a scorer: "
             "set hidden_weight=0"
         )
-    opened = open_scorer(teacher, max_length=model.max_seq_length)
-    return HiddenTeacher(opened, matched_layers(opened, model, student.match), reads_first_token_only(opened))
+    return HiddenStatesLoss(model, open_scorer(teacher, model.max_seq_length), settings.hidden_weight)
 
 
-def _plan(scorer: Scorer, data: TrainingData, student: Student, settings: DistillSettings) -> dict[str, Any]:
-    """Return what decides the student's weights."""
-    return {
-        "teacher": {"name": scorer.spec.name, "fingerprint": scorer.spec.fingerprint},
-        "student": asdict(student),
-        "settings": settings.to_dict(),
-        "processes": processes().num_processes,  # they share the batches, so another number makes other steps
-        "data": {"train": summary(data.train), "validation": summary(data.validation)},
-    }
+def _teacher_scores(scorer: Scorer, examples: Examples, name: str, *, progress: bool) -> list[float]:
+    """Return the teacher's raw scores of all pairs.
+
+    :raises ScoringError: If it left a pair without a score.
+    """
+    pairs, scores = examples.pairs, []
+    for start in tqdm(range(0, len(pairs), _CHUNK), desc=f"teacher: {name}", disable=not progress):
+        chunk = pairs[start : start + _CHUNK]
+        for pair, outcome in zip(chunk, score_checked(scorer, chunk, None).outcomes, strict=True):
+            if not isinstance(outcome, Score):
+                raise ScoringError(
+                    f"the teacher must score every pair, and left out query {pair.query!r:.60}, text "
+                    f"{pair.text!r:.60}: {outcome.reason} {outcome.detail}".rstrip()
+                )
+            scores.append(outcome.value)
+    return scores
+
+
+def _columns(examples: Examples, scores: Sequence[float] | None, size: int, seed: int) -> dict[str, list[Any]]:
+    """Return the rows that are learned from: a question with a text, or with two texts for a difference of scores.
+
+    :param scores: The teacher's of all pairs, which become labels; None where it runs beside the student.
+    :param size: 1 or 2 texts.
+    """
+    draw, first, pairs = random.Random(seed), 0, examples.pairs
+    rows: list[list[int]] = []  # numbers of pairs
+    for group in examples.groups:
+        order = draw.sample(range(first, first + len(group.texts)), len(group.texts))
+        first += len(group.texts)
+        if len(order) > size and len(order) % size:
+            order.append(order[0])
+        rows += [order[start : start + size] for start in range(0, len(order) - size + 1, size)]
+    columns: dict[str, list[Any]] = {"query": [pairs[row[0]].query for row in rows]}
+    for place in range(size):
+        columns[f"text_{place}"] = [pairs[row[place]].text for row in rows]
+    if scores is not None:
+        columns["label"] = [scores[row[0]] - (scores[row[1]] if size > 1 else 0.0) for row in rows]
+    return columns

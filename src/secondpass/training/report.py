@@ -1,30 +1,31 @@
 """The results of training: the model's files, its int8 form, its model card and its manifest."""
 
+import hashlib
 import json
 import random
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from sentence_transformers import CrossEncoder as Model
-from transformers import TrainerState
 
 from secondpass.errors import ConfigurationError
 from secondpass.optimize import optimize
 from secondpass.scores import Pair
-from secondpass.training.data import Group, TrainingData
-from secondpass.training.run_folder import MANIFEST, RunFolder
-from secondpass.training.settings import TrainSettings
-from secondpass.training.students import files_hash
-from secondpass.training.trainer import processes
+from secondpass.scoring.hub import HubAccess
+from secondpass.scoring.model_files import find_model
+from secondpass.training.data import Examples
+from secondpass.training.settings import About, TrainSettings
+from secondpass.training.trainer import MANIFEST
 
-_PACKAGES = ("accelerate", "datasets", "onnxruntime", "secondpass", "sentence-transformers", "torch", "transformers")
+_PACKAGES = ("accelerate", "datasets", "secondpass", "sentence-transformers", "torch", "transformers")
 _SAMPLE = 512  # pairs that calibrate the int8 form, and as many that verify it
+_CHUNK = 1000  # pairs tokenised at once
 _EXPORT = "onnx"
-_DISTILLED, _FINETUNED, _INT8 = (
+_CARD, _INT8 = (
     part.strip() + "\n" for part in (Path(__file__).parent / "card.md").read_text("utf-8").split("=== next ===\n")
 )
 
@@ -41,41 +42,13 @@ class TrainingReport:
     manifest: Mapping[str, Any]
 
     @property
-    def refused(self) -> str | None:
-        """Why there is no int8 form, with its figures, or None where it was accepted."""
-        int8 = self.manifest["int8"]
-        return None if int8["accepted"] else str(int8["reason"])
-
-    def _measures(self, of: str) -> Mapping[str, float]:
-        measures: Mapping[str, float] = self.manifest["measures"][of]
-        return measures
-
-
-class DistillReport(TrainingReport):
-    """The result of a distillation."""
-
-    @property
     def measures(self) -> Mapping[str, float]:
-        """The student's measures on the validation data."""
-        return self._measures("student")
-
-    @property
-    def teacher_measures(self) -> Mapping[str, float]:
-        """The teacher's own measures on the validation data; its agreement with itself is 1."""
-        return self._measures("teacher")
-
-
-class FinetuneReport(TrainingReport):
-    """The result of a fine-tuning."""
-
-    @property
-    def measures(self) -> Mapping[str, float]:
-        """The fine-tuned model's measures on the validation data."""
+        """The model's measures on the validation data."""
         return self._measures("after")
 
     @property
     def measures_before(self) -> Mapping[str, float]:
-        """The measures of the model that it started from."""
+        """The measures of what it started from."""
         return self._measures("before")
 
     @property
@@ -84,13 +57,23 @@ class FinetuneReport(TrainingReport):
         metric = self.manifest["metric"]
         return self.measures[metric] > self.measures_before[metric]
 
+    @property
+    def refused(self) -> str | None:
+        """Why there is no int8 form, with its figures, or None where it was accepted."""
+        int8 = self.manifest["int8"]
+        return None if int8["accepted"] else str(int8["reason"])
+
     def __str__(self) -> str:
         """Return what was learned from, each measure before and after, and what became of the int8 form."""
-        data, truncated = self.manifest["data"], self.manifest["truncated"]
+        data, truncated, measures = (self.manifest[key] for key in ("data", "truncated", "measures"))
+        teacher = {name: f" (the teacher: {value:.4f})" for name, value in measures.get("teacher", {}).items()}
         lines = [
             f"{data['train']['pairs']} pairs of {data['train']['groups']} questions, loss {self.manifest['loss']}",
             f"validated on {data['validation']['groups']} other questions",
-            *(f"{name} {self.measures_before[name]:.4f} -> {value:.4f}" for name, value in self.measures.items()),
+            *(
+                f"{name} {self.measures_before[name]:.4f} -> {value:.4f}{teacher.get(name, '')}"
+                for name, value in self.measures.items()
+            ),
         ]
         if truncated["pairs"]:
             lines.append(
@@ -101,65 +84,110 @@ class FinetuneReport(TrainingReport):
             lines.append(f"no better than before on {self.manifest['metric']}: keep the model that you have")
         return "\n".join([*lines, self.refused or f"int8: {self.folder.name}/{_EXPORT}"])
 
+    def _measures(self, of: str) -> Mapping[str, float]:
+        measures: Mapping[str, float] = self.manifest["measures"][of]
+        return measures
+
+
+class FinetuneReport(TrainingReport):
+    """The result of a fine-tuning."""
+
+
+class DistillReport(TrainingReport):
+    """The result of a distillation."""
+
+    @property
+    def teacher_measures(self) -> Mapping[str, float]:
+        """The teacher's own measures on the validation data; its agreement with itself is 1."""
+        return self._measures("teacher")
+
 
 def write_model(
     model: Model,
-    state: TrainerState,
-    data: TrainingData,
+    out: Path,
+    run: Mapping[str, Any],
+    data: tuple[Examples, Examples],
     settings: TrainSettings,
-    folder: RunFolder,
-    manifest: dict[str, Any],
-) -> None:
+    about: About,
+) -> Mapping[str, Any]:
     """Write the model, its int8 form, its card and, last of all, its manifest; then delete the checkpoints.
 
     :param model: The model with the best checkpoint's weights.
-    :param state: The trainer's record of the run.
-    :param data: The data, of which a sample calibrates and verifies the int8 form.
+    :param out: The folder of the run.
+    :param run: The manifest's entries on base, settings, data and training.
+    :param data: Training and validation data, of which a sample calibrates and verifies the int8 form.
     :param settings: The settings.
-    :param folder: The run's folder.
-    :param manifest: The manifest's entries on base, settings, data and measures; changed in place.
+    :param about: Texts for the model card.
+    :return: The manifest's content.
     """
-    path = folder.path
-    model.save_pretrained(str(path), create_model_card=False, safe_serialization=True)
-    best = state.best_model_checkpoint
-    manifest["about"]["name"] = manifest["about"]["name"] or path.resolve().name
-    manifest["training"] |= {
-        "steps": state.global_step,
-        "best_step": int(best.rpartition("-")[2]) if best else state.global_step,
-        "epochs": state.epoch,
-        "processes": processes().num_processes,
-        "history": [entry for entry in state.log_history if any(key.startswith("eval_") for key in entry)],
+    model.tokenizer.backend_tokenizer.no_truncation()  # the length of the training isn't that of the model
+    model.save_pretrained(str(out), create_model_card=False, safe_serialization=True)
+    measures = {name: {key: float(value) for key, value in own.items()} for name, own in run["measures"].items()}
+    manifest = {
+        **run,
+        "about": {**asdict(about), "name": about.name or out.resolve().name},
+        "measures": measures,
+        "int8": _export(data, settings, out),
+        "packages": {name: version(name) for name in _PACKAGES},
+        "files": files_hash(out, "*.safetensors", "tokenizer.json", "onnx/*.onnx", "onnx/tokenizer.json"),
     }
-    manifest["int8"] = _export(data, settings, path)
-    manifest["packages"] = {name: _version(name) for name in _PACKAGES}
-    manifest["files"] = files_hash(path, "*.safetensors", "tokenizer.json", "onnx/*.onnx", "onnx/tokenizer.json")
-    (path / "README.md").write_text(card(manifest), encoding="utf-8")
-    (path / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False), encoding="utf-8")
-    folder.finish()
+    (out / "README.md").write_text(_card(manifest), encoding="utf-8")
+    content = json.dumps(manifest, indent=1, ensure_ascii=False)
+    (out / MANIFEST).write_text(content, encoding="utf-8")
+    shutil.rmtree(out / "checkpoints")
+    written: Mapping[str, Any] = json.loads(content)
+    return written
 
 
-def card(manifest: Mapping[str, Any]) -> str:
+def _card(manifest: Mapping[str, Any]) -> str:
     """Return the model card, in Markdown with the hub's front matter."""
-    int8, notes = manifest["int8"], manifest["about"]["notes"].strip()
-    first, second = (
-        manifest["measures"].values()
-        if "teacher" not in manifest
-        else (manifest["measures"]["teacher"], manifest["measures"]["student"])
-    )
-    rows = [f"| {key} | {first[key]:.4f} | {value:.4f} |" for key, value in second.items()]
+    int8, notes, measures = manifest["int8"], manifest["about"]["notes"].strip(), manifest["measures"]
+    origin = f"fine-tuned from `{manifest['base']['name']}`"
+    if "teacher" in manifest:
+        origin = f"distilled from `{manifest['teacher']['name']}`"
+    rows = ["| | " + " | ".join(measures) + " |", "|---" * (len(measures) + 1) + "|"]
+    rows += [
+        f"| {key} | " + " | ".join(f"{own[key]:.4f}" for own in measures.values()) + " |" for key in measures["after"]
+    ]
+    note = f"\n{notes}\n" if notes else ""
+    text = _CARD.format(**manifest, origin=origin, note=note, rows="\n".join(rows))
     refusal = None if int8["accepted"] else f"None: {int8['reason']}"
-    text = (_DISTILLED if "teacher" in manifest else _FINETUNED).format(
-        **manifest, note=f"\n{notes}\n" if notes else "", rows="\n".join(rows)
-    )
     return f"{text}\n## int8\n\n{refusal or _INT8.format(**int8, megabytes=int8['bytes'] / 1e6)}\n"
 
 
-def _export(data: TrainingData, settings: TrainSettings, path: Path) -> dict[str, Any]:
+def describe(name: str, model: Model) -> dict[str, Any]:
+    """Return what a manifest records of the model that a training starts from."""
+    folder = find_model(name, "torch", HubAccess())
+    return {
+        "name": folder.name(name),
+        "revision": folder.revision,
+        "sha256": files_hash(folder.path, "**/*.safetensors"),
+        "weights": sum(parameter.numel() for parameter in model.parameters()),
+    }
+
+
+def truncated(model: Model, pairs: Sequence[Pair]) -> dict[str, Any]:
+    """Return how many pairs are longer than the model reads, and their share."""
+    longer = 0
+    for start in range(0, len(pairs), _CHUNK):
+        queries, texts = (list(parts) for parts in zip(*pairs[start : start + _CHUNK], strict=True))
+        ids = model.tokenizer(queries, texts, truncation=False, verbose=False)["input_ids"]
+        longer += sum(len(own) > model.max_seq_length for own in ids)
+    return {"pairs": longer, "share": longer / len(pairs), "max_length": model.max_seq_length}
+
+
+def files_hash(folder: Path, *patterns: str) -> dict[str, str]:
+    """Return the SHA-256 of the files that match, by their names relative to the folder."""
+    files = sorted(file for pattern in patterns for file in folder.glob(pattern))
+    return {str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+
+
+def _export(data: tuple[Examples, Examples], settings: TrainSettings, path: Path) -> dict[str, Any]:
     """Export the int8 form, and return its figures, or why it was refused: the model is kept without it."""
     out = path / _EXPORT
     if out.exists():  # from a run that was killed before its manifest
         shutil.rmtree(out)
-    fit, check = (_sample(groups, settings.seed) for groups in (data.train, data.validation))
+    fit, check = (_sample(part, settings.seed) for part in data)
     try:
         (form,) = optimize(path, out, calibration=fit, held_out=check, settings=settings.export).forms
     except ConfigurationError as refusal:  # it loses too much, can't be exported, or there are too few pairs
@@ -169,18 +197,10 @@ def _export(data: TrainingData, settings: TrainSettings, path: Path) -> dict[str
     return {"accepted": True, **figures, "calibrated_on": len(fit), "verified_on": len(check)}
 
 
-def _sample(groups: Sequence[Group], seed: int) -> list[Pair]:
+def _sample(examples: Examples, seed: int) -> list[Pair]:
     """Return whole groups, drawn by the seed, until there are enough pairs: an order is checked within a question."""
     pairs: list[Pair] = []
-    for group in random.Random(seed).sample(list(groups), len(groups)):
+    for group in random.Random(seed).sample(examples.groups, len(examples.groups)):
         if len(pairs) < _SAMPLE:
             pairs += group.pairs
     return pairs
-
-
-def _version(package: str) -> str | None:
-    """Return a package's version, or None where its distribution has another name (onnxruntime-gpu)."""
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None

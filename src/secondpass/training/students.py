@@ -1,62 +1,60 @@
-"""Students: a base model cut to some of its layers, and the teacher's layers that they learn from."""
+"""Students of a distillation: a base cut to some of its layers, and the loss that matches a teacher's hidden states."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import torch
 from sentence_transformers import CrossEncoder as Model
-from torch import nn
+from sentence_transformers.util import batch_to_device
+from torch import Tensor, nn
 
 from secondpass.errors import ConfigurationError, ModelError
-from secondpass.optimize.checkpoint import OPENING_ERRORS, layers_of, logits, open_model
+from secondpass.models import bundled_names
+from secondpass.optimize.checkpoint import OPENING_ERRORS, layers_of, logits, open_model, reads_first_token_only
 from secondpass.scores import Pair
 from secondpass.scoring.engines.torch import quiet
 from secondpass.scoring.hub import HubAccess
 from secondpass.scoring.model_files import ModelFolder, find_model
-from secondpass.training.settings import Student
 
 _DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "attention_dropout", "dropout", "mlp_dropout")
 
 
-def open_scorer(
-    name: str, revision: str | None = None, max_length: int | None = None, config: Mapping[str, Any] | None = None
-) -> Model:
-    """Open a teacher or a student's base; see ``open_model``.
+def open_scorer(name: str, max_length: int | None = None, config: Mapping[str, Any] | None = None) -> Model:
+    """Open a model to be trained, or to teach; see ``open_model``.
 
     :raises ModelNotFound: If there is no such model.
     :raises ModelError: If it can't be opened, or doesn't give one score for each pair.
     """
-    model = open_model(find_model(name, "torch", HubAccess(revision)), max_length, config)
+    if name in bundled_names():
+        raise ModelError(
+            f"the bundled {name} is an int8 graph, which can't be trained: give a folder or hub id with its float32 "
+            "weights, such as cross-encoder/ms-marco-MiniLM-L6-v2"
+        )
+    model = open_model(find_model(name, "torch", HubAccess()), max_length, config)
     if model.num_labels != 1:
-        raise ModelError(f"a teacher or student must give one score for each pair, and {name} gives {model.num_labels}")
+        raise ModelError(f"to train, models must give one score for each pair, and {name} gives {model.num_labels}")
     return model
 
 
-def make_student(student: Student, base: str, max_length: int | None) -> Model:
-    """Return the student without dropout, its word embeddings frozen if asked for.
-
-    There is no dropout because a teacher's outputs have no noise to overfit to.
+def make_student(base: str, layers: Sequence[int] | None = None, max_length: int | None = None) -> Model:
+    """Return a base cut to some of its layers, without dropout: a teacher's outputs have no noise to overfit to.
 
     :raises ConfigurationError: If it asks for layers that the base doesn't have.
     :raises ModelError: If the base can't be cut to these layers.
     """
-    model = open_scorer(base, student.revision, max_length, dict.fromkeys(_DROPOUTS, 0.0))
+    model = open_scorer(base, max_length, dict.fromkeys(_DROPOUTS, 0.0))
     depth = len(layers_of(model))
-    if student.layers is not None:
-        if student.layers[-1] >= depth:
-            raise ConfigurationError(
-                f"layers must be among the base's {depth} (0 to {depth - 1}), got {student.layers}"
-            )
-        keep_layers(model, student.layers)
+    if layers is not None:
+        if layers[-1] >= depth:
+            raise ConfigurationError(f"layers must be among the base's {depth} (0 to {depth - 1}), got {layers}")
+        keep_layers(model, layers)
         _check_reopens(model, base)
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
-    if student.freeze_word_embeddings:
-        model.model.get_input_embeddings().requires_grad_(requires_grad=False)
     return model
 
 
@@ -93,40 +91,76 @@ def _check_reopens(model: Model, base: str) -> None:
         )
 
 
-def matched_layers(teacher: Model, student: Model, match: Sequence[int] | None) -> tuple[int, ...]:
-    """Return for each of the student's layers the teacher's layer that it learns from.
+class HiddenStatesLoss(nn.Module):
+    """The weighted mean of the squared error of the scores and the relative error of matched hidden states.
 
-    :raises ConfigurationError: If their widths or vocabularies differ, or a layer isn't there.
+    Teacher and student read the same batch, which sentence-transformers' own losses for scores can't share. With one
+    column of texts beside the questions the scores themselves are compared, with two their differences. The student's
+    layers are matched with the teacher's evenly, the last with the last; of the teacher's last layer only the first
+    token counts where its head reads no other.
+
+    :param model: The student; the trainer replaces it by its wrapped form.
+    :param teacher: The teacher.
+    :param weight: The weight of the hidden states, where the scores have 1.
+    :raises ConfigurationError: If widths or vocabularies differ.
     """
+
+    def __init__(self, model: Model, teacher: Model, weight: float) -> None:
+        super().__init__()
+        _check_alike(teacher, model)
+        depth, count = len(layers_of(teacher)), len(layers_of(model))
+        self._match = [round((index + 1) * depth / count) for index in range(count)]
+        self._last = depth if reads_first_token_only(teacher) else None
+        self._teacher = (teacher.eval().requires_grad_(requires_grad=False),)  # torch counts no weights in a tuple
+        self._weight = weight
+        self.model = model
+        for each in (model, teacher):
+            each.config.output_hidden_states = True
+
+    def forward(self, inputs: Sequence[Any], labels: object = None, **options: Any) -> Tensor:  # noqa: ARG002
+        """Return the loss of one batch, a scalar.
+
+        :param inputs: A column of questions, and one or two columns of texts.
+        :param labels: Unused: the teacher is asked for its scores.
+        :param options: What the trainer passes on to ``preprocess``.
+        """
+        queries, *columns = inputs
+        pairs = [pair for texts in columns for pair in zip(queries, texts, strict=True)]
+        (teacher,), student = self._teacher, self.model
+        features = batch_to_device(student.preprocess(pairs, **options), student.device)
+        own = student(dict(features))
+        with torch.no_grad():
+            theirs = teacher.to(student.device)(dict(features))
+        errors = (own["scores"].float() - theirs["scores"].float()).view(len(columns), -1)
+        on_scores = (errors[0] - errors[1] if len(columns) > 1 else errors).square().mean()
+        layers = zip(own["all_layer_embeddings"][1:], self._match, strict=True)  # the embeddings come first
+        mask = features["attention_mask"]
+        hidden = []
+        for states, layer in layers:
+            tokens = slice(0, 1 if layer == self._last else None)
+            targets = theirs["all_layer_embeddings"][layer]
+            hidden.append(relative_error(states[:, tokens], targets[:, tokens], mask[:, tokens]))
+        total: Tensor = (self._weight * torch.stack(hidden).mean() + on_scores) / (self._weight + 1)
+        return total
+
+
+def _check_alike(teacher: Model, student: Model) -> None:
     wide, own = teacher.config.hidden_size, student.config.hidden_size
     unlike = f"have the same width, got {wide} and {own}" if wide != own else ""
     if not unlike and teacher.tokenizer.get_vocab() != student.tokenizer.get_vocab():
         unlike = "share a vocabulary, and these don't"
     if unlike:
         raise ConfigurationError(f"to match hidden states, teacher and student must {unlike}: set hidden_weight=0")
-    depth, count = len(layers_of(teacher)), len(layers_of(student))
-    chosen = tuple(match) if match is not None else tuple(round((i + 1) * depth / count) - 1 for i in range(count))
-    if len(chosen) != count or max(chosen) >= depth:
-        raise ConfigurationError(
-            f"match must name one of the teacher's {depth} layers for each of the student's {count}, got {chosen}"
-        )
-    return chosen
 
 
-def describe(model: Model, base: str, revision: str | None) -> dict[str, Any]:
-    """Return what a manifest records of the model that a student is made from."""
-    folder = find_model(base, "torch", HubAccess(revision))
-    return {
-        "name": folder.name(base),
-        "revision": folder.revision,
-        "sha256": files_hash(folder.path, "**/*.safetensors"),
-        "layers": len(layers_of(model)),
-        "weights": sum(parameter.numel() for parameter in model.parameters()),
-        "max_length": model.max_seq_length,
-    }
+def relative_error(states: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
+    """Return the squared distance of hidden states, relative to the targets' squared length.
 
-
-def files_hash(folder: Path, *patterns: str) -> dict[str, str]:
-    """Return the SHA-256 of the files that match, by their names relative to the folder."""
-    files = sorted(file for pattern in patterns for file in folder.glob(pattern))
-    return {str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+    :param states: (pairs, tokens, width)
+    :param targets: (pairs, tokens, width)
+    :param mask: (pairs, tokens), 0 at padding, which doesn't count.
+    """
+    real = mask.unsqueeze(-1).float()  # a product costs less than gathering the real tokens
+    wanted = targets.float() * real
+    error: Tensor = (states.float() * real - wanted).square().sum() / wanted.square().sum()
+    return error

@@ -1,135 +1,125 @@
-"""sentence-transformers' trainer, with batches by tokens, checkpoints, and the best one's weights at the end."""
+"""A training run with sentence-transformers' trainer: its folder, its checkpoints, and the best one's weights."""
 
-import errno
+import json
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from accelerate import PartialState
 from datasets import Dataset
 from safetensors import SafetensorError
 from sentence_transformers import CrossEncoder as Model
 from sentence_transformers.base.evaluation import BaseEvaluator
 from sentence_transformers.cross_encoder import CrossEncoderTrainer, CrossEncoderTrainingArguments
 from torch import nn
-from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState
+from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback, TrainerControl, TrainerState
+from transformers.trainer_utils import get_last_checkpoint
 
 from secondpass.errors import ConfigurationError
-from secondpass.training.batches import TokenBatchSampler
-from secondpass.training.data import Row
-from secondpass.training.losses import DistillationLoss
-from secondpass.training.settings import DistillSettings, Precision, TrainSettings
+from secondpass.training.settings import TrainSettings
 
+MANIFEST = "manifest.json"
+"""The file that is written last: a folder that has it holds a finished run."""
+_STATE = "trainer_state.json"  # the trainer writes it last: a checkpoint without it was cut off
+_UNREADABLE = (OSError, ValueError, KeyError, RuntimeError, EOFError, UnpicklingError, SafetensorError)
 _KEPT_CHECKPOINTS = 2  # the best and the last
-_TIMEOUT = timedelta(days=7)  # while one process scores all pairs with the teacher, the others wait
+_WEIGHT_DECAY = 0.01
 
 
 @dataclass(frozen=True, slots=True)
 class Course:
     """What a trainer needs besides the model and its loss.
 
-    :param rows: What stays together in a batch.
-    :param columns: The rows' contents, as the loss expects them.
+    :param columns: The rows that are learned from, in the columns that the loss expects.
     :param evaluator: What measures the model at every interval.
     :param metric: Which of its measures chooses the best checkpoint; higher is better.
-    :param folder: The folder for checkpoints.
+    :param checkpoints: The folder for checkpoints.
+    :param patience: Evaluations without a better measure after which training ends; None never ends it early.
     """
 
-    rows: Sequence[Row]
     columns: Mapping[str, Sequence[Any]]
     evaluator: BaseEvaluator
     metric: str
-    folder: Path
+    checkpoints: Path
+    patience: int | None = None
 
 
-class RowTrainer(CrossEncoderTrainer):
-    """Trains on batches under a ceiling of tokens: evaluates and saves at every interval and at the end.
+def open_run(folder: Path, plan: Mapping[str, Any]) -> Path:
+    """Return the folder of a run's checkpoints; it is created, or is that of a run with the same plan.
 
-    Afterwards the model has the best checkpoint's weights.
+    :param folder: The folder that will hold the model.
+    :param plan: The settings, and hashes of models and data.
+    :raises ConfigurationError: If the folder holds a finished run, a run with another plan, or something else.
+    """
+    checkpoints, content = folder / "checkpoints", json.dumps(plan, indent=1)
+    file = checkpoints / "run.json"
+    if (folder / MANIFEST).exists():
+        raise ConfigurationError(f"{folder} holds a finished run: take another folder, or move it away")
+    if file.exists():
+        if file.read_text(encoding="utf-8") != content:
+            raise ConfigurationError(
+                f"{folder} holds a run with other data or settings (see {file}): give the same ones to resume it, or "
+                "take another folder"
+            )
+    elif folder.exists() and any(folder.iterdir()):
+        raise ConfigurationError(f"{folder} must be empty or new, and holds files that aren't a run's")
+    checkpoints.mkdir(parents=True, exist_ok=True)
+    file.write_text(content, encoding="utf-8")
+    return checkpoints
 
-    :param model: The model.
+
+def train(model: Model, loss: nn.Module, course: Course, settings: TrainSettings) -> dict[str, Any]:
+    """Train to the end, from the last checkpoint if there is one; the model then has the best checkpoint's weights.
+
+    :param model: The model; changed in place.
     :param loss: Its loss.
     :param course: Data, evaluation and folder.
     :param settings: The settings.
-    :param callbacks: Further callbacks.
+    :return: What a manifest says of the run: its steps, and the measures before and after.
+    :raises ConfigurationError: If the last checkpoint can't be read.
     """
-
-    def __init__(
-        self,
-        model: Model,
-        loss: nn.Module,
-        course: Course,
-        settings: TrainSettings,
-        callbacks: Sequence[TrainerCallback] = (),
-    ) -> None:
-        args = _arguments(settings, course)
-        if args.device.type == "cpu" and args.bf16:
-            use_eager_attention(model)
-        super().__init__(
-            model=model,
-            args=args,
-            train_dataset=Dataset.from_dict(dict(course.columns)),
-            loss=loss,
-            evaluator=course.evaluator,
-            callbacks=[_EvaluateAtTheEnd(), *callbacks],
-        )
-        self.remove_callback(PrinterCallback)  # it prints to stdout where there are no progress bars
-        self._rows, self._batch_tokens = course.rows, settings.batch_tokens
-
-    def get_batch_sampler(self, dataset: Any, **_: Any) -> TokenBatchSampler:
-        """Return the sampler; it can't be an argument, because arguments are pickled into every checkpoint."""
-        seed, world = self.args.seed, self.args.world_size
-        return TokenBatchSampler(dataset, self._rows, ceiling=self._batch_tokens, seed=seed, world=world)
-
-    def run(self, checkpoint: Path | None) -> float:
-        """Train to the end, from a checkpoint if there is one, and return the seconds that it took.
-
-        :raises ConfigurationError: If a checkpoint can't be written; the one before it is kept.
-        """
-        try:
-            result = self.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-        except (OSError, RuntimeError, SafetensorError) as error:
-            if not _disk_is_full(error):
-                raise
-            raise ConfigurationError(
-                f"a checkpoint can't be written to {self.args.output_dir}, the disk is full: free some space, and run "
-                f"the same again; it resumes from the last complete checkpoint ({error!s:.200})"
-            ) from error
-        return float(result.metrics["train_runtime"])
+    model.model.get_input_embeddings().requires_grad_(requires_grad=not settings.freeze_word_embeddings)
+    before = course.evaluator(model)
+    trainer = CrossEncoderTrainer(
+        model=model,
+        args=_arguments(settings, course),
+        train_dataset=Dataset.from_dict(dict(course.columns)),
+        loss=loss,
+        evaluator=course.evaluator,
+        callbacks=[_EvaluateAtTheEnd(), *([EarlyStoppingCallback(course.patience)] if course.patience else [])],
+    )
+    trainer.remove_callback(PrinterCallback)  # it prints to stdout where there are no progress bars
+    last = _last_checkpoint(course.checkpoints)
+    try:
+        result = trainer.train(resume_from_checkpoint=last)
+    except _UNREADABLE as error:
+        if last is None or trainer.state.global_step > int(last.rpartition("-")[2]):
+            raise
+        raise ConfigurationError(
+            f"the run can't be resumed from its last checkpoint, {last}: {error!s:.300}; if it is damaged, delete that "
+            "folder to resume from the one before"
+        ) from error
+    state = trainer.state
+    run = {
+        "steps": state.global_step,
+        "best_step": state.best_global_step or state.global_step,
+        "epochs": state.epoch,
+        "seconds": round(result.metrics["train_runtime"]),
+        "history": [entry for entry in state.log_history if any(key.startswith("eval_") for key in entry)],
+    }
+    return {"training": run, "measures": {"before": before, "after": course.evaluator(model)}}
 
 
-def distill_trainer(
-    model: Model,
-    loss: DistillationLoss,
-    course: Course,
-    settings: DistillSettings,
-) -> RowTrainer:
-    """Return the trainer of a student; the teacher whose hidden states are matched goes to the trainer's device."""
-    teacher = loss.teacher
-    for each in [model, teacher.model] if teacher else [model]:
-        each.config.output_hidden_states = teacher is not None
-    trainer = RowTrainer(model, loss, course, settings)
-    if teacher:
-        dtype = arithmetic(settings.precision)
-        if trainer.args.device.type == "cpu" and dtype is torch.bfloat16:
-            use_eager_attention(teacher.model)
-        teacher.model.to(device=trainer.args.device, dtype=dtype).eval().requires_grad_(requires_grad=False)
-    return trainer
-
-
-def _disk_is_full(error: BaseException) -> bool:
-    """Return whether an error, or what caused it, is that of a full disk or an exceeded quota.
-
-    torch and safetensors report it in words of their own.
-    """
-    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
-        return True
-    if any(words in str(error) for words in ("No space left", "PytorchStreamWriter failed", "unexpected pos")):
-        return True
-    return error.__context__ is not None and _disk_is_full(error.__context__)
+def _last_checkpoint(checkpoints: Path) -> str | None:
+    """Return the last checkpoint; those that a kill cut off are deleted."""
+    for cut_off in checkpoints.glob("checkpoint-*"):
+        if not (cut_off / _STATE).exists():
+            shutil.rmtree(cut_off)
+    last: str | None = get_last_checkpoint(str(checkpoints))
+    return last
 
 
 class _EvaluateAtTheEnd(TrainerCallback):
@@ -140,65 +130,35 @@ class _EvaluateAtTheEnd(TrainerCallback):
             control.should_evaluate = control.should_save = True
 
 
-def processes() -> PartialState:
-    """Return the processes that share a run, one for each device, as ``torchrun`` starts them.
-
-    Without an accelerator, accelerate joins a machine's processes only with ``cpu=True``.
-    """
-    return PartialState(cpu=not torch.accelerator.is_available(), timeout=_TIMEOUT)
-
-
-def arithmetic(precision: Precision) -> torch.dtype:
-    """Return the dtype of forward and backward passes; weights stay in float32.
-
-    On a CPU bfloat16 is faster with instructions for it, and slower than float32 without.
-    """
-    if precision != "auto":
-        return torch.bfloat16 if precision == "bfloat16" else torch.float32
-    if torch.cuda.is_available():
-        native = torch.cuda.is_bf16_supported(including_emulation=False)
-    elif torch.backends.mps.is_available():
-        native = False
-    else:
-        capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
-        native = bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
-    return torch.bfloat16 if native else torch.float32
-
-
-def use_eager_attention(model: Model) -> None:
-    """Compute attention as matrix products instead of with torch's fused kernel.
-
-    On a CPU that kernel doesn't use the instructions for bfloat16: its backward pass over 1,000 tokens in texts of 50
-    to 200 takes two to six times as long.
-    """
-    model.model.set_attn_implementation("eager")
+def _texts_in_a_row(columns: Mapping[str, Sequence[Any]]) -> int:
+    """Return how many texts the longest row has: in its list, or in columns between the question and the label."""
+    return max(map(len, columns.get("texts", ())), default=len(columns) - 1 - ("label" in columns))
 
 
 def _arguments(settings: TrainSettings, course: Course) -> CrossEncoderTrainingArguments:
+    every = settings.evaluate_every
+    on_gpu = torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
     return CrossEncoderTrainingArguments(
-        output_dir=str(course.folder),
+        output_dir=str(course.checkpoints),
         num_train_epochs=settings.epochs,
+        per_device_train_batch_size=max(1, settings.batch_size // _texts_in_a_row(course.columns)),
         learning_rate=settings.learning_rate,
         warmup_steps=settings.warmup,
-        weight_decay=settings.weight_decay,
-        bf16=arithmetic(settings.precision) is torch.bfloat16,
+        weight_decay=_WEIGHT_DECAY,
+        bf16=settings.precision == "bfloat16" or (settings.precision == "auto" and on_gpu),
         use_cpu=not torch.accelerator.is_available(),
         seed=settings.seed,
         eval_strategy="steps",
         save_strategy="steps",
-        eval_steps=settings.evaluate_every,
-        save_steps=settings.evaluate_every,
+        eval_steps=every,
+        save_steps=every,
         save_total_limit=_KEPT_CHECKPOINTS,
         load_best_model_at_end=True,
         metric_for_best_model=course.metric,
         greater_is_better=True,
-        logging_steps=settings.evaluate_every / 10
-        if settings.evaluate_every < 1
-        else max(1, settings.evaluate_every // 10),
+        logging_steps=every / 10 if every < 1 else max(1, every // 10),
         restore_callback_states_from_checkpoint=True,  # else the patience of early stopping begins anew
         report_to="none",
         disable_tqdm=not settings.progress,
-        dataloader_drop_last=True,  # distributed training requires it; the sampler drops nothing but the remainder
         dataloader_pin_memory=torch.cuda.is_available(),
-        accelerator_config={"even_batches": False},  # the sampler gives all devices the same number
     )
