@@ -29,7 +29,6 @@ from llama_index.core.postprocessor import SentenceTransformerRerank
 from llama_index.core.schema import NodeWithScore, TextNode
 
 from secondpass import Cached, Candidate, ContextBudget, Reranker, Selection, Windowed, Windows, load_scorer
-from secondpass.call import Call
 from secondpass.evaluation.bm25 import Bm25Index
 from secondpass.evaluation.context import holds_any
 from secondpass.evaluation.measures import compare, interval

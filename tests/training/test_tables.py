@@ -77,7 +77,7 @@ def test_a_file_that_is_no_table_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"a readable CSV, TSV or JSON Lines file .*none\.csv"):
         read_table(tmp_path / "none.csv")
     (tmp_path / "bad.jsonl").write_text('{"query": "a", "text": "b"}\n{')
-    with pytest.raises(InputError, match=r"bad\.jsonl, line 2: a line must be JSON"):
+    with pytest.raises(InputError, match=r"bad\.jsonl, line 2 must be JSON"):
         read_table(tmp_path / "bad.jsonl")
     (tmp_path / "empty.csv").write_text("query,text,label\n")
     with pytest.raises(InputError, match=r"empty\.csv must .* it is empty"):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from secondpass.errors import InputError
+from secondpass.jsonl import read_objects
 from secondpass.scores import Pair
 
 Shape = Literal["pairs", "lists", "triplets"]
@@ -181,23 +182,6 @@ def read_texts(path: str | Path) -> list[str]:
 def normalised(query: str) -> str:
     """Return a question without case, punctuation and spacing, to compare it with others."""
     return " ".join("".join(c if c.isalnum() else " " for c in query.casefold()).split())
-
-
-def read_objects(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the objects of a JSON Lines file, each with its file and line for errors.
-
-    :raises InputError: If the file can't be read, or a line isn't a JSON object.
-    """
-    for number, line in enumerate(_read(path).split("\n"), start=1):  # splitlines splits at U+2028, too
-        if line.strip():
-            where = f"{path.name}, line {number}"
-            try:
-                content = json.loads(line)
-            except ValueError as error:
-                raise InputError(f"{where}: a line must be JSON: {error}") from error
-            if not isinstance(content, dict):
-                raise InputError(f"{where}: a line must be a JSON object, got {type(content).__name__}")
-            yield where, content
 
 
 def _read_rows(path: Path) -> Iterator[Located]:
