@@ -132,7 +132,7 @@ def test_a_missing_package_names_the_extra(package: str, monkeypatch: pytest.Mon
     """Without one of its packages the error says which extra installs it."""
     name, find = package.replace("-", "_"), importlib.util.find_spec
     monkeypatch.setattr(secondpass.errors, "find_spec", lambda wanted: None if wanted == name else find(wanted))
-    with pytest.raises(MissingExtra, match=rf'needs {package}, .*"secondpass\[optimize\]"'):
+    with pytest.raises(MissingExtra, match=rf'needs {package}, .*"secondpass\[train\]"'):
         importlib.reload(secondpass.optimize)
 
 

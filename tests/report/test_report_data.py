@@ -147,5 +147,5 @@ def test_a_data_frame_of_any_length_has_the_same_columns(ranking: Ranking, count
 def test_a_data_frame_needs_pandas(ranking: Ranking, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without pandas the error names the extra."""
     monkeypatch.setattr(errors, "find_spec", lambda _: None)
-    with pytest.raises(MissingExtra, match=r'pip install "secondpass\[frames\]"'):
+    with pytest.raises(MissingExtra, match=r'pip install "secondpass\[eval\]"'):
         ranking.to_frame()

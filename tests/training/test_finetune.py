@@ -63,7 +63,7 @@ def as_pairs(labels: Sequence[object], count: int = 60) -> Examples:
 def test_pairs_make_a_better_model_that_can_be_loaded(tiny_torch_folder: Path, tmp_path: Path) -> None:
     """Labels 0 and 1: the measures rise, both forms open and agree, and card and manifest say what was done."""
     about = About(name="tiny animals", license="apache-2.0", notes="For tests.")
-    data, settings = as_pairs([1, 0, 0, 0]), replace(QUICK, epochs=6, patience=None)
+    data, settings = as_pairs([1, 0, 0, 0]), replace(QUICK, epochs=12, patience=None)
     report = finetune(str(tiny_torch_folder), data, tmp_path / "tuned", settings=settings, about=about)
     assert report.improved
     assert report.measures["average_precision"] > report.measures_before["average_precision"] + 0.1

@@ -23,7 +23,7 @@ def distill(
     hidden_weight: Annotated[float, typer.Option(help="Weight of matched hidden states; 0 for none.")] = 20.0,
     epochs: Annotated[float, typer.Option(help="Passes over the data.")] = 1.0,
     learning_rate: Annotated[float, typer.Option(help="The peak learning rate.")] = 2e-4,
-    batch_size: Annotated[int, typer.Option(help="Texts in a batch.")] = 16,
+    batch_size: Annotated[int, typer.Option(help="Texts in a batch.")] = 8,
     evaluate_every: Annotated[float, typer.Option(help="Steps between evaluations, or a share of all steps.")] = 0.1,
     max_length: Annotated[int | None, typer.Option(help="The longest pair in tokens; longer ones are cut.")] = None,
     seed: Annotated[int, typer.Option(help="The random seed.")] = 13,

@@ -27,7 +27,7 @@ def finetune(
     loss: Annotated[str, typer.Option(help="auto, or a loss that fits the data.")] = "auto",
     epochs: Annotated[float, typer.Option(help="Passes over the data.")] = 2.0,
     learning_rate: Annotated[float, typer.Option(help="The peak learning rate.")] = 5e-5,
-    batch_size: Annotated[int, typer.Option(help="Texts in a batch.")] = 16,
+    batch_size: Annotated[int, typer.Option(help="Texts in a batch.")] = 8,
     evaluate_every: Annotated[float, typer.Option(help="Steps between evaluations, or a share of all steps.")] = 0.1,
     patience: Annotated[int, typer.Option(help="Evaluations without a gain after which it ends; 0 for never.")] = 4,
     max_length: Annotated[int | None, typer.Option(help="The longest pair in tokens; longer ones are cut.")] = None,

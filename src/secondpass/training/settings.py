@@ -35,7 +35,7 @@ class TrainSettings:
     epochs: float = 1.0
     learning_rate: float = 2e-4
     warmup: float = 0.1
-    batch_size: int = 16
+    batch_size: int = 8
     evaluate_every: float = 0.1
     max_length: int | None = None
     seed: int = 13

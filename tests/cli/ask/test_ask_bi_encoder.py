@@ -128,5 +128,5 @@ def test_cache_folder_without_platformdirs_names_the_extra(monkeypatch: pytest.M
     """Without the variable and without platformdirs, the error prints the install line."""
     monkeypatch.delenv("SECONDPASS_CACHE", raising=False)
     monkeypatch.setattr("secondpass.errors.find_spec", lambda _: None)
-    with pytest.raises(MissingExtra, match=r'platformdirs.*pip install "secondpass\[demo\]"'):
+    with pytest.raises(MissingExtra, match=r'platformdirs.*pip install "secondpass\[cli\]"'):
         cache_folder()
