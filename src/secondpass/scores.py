@@ -80,6 +80,10 @@ class Note:
         """Return the sentence."""
         return self.text
 
+    def to_dict(self) -> dict[str, str]:
+        """Return plain data."""
+        return {"kind": str(self.kind), "text": self.text}
+
 
 class UnscoredReason(StrEnum):
     """Why a pair has no score."""
