@@ -56,7 +56,7 @@ def kinds(ranking: Ranking) -> list[str]:
 def test_a_first_stage_best_that_falls_far_is_noted() -> None:
     """Below rank 10 the first stage's best has fallen far, and above it hasn't."""
     reranker = Reranker(Scripted(TWELVE))
-    (note,) = reranker.rerank("q", TWELVE).notes
+    (note,) = reranker.rerank("q", list(TWELVE)).notes
     assert (note.kind, note.text) == (NoteKind.BEST_FELL, "the first stage's best fell to rank 12")
     assert reranker.rerank("q", list(TWELVE)[:10]).notes == ()
 
@@ -65,7 +65,7 @@ def test_a_first_stage_best_that_was_pruned_has_fallen_below_all_that_were_score
     """A cascade prunes what its cheap scorer ranks low, the first stage's best too; note, rank and counter say so."""
     falls = FallCounter(2)
     reranker = Reranker(Cascade(Scripted(TWELVE), Scripted({}), keep=3), observers=[falls])
-    ranking = reranker.rerank("q", TWELVE)
+    ranking = reranker.rerank("q", list(TWELVE))
     assert ranking.rank_of_first == 4
     assert kinds(ranking) == ["BEST_FELL"]
     assert "fell to rank 4, below the 3 that were scored: it was pruned" in ranking.notes[0].text
