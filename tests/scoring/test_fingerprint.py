@@ -108,6 +108,8 @@ def hashes(folder: Path, *, code: bool = False) -> dict[str, str]:
         ("manifest.json", set()),
         (".gitattributes", set()),
         (".cache/huggingface/download.lock", set()),
+        (".hidden/config.json", {"onnx", "torch"}),
+        ("README-00001.safetensors", {"torch"}),
         ("plot.png", set()),
     ],
 )

@@ -103,6 +103,8 @@ def test_training_and_export_never_run_a_folders_code(tiny: Tiny, tmp_path: Path
         ("config_sentence_transformers.json", {"activation_fn": "odd.Activation"}),
         ("2_Dense/config.json", {"activation_function": "odd.Activation"}),
         ("modules.json", [{"type": "sentence_transformers.base.modules.Transformer"}, {"type": "torch.hub.load"}]),
+        ("modules.json", [{"type": "sentence_transformers.base.modules.Dense", "path": "../elsewhere"}]),
+        (".hidden/config.json", {"activation_function": "odd.Activation"}),
         ("router_config.json", {"types": {"query_0": "odd.Odd"}}),
         ("sentence_bert_config.json", {"model_args": {"trust_remote_code": True}}),
         ("sentence_bert_config.json", {"model_kwargs": {"allow_all_kernels": True}}),
@@ -126,6 +128,13 @@ def test_settings_of_usual_models_are_not_refused(tmp_path: Path) -> None:
     changed(tmp_path, "vocab.json", {"auto_map": 7, "trust_remote_code": 8})
     (tmp_path / "broken.json").write_text("{")
     check_no_code("usual", ModelFolder(tmp_path))
+
+
+def test_settings_that_hide_by_their_depth_are_refused(tmp_path: Path) -> None:
+    """What can't be read to its end isn't trusted."""
+    (tmp_path / "config.json").write_text('{"a": ' * 900 + "1" + "}" * 900)
+    with pytest.raises(ModelError, match="nested too deeply"):
+        check_no_code("deep", ModelFolder(tmp_path))
 
 
 @pytest.mark.parametrize("code", [False, True])

@@ -12,10 +12,11 @@ from secondpass.errors import ModelError
 from secondpass.scoring.model_files import ModelFolder
 
 _APART = re.compile(
-    r"(readme|licen[cs]e|notice).*|(calibration|answerability|manifest|forms)\.json|.*\.(md|png|jpe?g|gif|svg|webp)",
+    r"(.*/)?((readme|licen[cs]e|notice)(\.(txt|rst|html))?|(calibration|answerability|manifest|forms)\.json"
+    r"|[^/]*\.(md|png|jpe?g|gif|svg|webp)|\.ds_store|\.git[^/]*(/.*)?|\.cache/huggingface/.*|__pycache__/.*)",
     re.IGNORECASE,
 )
-"""Names of records and cards, which decide no score."""
+"""Relative names of records, cards and what tools leave behind, which decide no score."""
 _WEIGHTS = re.compile(r".*\.(safetensors|bin|pt|pth|ckpt|h5|msgpack|ot|gguf)", re.IGNORECASE)
 _CODE = {"auto_map", "trust_remote_code", "allow_all_kernels"}
 """Keys by which a model's settings ask for code of its own, or for compiled code from the hub."""
@@ -25,7 +26,7 @@ _NO_SETTINGS = re.compile(r"(tokenizer|vocab|added_tokens|.*\.index)\.json")
 
 
 def model_files(folder: Path) -> dict[str, Path]:
-    """Return a folder's files by their relative names, in a fixed order, without hidden ones; links are followed."""
+    """Return a folder's files by their relative names, in a fixed order; links are followed."""
     found: dict[str, Path] = {}
     seen: set[str] = set()
     for root, folders, names in os.walk(folder, followlinks=True):
@@ -34,8 +35,8 @@ def model_files(folder: Path) -> dict[str, Path]:
             folders.clear()
             continue
         seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "__pycache__")
-        paths = (Path(root, name) for name in names if not name.startswith("."))
+        folders.sort()
+        paths = (Path(root, name) for name in names)
         found |= {path.relative_to(folder).as_posix(): path for path in paths if path.is_file()}
     return dict(sorted(found.items()))
 
@@ -53,16 +54,16 @@ def content_hash(folder: Path, graphs: Collection[Path] | None = None, *, code: 
     """
     digest = hashlib.sha256()
     for name, file in model_files(folder).items():
-        if _decides(file, graphs, code=code):
+        if _decides(name, file, graphs, code=code):
             digest.update(os.fsencode(name) + b"\0" + _sha256(file).digest())
     return digest.hexdigest()[:32]
 
 
-def _decides(file: Path, graphs: Collection[Path] | None, *, code: bool) -> bool:
+def _decides(name: str, file: Path, graphs: Collection[Path] | None, *, code: bool) -> bool:
     """Return whether a file can decide a score; see ``content_hash``."""
     if graphs is not None and (file in graphs or _WEIGHTS.fullmatch(file.name)):
         return file in graphs
-    return ".onnx" not in file.name and not _APART.fullmatch(file.name) and (code or file.suffix != ".py")
+    return ".onnx" not in file.name and not _APART.fullmatch(name) and (code or file.suffix != ".py")
 
 
 def check_sha256(folder: ModelFolder, engine: str, expected: str) -> None:
@@ -91,8 +92,9 @@ def _only_graph(folder: ModelFolder) -> Path | None:
 def _only_checkpoint(folder: Path) -> Path | None:
     """Return the safetensors file, or None where weights are read from others too: an adapter's base, a module's."""
     files = model_files(folder)
-    modules = [file for name, file in files.items() if "/" in name and _WEIGHTS.fullmatch(file.name)]
-    weights = {file for file in files.values() if file.suffix == ".safetensors"}.union(modules)
+    weights = {
+        file for name, file in files.items() if name.endswith(".safetensors") or ("/" in name and name.endswith(".bin"))
+    }
     return weights.pop() if len(weights) == 1 and "adapter_config.json" not in files else None
 
 
@@ -108,9 +110,12 @@ def check_no_code(name: str, folder: ModelFolder) -> None:
             continue
         try:
             content = json.loads(file.read_text(encoding="utf-8"))
-        except (ValueError, RecursionError):  # which no library can read either
+            found = next(_asked_code(content, modules=file.name == "modules.json"), None)
+        except ValueError:  # which no library can read either
             continue
-        for found in _asked_code(content, modules=file.name == "modules.json"):
+        except RecursionError as error:
+            raise ModelError(f"{path} of {name} is nested too deeply to be settings") from error
+        if found:
             architecture = ", ".join(folder.config.get("architectures") or ()) or "its architecture"
             raise ModelError(
                 f"{name} needs Python code that comes with it ({architecture}; {path} has {found}), which never runs "
@@ -137,7 +142,8 @@ def _asked_code(value: Any, key: str = "", *, modules: bool) -> Iterator[str]:
             yield from _asked_code(item, key, modules=modules)
     elif isinstance(value, str):
         foreign = "." in value and not value.startswith(_LIBRARIES)
-        if (of_class and foreign) or (of_kernel and "/" in value):
+        outside = modules and key == "path" and (".." in value or os.path.isabs(value))  # where nothing is checked
+        if (of_class and foreign) or (of_kernel and "/" in value) or outside:
             yield f"{key}: {value!r:.80}"
 
 
