@@ -111,6 +111,18 @@ def test_texts_that_a_scorer_left_out_are_counted_by_reason() -> None:
     ranking = Reranker(Scripted(script)).rerank("q", candidates)
     assert kinds(ranking) == ["LEFT_OUT"]
     assert ranking.notes[0].text == "2 of 4 texts have no score: 1 invalid, 1 failed"
+    assert kinds(Reranker(Scripted(script)).rerank("q", ["good", "bad"])) == []  # degraded says it
+
+
+def test_what_has_nothing_to_score_is_empty_and_what_has_nothing_to_read_invalid() -> None:
+    """An image is kept behind the scored, a text without anything is dropped, and neither degrades the pass."""
+    image = Candidate("", prompt_text="an image")
+    ranking = Reranker(Scripted({})).rerank("q", [image, "", "a"])
+    assert [item.candidate.reading for item in ranking] == ["a", "an image"]
+    assert isinstance(ranking[1].outcome, Unscored)
+    assert ranking[1].outcome.reason is UnscoredReason.EMPTY
+    assert [str(item.reason) for item in ranking.dropped] == ["invalid"]
+    assert Reranker(Failing()).rerank("q", [image]).degraded is None
 
 
 @pytest.mark.parametrize("script", [{"a": float("nan")}, {"a": Unscored(UnscoredReason.FAILED)}])

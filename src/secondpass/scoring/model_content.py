@@ -142,7 +142,7 @@ def _asked_code(value: Any, key: str = "", *, modules: bool) -> Iterator[str]:
             yield from _asked_code(item, key, modules=modules)
     elif isinstance(value, str):
         foreign = "." in value and not value.startswith(_LIBRARIES)
-        outside = modules and key == "path" and (".." in value or os.path.isabs(value))  # where nothing is checked
+        outside = modules and key == "path" and (".." in value or Path(value).is_absolute())  # where nothing is checked
         if (of_class and foreign) or (of_kernel and "/" in value) or outside:
             yield f"{key}: {value!r:.80}"
 

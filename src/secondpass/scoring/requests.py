@@ -25,8 +25,6 @@ _CAUSES = {
     UnscoredReason.FAILED: Cause.SCORER_FAILED,
     UnscoredReason.COLD: Cause.COLD,
 }
-_LEFT_OUT = (UnscoredReason.INVALID, UnscoredReason.FAILED)
-"""Why a scorer leaves out single texts; others are the call's reasons, the caller's, or noted by who finds them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,16 +134,23 @@ def _scoring(request: Request, valid: Sequence[int], scored: Scored, scorer: str
         in_order[position] = outcome
     if on_error == "raise" and degraded and degraded.cause is Cause.SCORER_FAILED:
         raise ScoringError(f"{scored.by.name} failed: {degraded.detail}")
-    notes = (*scored.notes, *_left_out(scored.outcomes))
+    notes = (*scored.notes, *_left_out(scored.outcomes, degraded))
     return Scoring(in_order, scored.by, scored.stages, degraded, notes)
 
 
-def _left_out(outcomes: Sequence[Score | Unscored]) -> list[Note]:
-    """Return a note where the scorer gave no score to some of a request's texts."""
-    counts = Counter(item.reason for item in outcomes if isinstance(item, Unscored) and item.reason in _LEFT_OUT)
-    reasons = ", ".join(f"{count} {reason}" for reason, count in counts.items())
-    text = f"{counts.total()} of {len(outcomes)} texts have no score: {reasons}"
-    return [Note(NoteKind.LEFT_OUT, text)] if counts and has_score(outcomes) else []
+def _left_out(outcomes: Sequence[Score | Unscored], degraded: Degraded | None) -> list[Note]:
+    """Return a note where the scorer gave no score to some texts, which the ranking's mark doesn't say already.
+
+    Other reasons are the call's, the caller's, or noted by the scorer that finds them.
+    """
+    reasons = {UnscoredReason.INVALID, UnscoredReason.FAILED}
+    if degraded and degraded.cause is Cause.SCORER_FAILED:
+        reasons.remove(UnscoredReason.FAILED)
+    counts = Counter(item.reason for item in outcomes if isinstance(item, Unscored) and item.reason in reasons)
+    if not counts or not has_score(outcomes):
+        return []
+    named = ", ".join(f"{count} {reason}" for reason, count in counts.items())
+    return [Note(NoteKind.LEFT_OUT, f"{counts.total()} of {len(outcomes)} texts have no score: {named}")]
 
 
 def _log_degraded(cause: Cause, scorer: str, detail: str) -> None:
