@@ -71,7 +71,7 @@ class LoadOptions:
     :param threads: CPU threads of a forward pass; None takes ``OMP_NUM_THREADS``, else one a processor. With several
         models or worker processes on one machine, give each its share.
     :param label: The output column that means "relevant", where the model's configuration doesn't name it.
-    :param trust_remote_code: Whether Python code that comes with the model may run.
+    :param trust_remote_code: Whether Python code that comes with the model is fetched and may run.
     :param packed: Whether the torch engine packs encoders' batches, without padding: None for where they can
         be packed, but not on MPS.
     :param local_files_only: Take files from the hub's cache, and never connect to the hub.
