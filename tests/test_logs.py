@@ -2,7 +2,7 @@
 
 import pytest
 
-from secondpass.logs import RepeatedWarnings
+from secondpass.logs import RepeatedWarnings, logger
 
 
 def test_a_kind_of_warning_is_logged_once_in_a_while(caplog: pytest.LogCaptureFixture) -> None:
@@ -22,3 +22,20 @@ def test_the_next_line_counts_those_in_between(caplog: pytest.LogCaptureFixture)
     warnings._kinds["full"] = (float("-inf"), 2)
     warnings.warn("full", "the queue is full")
     assert caplog.records[-1].getMessage() == "the queue is full (2 more like this since the last one)"
+
+
+def test_control_characters_never_reach_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """A server's message can't move the cursor, colour the terminal, or forge a line; tracebacks can't either."""
+    odd = ValueError("\x1b]0;title\x07")
+    logger.error("the server said %s and %d", "\x1b[31mno\nERROR forged", 5, exc_info=odd)
+    (record,) = caplog.records
+    assert record.getMessage() == "the server said \N{REPLACEMENT CHARACTER}[31mno ERROR forged and 5"
+    assert "\x1b" not in caplog.text
+    assert "ValueError" in caplog.text
+
+
+def test_usual_records_keep_their_arguments(caplog: pytest.LogCaptureFixture) -> None:
+    """Services that group records by their message still can."""
+    logger.warning("%d candidates", 5)
+    (record,) = caplog.records
+    assert (record.msg, record.args) == ("%d candidates", (5,))

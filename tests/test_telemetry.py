@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import StatusCode
-from worlds import Failing
+from worlds import Failing, Scripted
 
 from secondpass import Cached, Call, Candidate, ContextBudget, OverlapScorer, Reranker, Selection
 from secondpass.errors import ConfigurationError, ScoringError
@@ -239,3 +239,11 @@ def test_the_missing_extra_is_named() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert 'pip install "secondpass[telemetry]"' in done.stderr
+
+
+def test_notes_are_counted_by_kind(exported: Exported) -> None:
+    """How often contexts may be wrong is a counter, and the span has the kinds."""
+    Reranker(Scripted({"a": -9.0}), observers=[exported.telemetry()]).rerank("q", ["a"])
+    assert exported.counts("secondpass.notes", "kind") == {"unlikely": 1}
+    (span,) = exported.spans_out.get_finished_spans()
+    assert (span.attributes or {})["secondpass.notes"] == ("unlikely",)

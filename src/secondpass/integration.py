@@ -484,6 +484,7 @@ def metadata_entry(kept: Kept, ranking: Ranking) -> dict[str, Any]:
         "best_window": best and [end - candidate.header_length for end in best],
         "answerable": ranking.answerable,
         "degraded": str(ranking.degraded) if ranking.degraded else None,
+        "notes": [note.to_dict() for note in ranking.notes] or None,
     }
     return {name: value for name, value in entry.items() if value is not None}
 

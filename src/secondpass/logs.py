@@ -1,4 +1,4 @@
-"""Warnings that can come with every call, logged once in a while instead of a thousand times."""
+"""The log: without control characters, and warnings that can come with every call once in a while."""
 
 import logging
 import threading
@@ -6,8 +6,23 @@ import time
 from collections.abc import Hashable
 
 from secondpass.forks import watch_forks
+from secondpass.text import printable
 
 logger = logging.getLogger("secondpass")
+
+
+def _clean(record: logging.LogRecord) -> bool:
+    """Replace control characters in a record, which names, servers' messages and tracebacks may have; keep it."""
+    message = record.getMessage()
+    if printable(message, line=True) != message:
+        record.msg, record.args = printable(message, line=True), ()
+    if record.exc_info:
+        traceback = logging.Formatter().formatException(record.exc_info)
+        record.exc_text = printable(traceback) if printable(traceback) != traceback else record.exc_text
+    return True
+
+
+logger.addFilter(_clean)
 
 
 class RepeatedWarnings:

@@ -39,7 +39,7 @@ class FallCounter:
         self._lock = threading.Lock()
 
     def __call__(self, ranking: Ranking) -> None:
-        """Count a ranking; one whose first candidate has no score isn't counted."""
+        """Count a ranking; one whose first candidate is neither scored nor pruned isn't counted."""
         rank = ranking.rank_of_first
         if rank is None:
             return

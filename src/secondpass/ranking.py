@@ -8,13 +8,13 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 from secondpass.candidates import Candidate
-from secondpass.scores import Note, Score, Spec, Stage, Unscored, Window
+from secondpass.scores import Note, Score, Spec, Stage, Unscored, UnscoredReason, Window
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
 FAR = 10
-"""Below this rank the first stage's best candidate has fallen far, and the report says so."""
+"""Below this rank the first stage's best candidate has fallen far, and a note says so."""
 
 
 class Reason(StrEnum):
@@ -80,6 +80,16 @@ class Ranked:
     def score(self) -> float | None:
         """The raw score, or None without one."""
         return self.outcome.value if isinstance(self.outcome, Score) else None
+
+    @property
+    def value(self) -> float | None:
+        """The value that decides the order: the fused one, else the raw score; None without both."""
+        return self.score if self.fused is None else self.fused
+
+    @property
+    def pruned(self) -> bool:
+        """Whether a cascade's cheaper scorer ruled it out."""
+        return isinstance(self.outcome, Unscored) and self.outcome.reason is UnscoredReason.PRUNED
 
     @property
     def truncated(self) -> int:
@@ -193,15 +203,19 @@ class Ranking:
     def rank_of_first(self) -> int | None:
         """The rank, by score or fused value, of the first stage's best candidate; None where it has no score.
 
-        Where this is often a high number, the two stages disagree: measure which of them is right (``evaluate``).
+        One that a cascade pruned is below all that were scored. Where this is often a high number, the two stages
+        disagree: measure which of them is right (``evaluate``).
         """
-        values = {item.rank_before: item.score if item.fused is None else item.fused for item in self._all()}
-        first = values.get(1)
-        return None if first is None else 1 + sum(value is not None and value > first for value in values.values())
+        best = next((item for item in self.everything if item.rank_before == 1), None)
+        values = [value for item in self.everything if (value := item.value) is not None]
+        if best is None or not values or (best.value is None and not best.pruned):
+            return None
+        return 1 + sum(best.value is None or value > best.value for value in values)
 
-    def _all(self) -> Iterator[Ranked]:
-        yield from self.kept
-        yield from self.dropped
+    @property
+    def everything(self) -> tuple[Ranked, ...]:
+        """All candidates: the kept in reading order, then the dropped."""
+        return (*self.kept, *self.dropped)
 
     def report(self) -> str:
         """Return a plain-text table of kept and dropped candidates, and the time of each stage."""

@@ -16,6 +16,7 @@ from secondpass.errors import ConfigurationError, InputError, ScoringError
 from secondpass.fusion import Fusion, FusionInput
 from secondpass.learned_fusion import LearnedFusion
 from secondpass.models import DEFAULT_MODEL
+from secondpass.notes import FUSION_LEFT_OUT, noted
 from secondpass.observers import CallInfo, Observer, check_observers, notify, notify_failed
 from secondpass.ranking import Ranked, Ranking
 from secondpass.scores import Score, Spec, Stage, Unscored
@@ -229,30 +230,32 @@ class Reranker:
         excluded: Sequence[Candidate | str] = (),
     ) -> Ranking:
         """Order the candidates, select, and call the observers; the call began at ``called``."""
-        ranked, fuse_stage = self._rank(request, scoring)
+        fitted = _fits(self.fusion, scoring.by)
+        ranked, fuse_stage = self._rank(request, scoring, fitted=fitted)
         started = time.perf_counter()
         selected = select(ranked, selection, excluded)
         stages = (*scoring.stages, *fuse_stage, Stage("select", time.perf_counter() - started, selected.facts))
-        ranking = Ranking(
-            request.query,
-            selected.kept,
-            selected.dropped,
-            selected.context,
-            selected.tokens,
-            stages,
-            by=scoring.by,
-            degraded=scoring.degraded,
-            answerable=_answerable(selected, scoring.by),
-            notes=(*scoring.notes, *selected.notes),
+        ranking = noted(
+            Ranking(
+                request.query,
+                selected.kept,
+                selected.dropped,
+                selected.context,
+                selected.tokens,
+                stages,
+                by=scoring.by,
+                degraded=scoring.degraded,
+                answerable=_answerable(selected, scoring.by),
+                notes=(*scoring.notes, *(() if fitted else (FUSION_LEFT_OUT,)), *selected.notes),
+            )
         )
         if self.observers:
             notify(self.observers, ranking, self._info(called, request.query, selection))
         return ranking
 
-    def _rank(self, request: Request, scoring: Scoring) -> tuple[list[Ranked], tuple[Stage, ...]]:
+    def _rank(self, request: Request, scoring: Scoring, *, fitted: bool) -> tuple[list[Ranked], tuple[Stage, ...]]:
         """Order candidates by fused or raw value, ties by first-stage rank; the unscored follow the scored."""
         started = time.perf_counter()
-        fitted = _fits(self.fusion, scoring.by)
         fused = self._fuse(request, scoring.outcomes) if fitted else {}
         scale = scoring.by.scale if scoring.by else None
         ranked = [
@@ -269,8 +272,7 @@ class Reranker:
         ranked.sort(key=_sort_key)
         if self.fusion is None:
             return ranked, ()
-        facts = {"rule": repr(self.fusion)} | ({} if fitted else {"left_out": "fitted on another model's scores"})
-        return ranked, (Stage("fuse", time.perf_counter() - started, facts),)
+        return ranked, (Stage("fuse", time.perf_counter() - started, {"rule": repr(self.fusion)}),)
 
     def _fuse(self, request: Request, outcomes: Sequence[Score | Unscored]) -> dict[int, float]:
         scores = {position: outcome for position, outcome in enumerate(outcomes) if isinstance(outcome, Score)}
@@ -339,9 +341,8 @@ def scorer_for(selection: Selection, scorer: Scorer) -> Scorer:
 
 
 def _sort_key(item: Ranked) -> tuple[bool, float, float, int]:
-    value = item.fused if item.fused is not None else item.score
     place = item.outcome.place if isinstance(item.outcome, Unscored) else None
-    return value is None, -(value or 0.0), math.inf if place is None else place, item.rank_before
+    return item.value is None, -(item.value or 0.0), math.inf if place is None else place, item.rank_before
 
 
 def _answerable(selected: Selected, by: Spec | None) -> float | None:

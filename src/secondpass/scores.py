@@ -80,6 +80,10 @@ class Note:
         """Return the sentence."""
         return self.text
 
+    def to_dict(self) -> dict[str, str]:
+        """Return plain data."""
+        return {"kind": str(self.kind), "text": self.text}
+
 
 class UnscoredReason(StrEnum):
     """Why a pair has no score."""
@@ -194,7 +198,7 @@ class Spec:
         compete, as in a cascade. Such outcomes can't be cached.
     :param own_windows: Whether scores come with windows of the scorer's own choice, such as the sentences that a model
         marks: extraction takes those instead of cutting texts.
-    :param weights: A hash of the model's weights and tokenizer, with the label that is read; empty where there is none.
+    :param weights: A hash of the files that decide a score, with the label that is read; empty where there is none.
     :param answerability: Fitted on labelled questions, for ``Ranking.answerable``; None for none.
     """
 

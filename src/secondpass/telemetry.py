@@ -71,6 +71,9 @@ class Telemetry(CallObserver):
             "secondpass.candidates", "{candidate}", "Candidates by outcome: kept, or why they were dropped."
         )
         self._degraded = meter.create_counter("secondpass.degraded", "{call}", "Degraded calls, by cause.")
+        self._notes = meter.create_counter(
+            "secondpass.notes", "{note}", "Notes, by kind: why contexts may be wrong although the calls succeeded."
+        )
         self._failed = meter.create_counter("secondpass.failed", "{call}", "Calls that raised, by the kind of error.")
         self._facts = {fact: meter.create_counter(name, "1", what) for fact, (name, what) in _COUNTED.items()}
 
@@ -91,6 +94,8 @@ class Telemetry(CallObserver):
             self._candidates.add(count, model | {"outcome": outcome})
         if ranking.degraded:
             self._degraded.add(1, model | {"cause": str(ranking.degraded.cause)})
+        for note in ranking.notes:
+            self._notes.add(1, model | {"kind": str(note.kind)})
 
     def failed(self, error: Exception, call: CallInfo) -> None:
         """Emit the span of a call that raised, and count it."""
@@ -167,6 +172,8 @@ def _results(ranking: Ranking) -> dict[str, Any]:
         results["secondpass.tokens"] = ranking.tokens
     if ranking.degraded:
         results["secondpass.degraded"] = str(ranking.degraded.cause)
+    if ranking.notes:
+        results["secondpass.notes"] = [str(note.kind) for note in ranking.notes]
     results |= {f"secondpass.stage.{stage.name}.seconds": stage.seconds for stage in ranking.stages}
     return results | {f"secondpass.dropped.{reason}": count for reason, count in _reasons(ranking.dropped).items()}
 

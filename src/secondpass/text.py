@@ -1,7 +1,11 @@
-"""Texts: sentence boundaries, fields of templates, and lone surrogates replaced."""
+"""Texts: sentence boundaries, fields of templates, lone surrogates and control characters replaced."""
 
+import re
 from itertools import accumulate
 from string import Formatter
+
+CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""Control characters but for tab and line feed (a terminal obeys them), and overrides of the writing direction."""
 
 
 def well_formed(text: str) -> str:
@@ -14,6 +18,16 @@ def well_formed(text: str) -> str:
     except UnicodeEncodeError:
         return text.encode("utf-8", "replace").decode()
     return text
+
+
+def printable(text: str, *, line: bool = False) -> str:
+    """Return the text with control characters and lone surrogates replaced, so that it is safe to show.
+
+    :param text: Any text.
+    :param line: Whether tabs and line breaks become blanks.
+    """
+    text = CONTROLS.sub("\N{REPLACEMENT CHARACTER}", well_formed(text.replace("\r\n", "\n")))
+    return text.replace("\n", " ").replace("\t", " ") if line else text
 
 
 _BLOCK = 2_000

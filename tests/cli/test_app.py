@@ -1,5 +1,6 @@
 """The command line's root: its version, its extra, and errors in one line."""
 
+import json
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -7,11 +8,16 @@ from importlib.util import find_spec
 import pytest
 
 pytest.importorskip("typer", reason="the extra cli isn't installed")
+import typer
+from rich.table import Column, Table
+from rich.text import Text
 from typer.testing import CliRunner
 
 from secondpass import __main__ as entry
 from secondpass import __version__
 from secondpass.cli import app
+from secondpass.cli.app import console, one_line_errors, say
+from secondpass.errors import InputError
 
 
 def test_version_is_printed() -> None:
@@ -47,3 +53,15 @@ def test_entry_point_imports_neither_typer_nor_rich() -> None:
     """Importing the entry point needs nothing but secondpass."""
     code = "import sys, secondpass.__main__; sys.exit(not {'typer', 'rich', 'packaging'}.isdisjoint(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_what_is_printed_has_no_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
+    """A document's text or name can't command the terminal; JSON reads the escapes as what they stand for."""
+    text = "\x1b[31m\x9b\x7f\u202e"
+    say(json.dumps(text, ensure_ascii=False))
+    console().print(Text(text), Table(Column(text)))
+    with pytest.raises(typer.Exit), one_line_errors():
+        raise InputError(text)
+    shown = capsys.readouterr()
+    assert not set("\x1b\x9b\x7f\u202e") & set(shown.out + shown.err)
+    assert json.loads(shown.out.splitlines()[0]) == text

@@ -14,7 +14,7 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import InMemoryVectorStore, VectorStore
 from langchain_support import BrokenScorer, Recorder, WordEmbeddings, ids, overlap_compressor
 
-from secondpass import OverlapScorer, Reranker, WeightedSum
+from secondpass import OverlapScorer, Ranking, Reranker, WeightedSum
 from secondpass.errors import ConfigurationError
 from secondpass.langchain import SecondPassRerank, TwoStageRetriever
 
@@ -326,3 +326,28 @@ def test_too_few_candidates_are_warned_of(
     """Where no more candidates are fetched than are kept, a warning says that the second pass can only reorder."""
     TwoStageRetriever(**({"vectorstore": ListStore(), **settings}))
     assert ("the second pass can only reorder" in caplog.text) is warns
+
+
+async def test_the_ranking_itself() -> None:
+    """``rank`` and ``arank`` tell what was dropped and why, also where nothing is kept, traced as ``invoke``."""
+    compressor = overlap_compressor(min_probability=0.5)
+    retriever = TwoStageRetriever(vectorstore=ListStore(), compressor=compressor)
+    recorder = Recorder()
+    rankings = [retriever.rank("rain", {"callbacks": [recorder]}), await retriever.arank("rain")]
+    assert all(not ranking.kept and ranking.nothing_relevant for ranking in rankings)
+    assert [str(item.reason) for item in rankings[0].dropped] == ["below threshold"] * 3
+    assert [run.parent for run in recorder.named("SecondPassRerank")] == [
+        run.run_id for run in recorder.named("TwoStageRetriever")
+    ]
+
+
+async def test_a_rankings_number_can_be_given_for_one_call() -> None:
+    """``k`` replaces the retriever's own, as it does for ``invoke``."""
+    retriever = TwoStageRetriever(vectorstore=ListStore(), compressor=overlap_compressor(), k=1)
+    assert len(retriever.rank("far")) == 1
+    assert len(retriever.rank("far", k=2)) == len(await retriever.arank("far", k=2)) == 2
+    assert compressed(retriever.rank("far", k=2)) == ids(retriever.invoke("far", k=2))
+
+
+def compressed(ranking: Ranking) -> list[str | None]:
+    return [item.candidate.id for item in ranking]

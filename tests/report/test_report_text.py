@@ -1,8 +1,14 @@
 """A ranking as plain text."""
 
+from dataclasses import fields, replace
+from typing import Any
+
 from worlds import Failing
 
-from secondpass import OverlapScorer, Ranking, Reranker, Windowed, Windows
+from secondpass import Candidate, OverlapScorer, Ranking, Reranker, Windowed, Windows
+from secondpass.errors import ScoringError
+from secondpass.ranking import Dropped, Ranked, Reason
+from secondpass.scores import Note, NoteKind, Stage
 
 
 def test_report_has_every_candidate(ranking: Ranking) -> None:
@@ -40,3 +46,20 @@ def test_the_best_window_is_shown() -> None:
     text = "The owl sat. " * 6 + "The fox ran. "
     report = Reranker(Windowed(OverlapScorer(), Windows(12, overlap=0))).rerank("fox", [text]).report()
     assert "best window, characters 52 to 91: The owl sat. The owl sat. The fox ran." in report
+
+
+def test_no_control_character_reaches_the_report() -> None:
+    """Whatever holds an escape sequence (texts, ids, reasons, a server's message, facts), the report shows none."""
+    odd = "\x1b[2J\x9b31m\r\n\u202e"
+    error = ScoringError(f"the server said {odd}forged line")
+    stage = Stage("score\x1b", 0.1, {f"fact{odd}": odd})
+    ranking = Reranker(Failing(error)).rerank(f"q{odd}", [Candidate(f"text{odd}", id=odd, source=odd)])
+    noted = replace(ranking, stages=(stage,), notes=(Note(NoteKind.QUERY_CUT, odd),))
+    select = Dropped(*_fields(noted.kept[0]), Reason.PRUNED, detail=odd)
+    report = replace(noted, dropped=(select,)).report()
+    assert not set("\x1b\x9b\r\u202e") & set(report)
+    assert not any(line.startswith("forged") for line in report.splitlines())
+
+
+def _fields(item: Ranked) -> tuple[Any, ...]:
+    return tuple(getattr(item, field.name) for field in fields(Ranked))

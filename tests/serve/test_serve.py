@@ -191,6 +191,13 @@ def test_a_deadline_in_the_header(serve: Serve) -> None:
     assert 'secondpass_degraded_total{cause="deadline"} 1.0' in metrics
 
 
+def test_an_answer_has_the_rankings_notes(serve: Serve) -> None:
+    """A client reads why the context may be wrong."""
+    answer = post(serve(Scripted(dict.fromkeys(("a flea jumps", "rain", "a flea lives for months"), -9.0)))).json()
+    (note,) = answer["secondpass"]["notes"]
+    assert (note["kind"], note["text"][:12]) == ("unlikely", "no candidate")
+
+
 def test_too_many_requests_are_refused_at_once(serve: Serve) -> None:
     """Beyond the limit a request gets 429 and Retry-After, and the others are finished."""
     scorer = Held()

@@ -45,6 +45,7 @@ def call_record(ranking: Ranking, call: CallInfo | None, now: float, contents: C
         "model": ranking.by.name if ranking.by else call and call.scorer,
         "fingerprint": ranking.by and hashed(ranking.by.fingerprint),
         "degraded": degraded and {"cause": str(degraded.cause), "detail": degraded.detail if shows else ""},
+        "notes": [note.to_dict() for note in ranking.notes],
         "tokens": ranking.tokens,
         "stages": [_stage(stage) for stage in ranking.stages],
         "kept": len(ranking.kept),

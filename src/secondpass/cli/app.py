@@ -9,11 +9,13 @@ from contextlib import contextmanager
 from typing import Annotated, TextIO
 
 import typer
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import Progress, SpinnerColumn, TaskID, TimeElapsedColumn
+from rich.segment import Segment
 from rich.text import Text
 
 from secondpass.errors import SecondpassError
+from secondpass.text import CONTROLS, printable
 
 _CANNOT_RUN = 2
 _PLAIN_WIDTH = 100  # columns where the output is no terminal
@@ -52,7 +54,7 @@ def one_line_errors() -> Iterator[None]:
     except BrokenPipeError:
         raise
     except (SecondpassError, OSError) as error:
-        typer.echo(f"secondpass: {' '.join(str(error).split())}", err=True)
+        typer.echo(f"secondpass: {printable(' '.join(str(error).split()))}", err=True)
         raise typer.Exit(_CANNOT_RUN) from error
 
 
@@ -60,12 +62,22 @@ def console(*, stderr: bool = False) -> Console:
     """Return a console of the terminal's width; where the output is no terminal, of ``COLUMNS``, or of 100."""
     stream = _forgiving(sys.stderr if stderr else sys.stdout)
     known = stream.isatty() or "COLUMNS" in os.environ
-    return Console(file=stream, width=None if known else _PLAIN_WIDTH)
+    return _CleanConsole(file=stream, width=None if known else _PLAIN_WIDTH)
+
+
+class _CleanConsole(Console):
+    """A console that a text's control characters don't reach."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        """Yield the segments of what is printed."""
+        for text, style, control in super().render(renderable, options):
+            yield Segment(text if control else printable(text), style, control)
 
 
 def say(text: str) -> None:
-    """Print to stdout, whatever its encoding."""
-    typer.echo(text, file=_forgiving(sys.stdout))
+    """Print to stdout, whatever its encoding; control characters become escapes, which JSON reads as they were."""
+    escaped = CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    typer.echo(escaped, file=_forgiving(sys.stdout))
 
 
 def _forgiving(stream: TextIO) -> TextIO:

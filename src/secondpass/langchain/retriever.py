@@ -6,6 +6,7 @@ from typing import Any, Literal
 from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
 from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
+from langchain_core.runnables import RunnableConfig
 from langchain_core.vectorstores import InMemoryVectorStore, VectorStore
 from pydantic import ConfigDict, Field, model_validator
 
@@ -13,6 +14,7 @@ from secondpass.errors import ConfigurationError
 from secondpass.integration import CheckedModel
 from secondpass.langchain.rerank import SecondPassRerank
 from secondpass.logs import logger
+from secondpass.ranking import Ranking
 
 ScoresAre = Literal["auto", "similarity", "distance"]
 
@@ -55,8 +57,30 @@ class TwoStageRetriever(CheckedModel, BaseRetriever):
             )
         return self
 
+    def rank(self, query: str, config: RunnableConfig | None = None, *, k: int | None = None) -> Ranking:
+        """Return the ranking itself, with what was dropped and why, also where nothing is kept.
+
+        :param query: The query.
+        :param config: As for ``invoke``; the run is traced like one of ``invoke``.
+        :param k: Replaces the retriever's ``k`` for this call.
+        """
+        rankings: list[Ranking] = []
+        self.invoke(query, config, k=k, rankings=rankings)
+        return rankings[0]
+
+    async def arank(self, query: str, config: RunnableConfig | None = None, *, k: int | None = None) -> Ranking:
+        """Return what ``rank`` returns, without blocking the event loop."""
+        rankings: list[Ranking] = []
+        await self.ainvoke(query, config, k=k, rankings=rankings)
+        return rankings[0]
+
     def _get_relevant_documents(
-        self, query: str, *, run_manager: CallbackManagerForRetrieverRun, k: int | None = None
+        self,
+        query: str,
+        *,
+        run_manager: CallbackManagerForRetrieverRun,
+        k: int | None = None,
+        rankings: list[Ranking] | None = None,
     ) -> list[Document]:
         k = self.k if k is None else k
         try:
@@ -65,10 +89,15 @@ class TwoStageRetriever(CheckedModel, BaseRetriever):
             hits = _without_scores(self.vectorstore.similarity_search(query, k=self._fetch(k), **self.search_kwargs))
         documents, scores = self._split(hits)
         ranking = self.compressor.rank(documents, query, scores=scores, top_n=k, callbacks=run_manager.get_child())
-        return self.compressor.documents(ranking)
+        return self._documents(ranking, rankings)
 
     async def _aget_relevant_documents(
-        self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, k: int | None = None
+        self,
+        query: str,
+        *,
+        run_manager: AsyncCallbackManagerForRetrieverRun,
+        k: int | None = None,
+        rankings: list[Ranking] | None = None,
     ) -> list[Document]:
         k = self.k if k is None else k
         try:
@@ -81,6 +110,12 @@ class TwoStageRetriever(CheckedModel, BaseRetriever):
         ranking = await self.compressor.arank(
             documents, query, scores=scores, top_n=k, callbacks=run_manager.get_child()
         )
+        return self._documents(ranking, rankings)
+
+    def _documents(self, ranking: Ranking, rankings: list[Ranking] | None) -> list[Document]:
+        """Return the kept documents, and append the ranking to the list of a caller that asks for it."""
+        if rankings is not None:
+            rankings.append(ranking)
         return self.compressor.documents(ranking)
 
     def _split(self, hits: Sequence[tuple[Document, float | None]]) -> tuple[list[Document], list[float | None]]:

@@ -16,6 +16,7 @@ from secondpass.scores import Pair
 from secondpass.scoring.engines.torch import quiet
 from secondpass.scoring.hardware import CPU_BATCH_TOKENS
 from secondpass.scoring.heads import Head, read_head, read_max_length
+from secondpass.scoring.model_content import check_no_code
 from secondpass.scoring.model_files import ModelFolder, describe_contents
 
 OPENING_ERRORS = (OSError, ValueError, TypeError, KeyError, RuntimeError, ImportError, AttributeError, SafetensorError)
@@ -87,6 +88,7 @@ def open_model(
         )
     if not any((folder.path / name).is_file() for name in _TOKENIZERS):  # transformers would make an empty one
         raise ModelError(f"{folder.path} must have a tokenizer, and has none of {', '.join(_TOKENIZERS)}")
+    check_no_code(folder.path.name, folder)
     options = {
         "model_kwargs": {"dtype": torch.float32, "use_safetensors": True, "ignore_mismatched_sizes": new_head},
         "config_kwargs": dict(config or {}),

@@ -49,6 +49,7 @@ def as_dict(ranking: Ranking) -> dict[str, Any]:
         "answerable": ranking.answerable,
         "rank_of_first": ranking.rank_of_first,
         "degraded": str(ranking.degraded) if ranking.degraded else None,
+        "notes": [note.to_dict() for note in ranking.notes],
     }
 
 

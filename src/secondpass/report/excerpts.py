@@ -1,15 +1,12 @@
 """Texts for display: one line, or the parts of a long text that matter, each cut to a bounded length."""
 
-import re
 from bisect import bisect_right
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from secondpass.ranking import Kept
-from secondpass.text import well_formed
+from secondpass.text import printable
 
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-"""Control characters but for tab and line feed (a terminal obeys them), and overrides of the writing direction."""
 _LENGTHS = {"best": 1200, "kept": 600, "left out": 200}
 """How many characters of a part are shown, by its role."""
 _PARTS = 24  # of one text
@@ -31,11 +28,6 @@ def one_line(text: str, width: int) -> str:
     """Return the text's beginning in one line of at most so many characters, without control characters."""
     line = " ".join(printable(text[: width * 4]).split())
     return line if len(line) <= width and len(text) <= width * 4 else line[: width - 1] + "…"
-
-
-def printable(text: str) -> str:
-    """Return the text with control characters and lone surrogates replaced, so that it is safe to show."""
-    return _CONTROLS.sub("\N{REPLACEMENT CHARACTER}", well_formed(text.replace("\r\n", "\n")))
 
 
 def parts(item: Kept) -> list[Part]:

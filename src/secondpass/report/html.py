@@ -12,7 +12,7 @@ from uuid import uuid4
 from secondpass.ranking import Dropped, Kept, Ranked, Ranking
 from secondpass.report.excerpts import one_line, parts
 from secondpass.report.slope import slope
-from secondpass.report.text import LISTED, as_text, fall_note
+from secondpass.report.text import LISTED, as_text, note_lines
 from secondpass.scores import Stage
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def _view(ranking: Ranking) -> dict[str, Any]:
         "measure": _measure(everything),
         "kept_count": len(by_rank),
         "answerable": ranking.answerable,
-        "note": fall_note(ranking),
+        "notes": note_lines(ranking),
         "kept": [_row(item, item.text, share(item)) | {"rank": item.rank, "tokens": item.tokens} for item in rows],
         "reasons": reasons,
         "slope": picture,

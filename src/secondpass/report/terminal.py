@@ -10,7 +10,7 @@ from rich.text import Text
 
 from secondpass.ranking import Dropped, Kept, Ranked, Ranking, Reason
 from secondpass.report.excerpts import one_line
-from secondpass.report.text import LISTED, fall_note, stage_line, why
+from secondpass.report.text import LISTED, note_lines, stage_line, why
 
 _NARROW = 72  # columns below which scores and tokens are left out
 _ID = 45  # characters of a candidate's id
@@ -37,8 +37,8 @@ class RankingView:
         tokens = "" if ranking.tokens is None else f", {ranking.tokens:,} tokens"
         answerable = "" if ranking.answerable is None else f", answerable {ranking.answerable:.2f}"
         yield Text(f"kept {len(ranking.kept):,} of {len(ranking.kept) + len(ranking.dropped):,}{tokens}{answerable}")
-        if note := fall_note(ranking):
-            yield Text(f"note: {note}", style="yellow")
+        for line in note_lines(ranking):
+            yield Text(line, style="yellow")
         if ranking.kept:
             yield _table(ranking.kept, narrow=narrow)
         if ranking.dropped:

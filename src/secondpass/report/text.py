@@ -2,14 +2,16 @@
 
 from collections.abc import Sequence
 
-from secondpass.ranking import FAR, Dropped, Kept, Ranked, Ranking
+from secondpass.ranking import Dropped, Kept, Ranked, Ranking
 from secondpass.report.excerpts import one_line
 from secondpass.scores import Stage
+from secondpass.text import printable
 
 LISTED = 50
 """How many kept and how many dropped candidates a cut report lists; the others are counted."""
 _TEXT_WIDTH = 60
 _QUERY_WIDTH = 2000
+_NOTE_WIDTH = 400
 
 
 def as_text(ranking: Ranking, most: int | None = None) -> str:
@@ -20,6 +22,7 @@ def as_text(ranking: Ranking, most: int | None = None) -> str:
     lines = [f"query: {one_line(ranking.query, _QUERY_WIDTH)}"]
     if ranking.degraded:
         lines.append(f"DEGRADED, {ranking.degraded}")
+    lines += note_lines(ranking)
     tokens = "" if ranking.tokens is None else f", {ranking.tokens} tokens"
     answerable = "" if ranking.answerable is None else f", answerable {ranking.answerable:.2f}"
     lines += [
@@ -36,10 +39,8 @@ def as_text(ranking: Ranking, most: int | None = None) -> str:
         text = one_line(dropped.candidate.reading, _TEXT_WIDTH)
         lines.append(f"{'':>6} {_figures(dropped)} {'':>6}  {text}  [{why(dropped)}]")
     lines += _rest(ranking.dropped, most)
-    if note := fall_note(ranking):
-        lines.append(f"note: {note}")
     lines += [stage_line(stage) for stage in ranking.stages]
-    return "\n".join(lines)
+    return "\n".join(printable(line, line=True) for line in lines)
 
 
 def why(item: Dropped) -> str:
@@ -47,10 +48,9 @@ def why(item: Dropped) -> str:
     return f"{item.reason}: {item.detail}" if item.detail else str(item.reason)
 
 
-def fall_note(ranking: Ranking) -> str:
-    """Return a note where the first stage's best candidate fell far, else an empty string."""
-    rank = ranking.rank_of_first
-    return f"the first stage's best fell to rank {rank}" if rank is not None and rank > FAR else ""
+def note_lines(ranking: Ranking) -> list[str]:
+    """Return a line for each note."""
+    return [f"note: {one_line(note.text, _NOTE_WIDTH)}" for note in ranking.notes]
 
 
 def stage_line(stage: Stage) -> str:

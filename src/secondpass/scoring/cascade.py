@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from secondpass.call import Call
 from secondpass.errors import ConfigurationError
-from secondpass.scores import Pair, Score, Scored, Spec, Stage, Unscored, UnscoredReason
+from secondpass.scores import Note, Pair, Score, Scored, Spec, Stage, Unscored, UnscoredReason
 from secondpass.scoring.scorer import ComposedScorer, Scorer, by_query, count_tokens, score_checked
 
 Keep = int | float
@@ -76,6 +76,7 @@ class Cascade(ComposedScorer):
         groups = by_query(pairs)
         outcomes: dict[int, Score | Unscored] = {}
         stages: list[Stage] = []
+        notes: list[Note] = []
         specs = [scorer.spec for scorer in self.scorers]
         for turn, (scorer, keep) in enumerate(zip(self.scorers, (*self.keep, None), strict=True)):
             if keep is not None and all(len(group) <= _most(keep, len(group)) for group in groups):
@@ -83,6 +84,7 @@ class Cascade(ComposedScorer):
             positions = [position for group in groups for position in group]
             scored = score_checked(scorer, [pairs[position] for position in positions], call)
             specs[turn] = scored.by
+            notes += (note for note in scored.notes if note not in notes)
             results = dict(zip(positions, scored.outcomes, strict=True))
             if keep is None:
                 outcomes |= {position: _final(results[position], outcomes.get(position)) for position in positions}
@@ -93,7 +95,8 @@ class Cascade(ComposedScorer):
                     outcomes |= _pruned(group, results, keep, scored.by.name)
                 groups = [_going_on(group, results, keep) for group in ordered]
                 stages += [_with_facts(stage, len(positions), sum(map(len, groups))) for stage in scored.stages]
-        return Scored(tuple(outcomes[position] for position in range(len(pairs))), self._spec(specs), tuple(stages))
+        in_order = tuple(outcomes[position] for position in range(len(pairs)))
+        return Scored(in_order, self._spec(specs), tuple(stages), tuple(notes))
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Return the number of tokens of each text, as the last scorer counts them."""

@@ -19,6 +19,7 @@ class HubAccess:
     :param cache_folder: The hub's cache; None takes the hub library's own.
     :param file: The ONNX file to fetch; None fetches those with the usual names, or the one that suits the machine.
     :param dtype: The requested dtype; ``"int8"`` fetches the quantised file that suits the machine.
+    :param code: Whether Python files are fetched.
     """
 
     revision: str | None = None
@@ -26,6 +27,7 @@ class HubAccess:
     cache_folder: str | None = None
     file: str | None = None
     dtype: str = "auto"
+    code: bool = False
 
 
 def fetch(model: str, patterns: list[str], hub: HubAccess) -> Path:

@@ -18,7 +18,8 @@ from secondpass.scoring.dialects import is_remote
 from secondpass.scoring.engines.base import Engine, EngineSettings
 from secondpass.scoring.hardware import Request, split_devices
 from secondpass.scoring.hub import HubAccess
-from secondpass.scoring.model_files import ModelFolder, check_sha256, describe_contents, find_model
+from secondpass.scoring.model_content import check_sha256
+from secondpass.scoring.model_files import ModelFolder, describe_contents, find_model
 from secondpass.scoring.scorer import Scorer
 from secondpass.scoring.worker import WorkerSettings
 
@@ -70,12 +71,13 @@ class LoadOptions:
     :param threads: CPU threads of a forward pass; None takes ``OMP_NUM_THREADS``, else one a processor. With several
         models or worker processes on one machine, give each its share.
     :param label: The output column that means "relevant", where the model's configuration doesn't name it.
-    :param trust_remote_code: Whether Python code that comes with the model may run.
+    :param trust_remote_code: Whether Python code that comes with the model is fetched and may run.
     :param packed: Whether the torch engine packs encoders' batches, without padding: None for where they can
         be packed, but not on MPS.
     :param local_files_only: Take files from the hub's cache, and never connect to the hub.
     :param cache_folder: The hub's cache; None takes the hub library's own.
-    :param sha256: The SHA-256 of the ONNX or safetensors file, as hexadecimal digits; other weights are refused.
+    :param sha256: The SHA-256 of the ONNX or safetensors file, as hexadecimal digits; other weights are refused, and so
+        are weights in several files.
     :param max_queued_pairs: How many pairs may wait for the device; a call beyond it fails with ``QueueFull``.
     :param watchdog_seconds: How long one batch may take before its calls fail and its thread is replaced.
     :raises ConfigurationError: If a limit is out of its range.
@@ -143,7 +145,8 @@ def load_scorer(
         remote: Callable[[str], RemoteScorer] = importlib.import_module("secondpass.scoring.remote").RemoteScorer.named
         return remote(str(model))
     _check_family(str(model))
-    hub = HubAccess(revision, options.local_files_only, options.cache_folder, options.file, dtype)
+    code = options.trust_remote_code
+    hub = HubAccess(revision, options.local_files_only, options.cache_folder, options.file, dtype, code)
     name, folder = _find(model, engine, device, hub)
     if device == "cuda:all" or "," in str(device):
         several = split_devices(device, importlib.import_module(ENGINES[name].module).hardware(device))
@@ -155,7 +158,7 @@ def load_scorer(
         folder.name(str(model)), folder, request, max_length, options.label, options.trust_remote_code, options.packed
     )
     if options.sha256 is not None:
-        check_sha256(folder.graph if name == "onnx" else folder.only_safetensors(), options.sha256)
+        check_sha256(folder, name, options.sha256)
     entry = ENGINES[name]
     open_engine = partial(_open_engine, getattr(importlib.import_module(entry.module), entry.factory), settings)
     limits = WorkerSettings(options.max_queued_pairs, options.watchdog_seconds)

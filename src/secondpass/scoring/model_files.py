@@ -1,6 +1,5 @@
 """A model's files: bundled, in a folder, or fetched from the Hugging Face hub."""
 
-import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -96,11 +95,6 @@ class ModelFolder:
         """Whether there are safetensors weights."""
         return (self.path / "config.json").is_file() and any(self.path.rglob("*.safetensors"))
 
-    def only_safetensors(self) -> Path | None:
-        """Return the safetensors file, or None where there are none or several."""
-        files = list(self.path.rglob("*.safetensors"))
-        return files[0] if len(files) == 1 else None
-
     def json(self, name: str) -> Mapping[str, Any]:
         """Return a JSON file's content, empty where there is no such file.
 
@@ -135,7 +129,7 @@ def find_model(model: str | Path, engine: str, hub: HubAccess) -> ModelFolder:
     if isinstance(model, Path) or path.exists() or not _HUB_ID.fullmatch(model):
         raise _unknown(model)
     if engine != "onnx":
-        return _fetched(model, [*COMMON, "*.safetensors", "*.py"], hub)
+        return _fetched(model, [*COMMON, "*.safetensors", *(["*.py"] if hub.code else ())], hub)
     if not hub.file and hub.dtype != "int8":
         folder = _fetched(model, graph_patterns(*GRAPHS), hub)
         if folder.graph is not None:
@@ -186,27 +180,3 @@ def describe_contents(folder: ModelFolder) -> str:
         )
     names = sorted(path.name for path in folder.path.iterdir())[:8]
     return f"none of these ({', '.join(names) or 'it is empty'})"
-
-
-def check_sha256(file: Path | None, expected: str) -> None:
-    """Check the weights against a pinned hash.
-
-    :param file: The file with all weights; None where there is no such single file.
-    :param expected: Its SHA-256 as hexadecimal digits.
-    :raises ModelError: If it is another, or there is no single file.
-    """
-    if file is None:
-        raise ModelError("sha256 needs a model whose weights are in one file")
-    with file.open("rb") as stream:
-        found = hashlib.file_digest(stream, "sha256").hexdigest()
-    if found != expected.lower():
-        raise ModelError(f"{file.name} must have the SHA-256 {expected}, and has {found}: its weights are others")
-
-
-def weights_hash(*files: Path) -> str:
-    """Return a hash over the files' contents, in the order of their names."""
-    digest = hashlib.sha256()
-    for file in sorted(files):
-        with file.open("rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
-    return digest.hexdigest()[:32]

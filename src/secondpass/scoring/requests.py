@@ -1,6 +1,7 @@
 """Scoring of queries with their candidates: what can be scored, failures, and incomplete results."""
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -10,12 +11,13 @@ from secondpass.candidates import Candidate, first_stage_ranks
 from secondpass.errors import InputError, ScoringError
 from secondpass.logs import REPEATED_WARNINGS
 from secondpass.ranking import Cause, Degraded
-from secondpass.scores import Note, Pair, Score, Scored, Spec, Stage, Unscored, UnscoredReason
-from secondpass.scoring.scorer import Scorer, gave_no_value, score_checked
+from secondpass.scores import Note, NoteKind, Pair, Score, Scored, Spec, Stage, Unscored, UnscoredReason
+from secondpass.scoring.scorer import Scorer, gave_no_value, has_score, score_checked
 
 OnError = Literal["degrade", "raise"]
 
-_EMPTY = Unscored(UnscoredReason.INVALID, "the text is empty")
+_EMPTY = Unscored(UnscoredReason.EMPTY, "there is nothing to score")
+_INVALID = Unscored(UnscoredReason.INVALID, "the text is empty")
 _FAILED = Unscored(UnscoredReason.FAILED)
 _CAUSES = {
     UnscoredReason.DEADLINE: Cause.DEADLINE,
@@ -49,9 +51,13 @@ class Request:
         return cls(query, candidates, first_stage_ranks(candidates))
 
     def positions(self) -> list[int]:
-        """Return the positions of the candidates that have a text, by first-stage rank."""
+        """Return the positions of the candidates that have a text to score, by first-stage rank."""
         valid = [position for position, candidate in enumerate(self.candidates) if candidate.text.strip()]
         return sorted(valid, key=self.ranks.__getitem__)
+
+    def unscored(self) -> list[Score | Unscored]:
+        """Return the outcomes of the candidates that have no text to score; those of the others are to be replaced."""
+        return [_EMPTY if candidate.reading.strip() else _INVALID for candidate in self.candidates]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +103,12 @@ def score_requests(scorer: Scorer, requests: Sequence[Request], call: Call, on_e
         return [_unscored(request, scorer.spec.name, on_error, (stage,), failed) for request in requests]
     stages = scored.stages or (Stage("score", time.perf_counter() - started, {"pairs": len(pairs)}),)
     stages = _with_overrun(stages, call) if pairs else stages
+    notes = tuple(_shared(note, len(requests)) for note in scored.notes)
     scorings: list[Scoring] = []
     start = 0
     for request, valid in zip(requests, positions, strict=True):
         own = stages if len(requests) == 1 else tuple(_share(s, len(valid), len(pairs), len(requests)) for s in stages)
-        part = replace(scored, outcomes=scored.outcomes[start : start + len(valid)], stages=own)
+        part = replace(scored, outcomes=scored.outcomes[start : start + len(valid)], stages=own, notes=notes)
         scorings.append(_scoring(request, valid, part, scorer.spec.name, on_error))
         start += len(valid)
     return scorings
@@ -122,12 +129,28 @@ def _scoring(request: Request, valid: Sequence[int], scored: Scored, scorer: str
             raise error
         last = replace(scored.stages[-1], facts={**scored.stages[-1].facts, "error": str(error)})
         return _unscored(request, scorer, on_error, (*scored.stages[:-1], last), _failed(error, scorer))
-    in_order: list[Score | Unscored] = [_EMPTY] * len(request.candidates)
+    in_order = request.unscored()
     for position, outcome in zip(valid, scored.outcomes, strict=True):
         in_order[position] = outcome
     if on_error == "raise" and degraded and degraded.cause is Cause.SCORER_FAILED:
         raise ScoringError(f"{scored.by.name} failed: {degraded.detail}")
-    return Scoring(in_order, scored.by, scored.stages, degraded, scored.notes)
+    notes = (*scored.notes, *_left_out(scored.outcomes, degraded))
+    return Scoring(in_order, scored.by, scored.stages, degraded, notes)
+
+
+def _left_out(outcomes: Sequence[Score | Unscored], degraded: Degraded | None) -> list[Note]:
+    """Return a note where the scorer gave no score to some texts, which the ranking's mark doesn't say already.
+
+    Other reasons are the call's, the caller's, or noted by the scorer that finds them.
+    """
+    reasons = {UnscoredReason.INVALID, UnscoredReason.FAILED}
+    if degraded and degraded.cause is Cause.SCORER_FAILED:
+        reasons.remove(UnscoredReason.FAILED)
+    counts = Counter(item.reason for item in outcomes if isinstance(item, Unscored) and item.reason in reasons)
+    if not counts or not has_score(outcomes):
+        return []
+    named = ", ".join(f"{count} {reason}" for reason, count in counts.items())
+    return [Note(NoteKind.LEFT_OUT, f"{counts.total()} of {len(outcomes)} texts have no score: {named}")]
 
 
 def _log_degraded(cause: Cause, scorer: str, detail: str) -> None:
@@ -143,7 +166,7 @@ def _unscored(
     :raises InputError: If that is because of an empty query, and ``on_error`` is ``"raise"``.
     """
     valid = request.positions()
-    outcomes: list[Score | Unscored] = [_EMPTY] * len(request.candidates)
+    outcomes = request.unscored()
     for position in valid:
         outcomes[position] = _FAILED
     if not valid or request.query.strip():
@@ -158,6 +181,11 @@ def _unscored(
 def _share(stage: Stage, pairs: int, of: int, queries: int) -> Stage:
     """Return one request's share of a stage's time; the facts are those of all requests together."""
     return replace(stage, seconds=stage.seconds * pairs / max(1, of), facts={**stage.facts, "queries": queries})
+
+
+def _shared(note: Note, queries: int) -> Note:
+    """Return a call's note for each of its requests; a scorer doesn't say which of several it is about."""
+    return note if queries == 1 else replace(note, text=f"{note.text} (of {queries} queries scored together)")
 
 
 def _failed(error: Exception, scorer: str) -> Degraded:

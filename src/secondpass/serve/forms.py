@@ -88,10 +88,18 @@ class DroppedDocument(BaseModel):
     detail: str
 
 
+class NoteForm(BaseModel):
+    """Why the context may be wrong: the kind, and a sentence."""
+
+    kind: str
+    text: str
+
+
 class Details(BaseModel):
     """What Cohere's form has no place for.
 
     ``context`` are the kept texts as the LLM reads them, ``unscored`` the documents that have no score, by position.
+    ``notes`` say why the context may be wrong, although nothing failed.
     """
 
     context: str
@@ -99,6 +107,7 @@ class Details(BaseModel):
     dropped: list[DroppedDocument]
     unscored: list[int]
     degraded: str | None
+    notes: list[NoteForm]
 
 
 class RerankResponse(BaseModel):
@@ -141,6 +150,7 @@ def as_response(ranking: Ranking, request: RerankRequest, identifier: str) -> Re
             ],
             unscored=sorted(item.index for item in items if not isinstance(item.outcome, Score)),
             degraded=str(ranking.degraded) if ranking.degraded else None,
+            notes=[NoteForm(kind=str(note.kind), text=note.text) for note in ranking.notes],
         ),
     )
 

@@ -20,7 +20,8 @@ from secondpass.scoring.engines.onnx_graph import GraphFacts, read_graph
 from secondpass.scoring.engines.tokens import PairTokenizer
 from secondpass.scoring.hardware import Hardware, Placement, Request, cpu_count, cpu_threads, nvidia_gpus, place
 from secondpass.scoring.heads import read_head, read_max_length
-from secondpass.scoring.model_files import GRAPHS, describe_contents, weights_hash
+from secondpass.scoring.model_content import content_hash
+from secondpass.scoring.model_files import GRAPHS, describe_contents
 from secondpass.scoring.onnx_variants import needed_instructions
 
 _ORT_ERRORS: tuple[type[Exception], ...] = tuple(
@@ -171,16 +172,12 @@ class OnnxEngine:
         reason = "cpu: ONNX Runtime could not load its CUDA provider; float32 on cpu"
         return replace(placement, reason=reason)
 
-    def _content_hash(self) -> str:
-        """Hash the graph, the weights beside it, and the tokenizer."""
-        beside = [file for file in self._graph.parent.glob("*") if file.suffix not in {".onnx", ".json", ".txt", ".md"}]
-        return weights_hash(self._graph, self._folder.path / "tokenizer.json", *filter(Path.is_file, beside))
-
     def _read_facts(self, settings: EngineSettings, config: Mapping[str, Any], max_length: int) -> EngineFacts:
         graph = read_graph(self._graph, self._output.name)
         dtype = _dtype(settings.request.dtype, graph, self._output)
         head = read_head(config, _label_count(self._output, config), graph.squashed_by, settings.label)
-        content = self._content_hash()
+        external = {Path(os.path.normpath(self._graph.parent / name)) for name in graph.external}
+        content = content_hash(self._folder.path, {self._graph, *external})
         parts = (
             settings.folder.revision or "",
             content,

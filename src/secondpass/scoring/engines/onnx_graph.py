@@ -4,6 +4,7 @@ Only the needed fields are declared; protobuf skips the others, the weights amon
 Field numbers: the ONNX project's `onnx.proto`.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,11 +28,13 @@ class GraphFacts:
     :param dynamic: Whether activation scales are computed from each batch, so that scores depend on the batch.
     :param quantised: Whether weights are integers.
     :param squashed_by: ``"sigmoid"`` or ``"softmax"`` where the graph ends in one, else empty.
+    :param external: Where weights outside of the file are, relative to its folder.
     """
 
     dynamic: bool
     quantised: bool
     squashed_by: str
+    external: frozenset[str]
 
 
 def read_graph(path: Path, output: str) -> GraphFacts:
@@ -48,7 +51,18 @@ def read_graph(path: Path, output: str) -> GraphFacts:
         raise ModelError(f"{path.name} in {path.parent} must be an ONNX model, and can't be read as one") from error
     kinds = {node.op_type for node in model.graph.node}
     makers = {name: node for node in model.graph.node for name in node.output}
-    return GraphFacts(bool(kinds & _DYNAMIC), bool(kinds & _QUANTISED), _squashed_by(makers, output))
+    external = frozenset(_external(model.graph))
+    return GraphFacts(bool(kinds & _DYNAMIC), bool(kinds & _QUANTISED), _squashed_by(makers, output), external)
+
+
+def _external(graph: Any) -> Iterator[str]:
+    """Yield where the external data of a graph and of the graphs in it are."""
+    attributes = [attribute for node in graph.node for attribute in node.attribute]
+    for tensor in (*graph.initializer, *(attribute.t for attribute in attributes)):
+        yield from (entry.value for entry in tensor.external_data if entry.key == "location")
+    for attribute in attributes:
+        if attribute.HasField("g"):
+            yield from _external(attribute.g)
 
 
 def _squashed_by(makers: dict[str, Any], output: str) -> str:
@@ -59,12 +73,20 @@ def _squashed_by(makers: dict[str, Any], output: str) -> str:
 
 
 def _model_class() -> Any:
-    """Declare ``ModelProto { graph }``, ``GraphProto { node }`` and ``NodeProto { input, output, op_type }``."""
+    """Declare nodes, external data of initializers and attributes, and the graphs inside of attributes."""
     file = descriptor_pb2.FileDescriptorProto(name="secondpass_onnx.proto", package="secondpass_onnx", syntax="proto2")
     kinds = descriptor_pb2.FieldDescriptorProto
     for message, fields in {
-        "Node": [("input", 1, True, ""), ("output", 2, True, ""), ("op_type", 4, False, "")],
-        "Graph": [("node", 1, True, "Node")],
+        "Entry": [("key", 1, False, ""), ("value", 2, False, "")],
+        "Tensor": [("external_data", 13, True, "Entry")],
+        "Attribute": [("t", 5, False, "Tensor"), ("g", 6, False, "Graph")],
+        "Node": [
+            ("input", 1, True, ""),
+            ("output", 2, True, ""),
+            ("op_type", 4, False, ""),
+            ("attribute", 5, True, "Attribute"),
+        ],
+        "Graph": [("node", 1, True, "Node"), ("initializer", 5, True, "Tensor")],
         "Model": [("graph", 7, False, "Graph")],
     }.items():
         declared = file.message_type.add(name=message)

@@ -10,9 +10,7 @@ from typing import Any
 import torch
 import transformers
 from sentence_transformers import CrossEncoder as Model
-from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
-from secondpass.calibration import RECORD_FILES
 from secondpass.errors import ModelError, OutOfMemory
 from secondpass.scores import Pair, Spec
 from secondpass.scoring.engines.base import Encoded, EngineFacts, EngineSettings, scoring_errors
@@ -22,7 +20,8 @@ from secondpass.scoring.engines.torch_linear import pack_linears
 from secondpass.scoring.engines.torch_packing import TorchPacking
 from secondpass.scoring.hardware import Gpu, Hardware, cpu_count, nvidia_gpus, place
 from secondpass.scoring.heads import read_head, read_max_length
-from secondpass.scoring.model_files import describe_contents, weights_hash
+from secondpass.scoring.model_content import check_no_code, content_hash
+from secondpass.scoring.model_files import describe_contents
 
 _LOADING = (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError, OSError, ImportError)
 _CHUNK = 256
@@ -206,9 +205,7 @@ class TorchEngine:
     def _read_facts(self, labels: int) -> EngineFacts:
         settings = self._settings
         head = read_head(self._config, labels, label=settings.label)
-        kinds = ("*.safetensors", "*.json", "*.jinja")  # modules have their own folders, and templates decide scores
-        files = (file for kind in kinds for file in settings.folder.path.rglob(kind))
-        content = weights_hash(*(file for file in files if file.name not in RECORD_FILES))
+        content = content_hash(settings.folder.path, code=settings.trust_remote_code)
         versions = (torch.__version__, transformers.__version__)
         parts = (
             settings.folder.revision or "",
@@ -281,12 +278,8 @@ def _check_architecture(settings: EngineSettings, config: Mapping[str, Any]) -> 
     :raises ModelError: If the model needs code that comes with it, or nothing says how it reads a pair.
     """
     architecture = ", ".join(config.get("architectures") or ()) or "its architecture"
-    foreign = config.get("auto_map") and config.get("model_type") not in CONFIG_MAPPING_NAMES
-    if foreign and not settings.trust_remote_code:
-        raise ModelError(
-            f"{settings.name} needs Python code that comes with it ({architecture}), which never runs unasked: read "
-            "it, then pass LoadOptions(trust_remote_code=True); no test has compared its scores"
-        )
+    if not settings.trust_remote_code:
+        check_no_code(settings.name, settings.folder)
     answers = architecture.endswith(("ForCausalLM", "ForConditionalGeneration"))
     prompt = prompt_of(settings.name)
     if not answers or settings.folder.has_modules or (prompt is None and settings.folder.has_pair_template):
