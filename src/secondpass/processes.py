@@ -14,7 +14,6 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import cache, partial
-from types import TracebackType
 from typing import Any, Protocol, TypeVar
 
 from secondpass.errors import ScoringError
@@ -81,9 +80,7 @@ class ForkLock:
         """Acquire the lock."""
         self._lock.acquire()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Release the lock."""
         self._lock.release()
 

@@ -211,7 +211,7 @@ def send(server: Any, head: str, body: bytes = b"") -> socket.socket:
 
 def test_a_body_that_is_announced_too_long_is_not_waited_for(serve: Serve) -> None:
     """The status comes before the body does."""
-    for length in (1001, 10**30):
+    for length in (1001, 10**18):
         with send(serve(OverlapScorer(), settings=Settings(max_body_bytes=1000)), f"Content-Length: {length}") as sent:
             assert b" 413 " in sent.recv(100)
 
@@ -340,6 +340,8 @@ def test_a_request_that_a_shutdown_cuts(serve: Serve) -> None:
     (answer,) = answers
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
     assert answer.json() == {"message": "The server is shutting down."}
+    while not scorer.ended:
+        threading.Event().wait(0.01)
     assert scorer.ended == [UnscoredReason.CANCELLED]
 
 

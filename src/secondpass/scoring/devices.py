@@ -120,8 +120,7 @@ class Devices(ComposedScorer):
     def take_out(self, device: int, error: ScoringError) -> bool:
         """Let a device rest, and return whether it may: not where all others do."""
         with self._lock:
-            others = {*range(len(self.names))} - {device}
-            may = any(self.names[other] not in self.failed for other in others)
+            may = bool(set(self.names) - {self.names[device], *self.failed})
             if may:
                 self._resting[device] = (time.monotonic() + REST_SECONDS, str(error))
         if may:

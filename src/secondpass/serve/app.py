@@ -270,8 +270,9 @@ def _read_form(body: bytes) -> Form:
         return FORMS.validate_json(body)
     except ValidationError as error:
         found = error.errors()
-        of_texts = not any(item["type"] == "missing" and item["loc"] == ("TextsRequest", "texts") for item in found)
-        own = [item for item in found if item["loc"][0] == ("TextsRequest" if of_texts else "RerankRequest")] or found
+        missing = [item["loc"] for item in found if item["type"] == "missing"]
+        form = "RerankRequest" if ("TextsRequest", "texts") in missing else "TextsRequest"  # the one that was meant
+        own = [item for item in found if item["loc"][:1] == (form,)] or found
         problems = [f"{'.'.join(map(str, item['loc'][1:]))}: {item['msg']}".lstrip(": ") for item in own[:5]]
         raise _Refused(422, "; ".join(problems)) from error
 
