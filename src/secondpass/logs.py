@@ -1,11 +1,10 @@
 """The log: without control characters, and warnings that can come with every call once in a while."""
 
 import logging
-import threading
 import time
 from collections.abc import Hashable
 
-from secondpass.forks import watch_forks
+from secondpass.processes import ForkLock
 from secondpass.text import printable
 
 logger = logging.getLogger("secondpass")
@@ -33,9 +32,8 @@ class RepeatedWarnings:
 
     def __init__(self, seconds: float = 60.0) -> None:
         self._seconds = seconds
-        self._lock = threading.Lock()
+        self._lock = ForkLock()
         self._kinds: dict[Hashable, tuple[float, int]] = {}
-        watch_forks(self)
 
     def warn(self, kind: Hashable, message: str, *args: object) -> None:
         """Log a warning, or count it.
@@ -57,14 +55,6 @@ class RepeatedWarnings:
         """Forget what was logged."""
         with self._lock:
             self._kinds.clear()
-
-    def before_fork(self) -> None:
-        """See ``ForkAware``."""
-
-    def after_fork(self, *, in_child: bool) -> None:
-        """Replace the lock in the child, which a thread of the parent may hold."""
-        if in_child:
-            self._lock = threading.Lock()
 
 
 REPEATED_WARNINGS = RepeatedWarnings()

@@ -11,6 +11,7 @@ from typing import Any
 
 from secondpass.errors import ConfigurationError
 from secondpass.logs import REPEATED_WARNINGS
+from secondpass.processes import ForkLock
 from secondpass.ranking import FAR, Ranking
 from secondpass.reranker import Reranker
 
@@ -36,7 +37,7 @@ class FallCounter:
         self.calls = self.fallen = 0
         self._warn_share = warn_share
         self._last: deque[bool] = deque(maxlen=window)
-        self._lock = threading.Lock()
+        self._lock = ForkLock()
 
     def __call__(self, ranking: Ranking) -> None:
         """Count a ranking; one whose first candidate is neither scored nor pruned isn't counted."""

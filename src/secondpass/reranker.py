@@ -18,6 +18,7 @@ from secondpass.learned_fusion import LearnedFusion
 from secondpass.models import DEFAULT_MODEL
 from secondpass.notes import FUSION_LEFT_OUT, noted
 from secondpass.observers import CallInfo, Observer, check_observers, notify, notify_failed
+from secondpass.processes import CALLS, LATE_CALLS, LoadingThread
 from secondpass.ranking import Ranked, Ranking
 from secondpass.scores import Score, Spec, Stage, Unscored
 from secondpass.scoring.load import load_scorer
@@ -28,7 +29,6 @@ from secondpass.scoring.windows import Windowed
 from secondpass.selection.adaptive import CoveredMass
 from secondpass.selection.filters import Results, as_excluded
 from secondpass.selection.select import Selected, Selection, select
-from secondpass.threads import CallThreads, LoadingThread
 
 
 class Reranker:
@@ -76,7 +76,6 @@ class Reranker:
         self.on_error = on_error
         self.deadline_ms = deadline_ms
         self._warm = threading.Event()
-        self._executor = CallThreads("secondpass-rerank")
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Reranker":
         """Return a reranker with the same settings and the same scorer."""
@@ -183,23 +182,25 @@ class Reranker:
         call: Call | None = None,
         exclude: Results = (),
     ) -> Ranking:
-        """Return what ``rerank`` returns, from a thread of the reranker's own.
+        """Return what ``rerank`` returns, from one of the process's threads for such calls.
 
         When the task is cancelled, the call is: scoring stops after the batch in progress. Up to 32 calls run at once;
-        one whose deadline passes while it waits for a thread runs then, unscored.
+        one whose deadline passes while it waits for a thread never reaches the scorer.
         """
         call = call or Call(self.deadline_ms)
         work = partial(self.rerank, query, candidates, selection=selection, call=call, exclude=exclude)
-        future = self._executor.submit(partial(copy_context().run, work))
-        ranking = asyncio.wrap_future(future)
+        in_context = partial(copy_context().run, work)
+        future = CALLS.submit(in_context)
         try:
+            ranking = asyncio.wrap_future(future)
             done, _ = await asyncio.wait([ranking], timeout=call.remaining)
-            if not done:
-                self._executor.run_now(future)
+            if not done and CALLS.withdraw(future):
+                future = LATE_CALLS.submit(in_context)
+                ranking = asyncio.wrap_future(future)
             return await ranking
         except asyncio.CancelledError:
             call.cancel()
-            ranking.cancel()
+            CALLS.withdraw(future)
             raise
 
     def _score(self, requests: Sequence[Request], selection: Selection, call: Call) -> list[Scoring]:

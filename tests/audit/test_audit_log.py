@@ -16,9 +16,8 @@ from typing import Any
 import pytest
 from worlds import Failing
 
-from secondpass import Call, Candidate, ContextBudget, OverlapScorer, Reranker, Selection
+from secondpass import Call, Candidate, ContextBudget, OverlapScorer, Reranker, Selection, processes
 from secondpass.audit import AuditLog, read_records
-from secondpass.audit import log as log_module
 from secondpass.audit.file import AuditFile
 from secondpass.errors import ConfigurationError, ScoringError
 
@@ -344,7 +343,7 @@ def test_a_process_forked_in_the_middle_of_a_batch_leaves_the_file_alone(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where a batch takes longer than a fork waits, the child writes nothing: it would believe to hold its locks."""
-    monkeypatch.setattr(log_module, "_FORK_SECONDS", 0.01)
+    monkeypatch.setattr(processes, "_FORK_SECONDS", 0.01)
     log = AuditLog(path)
     lost = path.with_name("lost")
 
@@ -353,8 +352,19 @@ def test_a_process_forked_in_the_middle_of_a_batch_leaves_the_file_alone(
         log.close()
         lost.write_text(str(log.lost))
 
-    with log._writing:
-        assert in_child(work) == 0
+    held, release = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with log._writing:
+            held.set()
+            release.wait()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait()
+    assert in_child(work) == 0
+    release.set()
+    thread.join()
     log(Reranker(OverlapScorer()).rerank("parent", FOXES))
     assert [record["query"] for record in logged(log)] == ["parent"]
     assert lost.read_text() == "1"

@@ -44,6 +44,18 @@ def test_the_command_serves_until_it_is_terminated(tmp_path: Path) -> None:
         assert running.wait(timeout=60) in (0, -signal.SIGTERM)
 
 
+def test_several_processes(tmp_path: Path) -> None:
+    """Each answers with its own model, the metrics are of all, and they end together."""
+    metrics = {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+    with process("--workers", "2", "--shutdown-seconds", "5", "--log-level", "info", **metrics) as (url, running):
+        with httpx.Client(transport=httpx.HTTPTransport(retries=5), timeout=120) as client:
+            for _ in range(4):
+                assert client.post(url + "/rerank", json=BODY, headers={"Connection": "close"}).status_code == 200
+            assert 'secondpass_requests_total{status="200"} 4.0' in client.get(url + "/metrics").text
+        running.send_signal(signal.SIGTERM)
+        assert running.wait(timeout=60) in (0, -signal.SIGTERM)
+
+
 def test_another_address_needs_a_key() -> None:
     """The command refuses in one line, before a model is loaded."""
     environment = {name: value for name, value in os.environ.items() if name != "SECONDPASS_API_KEY"}

@@ -152,6 +152,26 @@ def test_the_last_device_is_never_taken_out() -> None:
     assert values(devices, pairs(3)) == words(pairs(3))
 
 
+def test_devices_that_each_fail_once_are_not_all_taken_out() -> None:
+    """Of two calls each takes out the device that failed it: the last one stays, whichever it is."""
+    devices, error = on(FakeEngine(rows=64), FakeEngine(rows=64)), ScoringError("a moment's fault")
+    assert devices.take_out(0, error)
+    assert not devices.take_out(1, error)
+    assert values(devices, pairs(300)) == words(pairs(300))
+    assert list(devices.failed) == ["a"]
+
+
+def test_a_device_that_failed_returns_after_a_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One error takes a device out for a while, not for ever."""
+    monkeypatch.setattr("secondpass.scoring.devices.REST_SECONDS", 0.0)
+    once = Lost()
+    devices = on(once, FakeEngine(rows=64))
+    assert values(devices, pairs(3)) == words(pairs(3))
+    once.after = 10**9
+    assert devices.failed == {}
+    assert devices.score_pairs(pairs(3)).stages[0].facts["device_pairs"] == {"a": 3}
+
+
 def test_a_pair_too_large_for_one_device_is_scored_on_another() -> None:
     """Memory that doesn't suffice for a pair is no reason to take a device out."""
     small, large = FakeEngine(memory=0), FakeEngine()

@@ -5,9 +5,10 @@ import multiprocessing
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from fake_engine import FakeEngine, blocked_engine
@@ -268,22 +269,50 @@ def test_a_loaded_model_opens_again_in_a_forked_process() -> None:
 
 @pytest.mark.skipif(sys.platform == "win32" or not hasattr(os, "fork"), reason="this system has no fork")
 @pytest.mark.parametrize("last", ["", "del scorer; gc.collect()"], ids=["used", "deleted"])
-def test_a_forked_process_ends(last: str) -> None:
-    """A child whose parent had loaded a model ends by itself: closing the parent's session there would never return."""
+@pytest.mark.parametrize("engine", ["onnx", "torch"])
+def test_a_forked_process_ends(tiny: Callable[..., Path], engine: str, last: str) -> None:
+    """A child whose parent used a model scores, and ends by itself: neither waits for threads that stayed behind."""
     script = f"""
-import gc, os, sys, warnings
+import gc, os, signal, sys, warnings
 warnings.simplefilter("ignore")
 import secondpass
-scorer = secondpass.load_scorer("nano")
-scorer.score("how long does a flea live", ["A flea lives for months."])
+scorer = secondpass.load_scorer({str(tiny(engine))!r}, engine={engine!r}, device="cpu")
+texts = ["the cat sat " * 20 + str(number) for number in range(40)]
+expected = scorer.score("fox", texts)
 if os.fork() == 0:
-    scorer.score("how long does a flea live", ["A flea lives for months."])
+    signal.alarm(100)
+    assert scorer.score("fox", texts) == expected
     {last}
     sys.exit(7)
 sys.exit(os.waitstatus_to_exitcode(os.wait()[1]))
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=60, check=False)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=240, check=False)
     assert done.returncode == 7, done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32" or not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_fork_while_another_thread_loads_and_scores() -> None:
+    """Libraries that the thread imports aren't half-imported in the child, which opens its own model each time."""
+    script = """
+import os, signal, threading, time, warnings
+warnings.simplefilter("ignore")
+import secondpass
+def use():
+    while not done.is_set():
+        secondpass.load_scorer("nano").score("fox", ["a fox", "the cat"])
+done = threading.Event()
+threading.Thread(target=use).start()
+for turn in range(6):
+    time.sleep(0.05 * turn)
+    if os.fork() == 0:
+        signal.alarm(60)
+        secondpass.load_scorer("nano").score("fox", ["a fox"])
+        os._exit(7)
+    assert os.waitstatus_to_exitcode(os.wait()[1]) == 7, turn
+done.set()
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=480, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def _score_in_child(scorer: CrossEncoder, results: "multiprocessing.SimpleQueue[str]") -> None:

@@ -14,9 +14,10 @@ from worlds import Failing, Scripted
 
 from secondpass import Call, OverlapScorer, Pair, Reranker, Scored, Selection
 from secondpass.errors import ConfigurationError, QueueFull, ScoringError
-from secondpass.scores import Unscored, UnscoredReason
+from secondpass.scores import Score, Spec, Unscored, UnscoredReason
 from secondpass.scoring.remote import RemoteScorer
-from secondpass.serve import Settings
+from secondpass.scoring.shared import LoadedInBackground
+from secondpass.serve import Server, Settings
 from secondpass.serve.run import check_host
 
 DOCUMENTS = ["rain", "a flea lives for months", "a flea jumps"]
@@ -128,11 +129,99 @@ def test_bad_requests_are_refused(serve: Serve, name: str) -> None:
 
 
 def test_only_json_is_read(serve: Serve) -> None:
-    """A form that a web page could send from elsewhere is refused; so is a wrong method or path."""
+    """A form that a web page could send from elsewhere is refused."""
+    assert post(serve(OverlapScorer()), Content_Type="text/plain").status_code == 415
+
+
+def test_a_wrong_method_or_path_is_refused_in_json(serve: Serve) -> None:
+    """As every other error, with the methods that there are."""
     server = serve(OverlapScorer())
-    assert post(server, Content_Type="text/plain").status_code == 415
-    assert httpx.get(server.url + "/rerank").status_code == 405
-    assert httpx.get(server.url + "/nothing").status_code == 404
+    wrong, missing = httpx.get(server.url + "/rerank"), httpx.get(server.url + "/nothing")
+    assert (wrong.status_code, wrong.json(), wrong.headers["Allow"]) == (
+        405,
+        {"message": "Method Not Allowed."},
+        "POST",
+    )
+    assert (missing.status_code, missing.json()) == (404, {"message": "Not Found."})
+
+
+def test_the_form_of_text_embeddings_inference(serve: Serve) -> None:
+    """A body with ``texts`` is answered with a list, best first; texts and raw scores come on request."""
+    server = serve(Scripted({"rain": -1.0, "flea": 2.0}), selection=Selection(top_k=1))
+    body = {"query": "q", "texts": ["rain", "flea"]}
+    found = post(server, body).json()
+    assert found == [
+        {"index": 1, "score": pytest.approx(0.8808, abs=1e-4)},
+        {"index": 0, "score": pytest.approx(0.2689, abs=1e-4)},
+    ]
+    assert post(server, body | {"raw_scores": True, "return_text": True, "truncate": True}).json() == [
+        {"index": 1, "score": 2.0, "text": "flea"},
+        {"index": 0, "score": -1.0, "text": "rain"},
+    ]
+    remote = RemoteScorer("tei", url=server.url)
+    assert remote.score("q", ["rain", "flea"]) == [Score(-1.0), Score(2.0)]
+
+
+def test_a_text_that_must_not_be_truncated(serve: Serve) -> None:
+    """Where a client of text-embeddings-inference forbids it, a text that the model doesn't read whole is refused."""
+    server = serve(Scripted({"long": Score(1.0, truncated=7)}))
+    body = {"query": "q", "texts": ["long"]}
+    assert post(server, body | {"truncate": True}).status_code == 200
+    refused = post(server, body | {"truncate": False})
+    assert (refused.status_code, "text 0 is longer than the model reads" in refused.text) == (413, True)
+    assert post(server, body | {"truncation_direction": "Left"}).status_code == 422
+
+
+class Loading(LoadedInBackground):
+    """A model that is loading until it is let go."""
+
+    def __init__(self) -> None:
+        self.loaded = False
+
+    def begin(self) -> None:
+        """Nothing to begin."""
+
+    @property
+    def ready(self) -> bool:
+        return self.loaded
+
+    @property
+    def spec(self) -> Spec:
+        return OverlapScorer().spec
+
+
+def test_readiness(serve: Serve) -> None:
+    """``/ready`` waits for the model, ``/health`` doesn't."""
+    scorer = Loading()
+    server = serve(scorer)
+    assert httpx.get(server.url + "/health").status_code == 200
+    assert httpx.get(server.url + "/ready").status_code == 503
+    scorer.loaded = True
+    assert httpx.get(server.url + "/ready").json() == {"status": "ok", "model": "overlap"}
+
+
+def send(server: Any, head: str, body: bytes = b"") -> socket.socket:
+    """Send the beginning of a request, and return the connection."""
+    host, port = server.url.removeprefix("http://").split(":")
+    connection = socket.create_connection((host, int(port)), timeout=30)
+    first = f"POST /rerank HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
+    connection.sendall(f"{first}{head}\r\n\r\n".encode() + body)
+    return connection
+
+
+def test_a_body_that_is_announced_too_long_is_not_waited_for(serve: Serve) -> None:
+    """The status comes before the body does."""
+    for length in (1001, 10**18):
+        with send(serve(OverlapScorer(), settings=Settings(max_body_bytes=1000)), f"Content-Length: {length}") as sent:
+            assert b" 413 " in sent.recv(100)
+
+
+def test_slow_bodies_hold_no_slot(serve: Serve) -> None:
+    """While a client sends its body slowly, others are served."""
+    server = serve(OverlapScorer(), settings=Settings(max_requests=1))
+    with send(server, "Content-Length: 100", b"{") as slow:
+        assert post(server).status_code == 200
+        slow.shutdown(socket.SHUT_RDWR)
 
 
 FAILURES: dict[str, tuple[Exception, int]] = {
@@ -173,6 +262,15 @@ def test_other_machines_need_a_key() -> None:
             check_host(host, Settings())
     with pytest.raises(ConfigurationError, match="must not be empty"):
         Settings(api_key=" ")
+
+
+@pytest.mark.parametrize("wrong", [{"port": -1}, {"workers": 0}, {"shutdown_seconds": -1}, {"log_level": "loud"}])
+def test_settings_of_the_process(wrong: dict[str, Any]) -> None:
+    """What is out of its range is refused."""
+    with pytest.raises(
+        ConfigurationError, match=f"{next(iter(wrong))} .*must be|must be .*{next(iter(wrong.values()))}"
+    ):
+        Server(**wrong)
 
 
 def test_a_deadline_in_the_header(serve: Serve) -> None:
@@ -233,6 +331,25 @@ def test_a_shutdown_finishes_what_was_accepted(serve: Serve) -> None:
     waiting.join()
     server.thread.join()
     assert answers == [200]
+
+
+def test_a_request_that_a_shutdown_cuts(serve: Serve) -> None:
+    """Whose time the server doesn't wait for gets a status that says to try elsewhere, and its call is cancelled."""
+    scorer = Held()
+    server = serve(scorer)
+    server.server.config.timeout_graceful_shutdown = 0.1
+    answers: list[httpx.Response] = []
+    waiting = threading.Thread(target=lambda: answers.append(post(server)))
+    waiting.start()
+    assert scorer.asked.acquire(timeout=20)
+    server.server.should_exit = True
+    waiting.join()
+    (answer,) = answers
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+    assert answer.json() == {"message": "The server is shutting down."}
+    while not scorer.ended:
+        threading.Event().wait(0.01)
+    assert scorer.ended == [UnscoredReason.CANCELLED]
 
 
 def test_a_client_that_leaves_cancels_its_call(serve: Serve) -> None:

@@ -1,6 +1,5 @@
 """The audit log as an observer of a reranker."""
 
-import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -13,13 +12,12 @@ from typing import Any
 from secondpass.audit.file import AuditFile
 from secondpass.audit.record import Contents, call_record, failure_record
 from secondpass.errors import ConfigurationError
-from secondpass.forks import watch_forks
 from secondpass.logs import REPEATED_WARNINGS
 from secondpass.observers import CallInfo, CallObserver
+from secondpass.processes import ForkLock, renew_in_child
 from secondpass.ranking import Ranking
 
 _BATCH = 200  # records that are written together, at most
-_FORK_SECONDS = 5.0  # how long a fork waits for the batch in progress
 
 
 class AuditLog(CallObserver):
@@ -70,13 +68,10 @@ class AuditLog(CallObserver):
             self._file.write(())
         except OSError as error:
             raise ConfigurationError(f"an audit file must be one that can be written: {error}") from error
-        self._queued: deque[Callable[[], dict[str, Any]]] = deque()
-        self._executor = _one_thread()
-        self._scheduled = False
-        self._lock = threading.Lock()  # of the queue; held for an instant
-        self._writing = threading.Lock()
-        self._held_for_fork = self._inherited = False
-        watch_forks(self)
+        self._lock = ForkLock()  # of the queue; held for an instant
+        self._writing = ForkLock(waited=True)
+        self._renew()
+        renew_in_child(self, AuditLog._renew)
 
     def __repr__(self) -> str:
         """Return the file."""
@@ -106,23 +101,11 @@ class AuditLog(CallObserver):
             executor, self._executor = self._executor, _one_thread()
         executor.shutdown()
 
-    def before_fork(self) -> None:
-        """Wait for the batch in progress, and hold the locks; see ``ForkAware``."""
-        self._held_for_fork = self._writing.acquire(timeout=_FORK_SECONDS)
-        self._lock.acquire()
-
-    def after_fork(self, *, in_child: bool) -> None:
-        """Release the locks; the child's queue is empty, since the parent writes its own."""
-        if in_child:
-            # SQLite keeps its locks in memory too: this copy believes to have those of the batch
-            self._inherited |= self._writing.locked() and not self._held_for_fork
-            self._executor, self._scheduled = _one_thread(), False
-            self._queued.clear()
-            self._lock, self._writing = threading.Lock(), threading.Lock()
-            return
-        self._lock.release()
-        if self._held_for_fork:
-            self._writing.release()
+    def _renew(self) -> None:
+        """Begin with an empty queue, also in a forked process: the parent writes its own."""
+        self._queued: deque[Callable[[], dict[str, Any]]] = deque()
+        self._executor = _one_thread()
+        self._scheduled = False
 
     def _queue(self, make: Callable[[], dict[str, Any]]) -> None:
         with self._lock:
@@ -151,7 +134,7 @@ class AuditLog(CallObserver):
                 self._write(batch)
 
     def _write(self, batch: list[Callable[[], dict[str, Any]]]) -> None:
-        if self._inherited:
+        if self._writing.cut:  # SQLite keeps its locks in memory too: this copy believes to have those of the batch
             self._lose(len(batch), "the process was forked while a batch was written")
             return
         try:

@@ -1,13 +1,13 @@
 """``secondpass serve``: a reranker over HTTP."""
 
 import os
+from functools import partial
 from typing import Annotated
 
 import typer
 
 from secondpass.cli.app import app, installed_version, one_line_errors
 from secondpass.cli.settings import ConfigFile, Device, Engine, MaxTokens, Model, TopK, command_config, open_reranker
-from secondpass.scoring.scorer import warm_up
 
 
 @app.command(short_help="Serve a reranker over HTTP.")
@@ -26,13 +26,18 @@ def serve(
     max_requests: Annotated[int, typer.Option(help="Requests at once; further ones get status 429.")] = 64,
     max_documents: Annotated[int, typer.Option(help="Documents of a request.")] = 2000,
     max_body_mb: Annotated[float, typer.Option(help="The longest body.")] = 16.0,
+    workers: Annotated[int, typer.Option(help="Processes, each with its own model and --max-requests.")] = 1,
+    shutdown_seconds: Annotated[int, typer.Option(help="How long the last requests may take.")] = 30,
+    log_level: Annotated[str, typer.Option(help="critical, error, warning, info or debug.")] = "info",
 ) -> None:
-    """Serve /rerank (the form of Cohere and Jina), /health, /metrics and /openapi.json over one reranker.
+    """Serve /rerank (the forms of Cohere, Jina and text-embeddings-inference) over one reranker.
+
+    /health, /ready, /metrics and /openapi.json are there too.
 
     The API key is read from SECONDPASS_API_KEY; without one only this machine may connect.
     """
     with one_line_errors():
-        from secondpass.serve import Settings, run
+        from secondpass.serve import Server, Settings, run
         from secondpass.serve.run import check_host
 
         settings = Settings(
@@ -43,14 +48,12 @@ def serve(
             version=installed_version("secondpass") or "0",
         )
         check_host(host, settings)
-        reranker = open_reranker(
-            command_config(
-                config,
-                model={"name": model, "engine": engine, "device": device},
-                selection={"top_k": top_k, "duplicates": duplicates or (None if config else "keep")},
-                max_tokens=max_tokens,
-                deadline_ms=deadline_ms,
-            )
+        server = Server(host, port, shutdown_seconds, workers, log_level)
+        stated = command_config(
+            config,
+            model={"name": model, "engine": engine, "device": device},
+            selection={"top_k": top_k, "duplicates": duplicates or (None if config else "keep")},
+            max_tokens=max_tokens,
+            deadline_ms=deadline_ms,
         )
-        warm_up(reranker.scorer)
-        run(reranker, settings, host=host, port=port)
+        run(partial(open_reranker, stated), settings, server)

@@ -1,7 +1,6 @@
 """The score cache: a pair that comes back isn't scored again."""
 
 import math
-import threading
 import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -11,13 +10,12 @@ from pathlib import Path
 
 from secondpass.call import Call
 from secondpass.errors import ConfigurationError
-from secondpass.forks import watch_forks
+from secondpass.processes import ForkLock
 from secondpass.scores import Pair, Scale, Score, Scored, Spec, Stage, Unscored
 from secondpass.scoring.score_file import ScoreFile
 from secondpass.scoring.scorer import ComposedScorer, Scorer, count_tokens, score_checked
 
 _KEY_BYTES = 20
-_FORK_SECONDS = 1.0  # how long a fork waits for a thread that uses the memory
 
 
 class Cached(ComposedScorer):
@@ -143,21 +141,7 @@ class _Memory:
     def __init__(self, max_entries: int) -> None:
         self._max_entries = max_entries
         self._scores: OrderedDict[bytes, Score] = OrderedDict()
-        self._lock = threading.Lock()
-        self._held_for_fork = False
-        watch_forks(self)
-
-    def before_fork(self) -> None:
-        """Wait until no other thread is changing the scores."""
-        self._held_for_fork = self._lock.acquire(timeout=_FORK_SECONDS)
-
-    def after_fork(self, *, in_child: bool) -> None:
-        """Free the lock."""
-        if in_child:
-            self._lock = threading.Lock()
-        elif self._held_for_fork:
-            self._lock.release()
-        self._held_for_fork = False
+        self._lock = ForkLock()
 
     def read(self, keys: Sequence[bytes]) -> dict[bytes, Score]:
         with self._lock:

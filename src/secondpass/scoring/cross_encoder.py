@@ -2,16 +2,15 @@
 
 import math
 import os
-import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import wait
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, NoReturn, Self
 
 from secondpass.call import Call
 from secondpass.errors import ConfigurationError
-from secondpass.forks import watch_forks
+from secondpass.processes import ForkLock
 from secondpass.scores import Pair, Score, Scored, Spec, Stage, Unscored, UnscoredReason
 from secondpass.scoring.engines.base import Encoded, Engine
 from secondpass.scoring.jobs import DEADLINE_BLOCK, Job
@@ -27,15 +26,6 @@ OVERLAPPED_PAIRS = 1024
 """Pairs that are tokenised at once for a GPU, while it works on the pairs before."""
 ENCODING_BLOCK = 64
 """How many pairs are tokenised before a call without a deadline looks whether it was cancelled."""
-
-
-@dataclass(slots=True)
-class _Process:
-    """Engine and worker of one process; a forked one has neither until they are needed."""
-
-    engine: Engine | None = None
-    worker: Worker | None = None
-    lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 class CrossEncoder(BaseScorer):
@@ -59,8 +49,8 @@ class CrossEncoder(BaseScorer):
         self._engine = engine
         self._reopen = reopen
         self._limits = limits
-        self._processes = {os.getpid(): _Process(engine, worker or Worker(engine.facts.placement.device, limits))}
-        watch_forks(self)
+        self._lock = ForkLock()
+        self._opened = (os.getpid(), engine, worker or Worker(engine.facts.placement.device, limits))
 
     def __repr__(self) -> str:
         """Return model, engine, device and dtype."""
@@ -140,31 +130,24 @@ class CrossEncoder(BaseScorer):
         engine, worker = self._here()
         worker.run(engine.release)
 
-    def before_fork(self) -> None:
-        """See ``ForkAware``."""
-
-    def after_fork(self, *, in_child: bool) -> None:
-        """Forget the parent's worker and locks in the child; the engine is kept, and not closed there."""
-        if in_child:
-            self._processes = {}
-
     def _here(self) -> tuple[Engine, Worker]:
-        """Return engine and worker of this process.
+        """Return engine and worker of this process; a forked one opens its own.
 
         :raises ConfigurationError: In a forked process, where the engine can't be opened again.
         """
-        process = self._processes.get(os.getpid())
-        if process is None:  # a lock of the parent's may be held for ever here
-            process = self._processes.setdefault(os.getpid(), _Process())
-        with process.lock:
-            if process.engine is None or process.worker is None:
-                if self._reopen is None:
-                    raise ConfigurationError(
-                        "a scorer can't be used in a process that was forked after it was created: create it there"
-                    )
-                process.engine = self._engine = self._reopen()
-                process.worker = Worker(process.engine.facts.placement.device, self._limits)
-            return process.engine, process.worker
+        if self._opened[0] != os.getpid():
+            with self._lock:
+                if self._opened[0] != os.getpid():
+                    self._open_again()
+        return self._opened[1:]
+
+    def _open_again(self) -> None:
+        if self._reopen is None:
+            raise ConfigurationError(
+                "a scorer can't be used in a process that was forked after it was created: create it there"
+            )
+        self._engine = self._reopen()
+        self._opened = (os.getpid(), self._engine, Worker(self._engine.facts.placement.device, self._limits))
 
     def _outcome(self, row: list[float] | None, encoded: Encoded, stopped: UnscoredReason) -> Score | Unscored:
         if row is None:

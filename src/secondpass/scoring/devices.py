@@ -1,6 +1,5 @@
 """One model on several devices: a queue of pairs, from which each device takes when it is free."""
 
-import logging
 import threading
 import time
 from collections import Counter, deque
@@ -10,7 +9,8 @@ from typing import Any
 
 from secondpass.call import Call
 from secondpass.errors import ConfigurationError, OutOfMemory, QueueFull, ScoringError
-from secondpass.forks import watch_forks
+from secondpass.logs import REPEATED_WARNINGS
+from secondpass.processes import CallThreads, ForkLock
 from secondpass.scores import Pair, Score, Scored, Spec, Stage, Unscored
 from secondpass.scoring.scorer import (
     ComposedScorer,
@@ -21,22 +21,22 @@ from secondpass.scoring.scorer import (
     score_checked,
     warm_up,
 )
-from secondpass.threads import CallThreads
 
 CHUNK_PAIRS = (128, 1024)
 """At least, and at most, in a part of a call that one device scores."""
 _CHUNKS_PER_DEVICE = 4  # so that a slow one doesn't hold up the others at the end
 _AT_ONCE = 2  # chunks of a call on one device: the second is tokenised while the first is scored
+REST_SECONDS = 30.0
+"""How long a device that failed isn't asked."""
 _SUMMED = ("batches", "merged", "halved", "tokens", "padded_tokens", "truncated_pairs")
-
-_logger = logging.getLogger("secondpass")
 
 
 class Devices(ComposedScorer):
     """Scores a call's pairs on several devices, each with its own copy of the model, its own worker and thread.
 
-    What fails on one device is scored again on another. If it succeeds there, the first one isn't used any more, until
-    the next ``warmup()``; the report names it and its error. What fails on all of them is the call's own failure.
+    What fails on one device is scored again on another. If it succeeds there, the first one rests for 30 s or until the
+    next ``warmup()``, but never the last one; the report names it and its error. What fails on all of them is the
+    call's own failure.
 
     :param scorers: One for each device, of equal fingerprints.
     :param names: The devices' names, for the report.
@@ -51,11 +51,10 @@ class Devices(ComposedScorer):
                 "where the GPUs choose different ones"
             )
         self.names = tuple(names)
-        self.failed: dict[str, str] = {}
-        self._lock = threading.Lock()
+        self._resting: dict[int, tuple[float, str]] = {}  # until when, and the error, by device
+        self._lock = ForkLock()
         self._calls = Counter[int]()  # in progress, by device
         self._threads = CallThreads("secondpass-devices")
-        watch_forks(self)
 
     def __repr__(self) -> str:
         """Return model and devices."""
@@ -72,8 +71,8 @@ class Devices(ComposedScorer):
         :raises ScoringError: If a part of the pairs failed on each device.
         """
         call, started = call or Call(), time.perf_counter()
-        work = _Work(self, pairs)
         order = sorted(self.usable(), key=lambda device: self._calls[device])
+        work = _Work(self, pairs, order)
         try:
             if work.chunks <= 1:
                 for device in order:  # one after the other: the next ones only where it fails
@@ -97,37 +96,42 @@ class Devices(ComposedScorer):
 
         :raises ScoringError: If all fail.
         """
-        self.failed = {}
+        self._resting = {}
         for number, scorer in enumerate(self.scorers):
             try:
                 warm_up(scorer)
             except ScoringError as error:
-                if len(self.failed) == len(self.scorers) - 1:
-                    self.failed = {}
+                if not self.take_out(number, error):
+                    self._resting = {}
                     raise
-                self.take_out(number, error)
 
     def release(self) -> None:
         """Free the memory of every device that works."""
         for number in self.usable():
             release_memory(self.scorers[number])
 
-    def take_out(self, device: int, error: ScoringError) -> None:
-        """Use a device no longer."""
-        name = self.names[device]
-        if self.failed.setdefault(name, str(error)) == str(error):
-            _logger.warning("%s has failed and isn't used any more (%s)", name, type(error).__name__)
+    @property
+    def failed(self) -> dict[str, str]:
+        """The errors of the devices that rest, by name."""
+        return {
+            self.names[device]: error for device, (until, error) in self._resting.copy().items() if _is_ahead(until)
+        }
 
-    def before_fork(self) -> None:
-        """See ``ForkAware``."""
-
-    def after_fork(self, *, in_child: bool) -> None:
-        """Forget the parent's calls in the child."""
-        if in_child:
-            self._lock, self._calls = threading.Lock(), Counter()
+    def take_out(self, device: int, error: ScoringError) -> bool:
+        """Let a device rest, and return whether it may: not where all others do."""
+        with self._lock:
+            may = bool(set(self.names) - {self.names[device], *self.failed})
+            if may:
+                self._resting[device] = (time.monotonic() + REST_SECONDS, str(error))
+        if may:
+            what = (type(error).__name__, REST_SECONDS)
+            REPEATED_WARNINGS.warn(
+                (self.spec.name, device), "%s has failed (%s) and rests for %g s", self.names[device], *what
+            )
+        return may
 
     def usable(self) -> list[int]:
-        """Return the numbers of the devices that haven't failed."""
+        """Return the numbers of the devices that don't rest, one at least."""
         return [number for number, name in enumerate(self.names) if name not in self.failed]
 
     def _serve(self, device: int, work: "_Work", call: Call) -> None:
@@ -164,18 +168,23 @@ class Devices(ComposedScorer):
         }
 
 
+def _is_ahead(moment: float) -> bool:
+    return time.monotonic() < moment
+
+
 class _Work:
     """The pairs of one call, in chunks that devices take; safe across threads.
 
     :param devices: The devices.
     :param pairs: The pairs.
+    :param usable: The numbers of the devices that may be asked.
     """
 
-    def __init__(self, devices: Devices, pairs: Sequence[Pair]) -> None:
+    def __init__(self, devices: Devices, pairs: Sequence[Pair], usable: Sequence[int]) -> None:
         self._devices = devices
         self._changed = threading.Condition()
         self.pairs = pairs
-        self._usable = set(devices.usable())
+        self._usable = set(usable)
         least, most = CHUNK_PAIRS
         self._step = min(most, max(least, -(-len(pairs) // (_CHUNKS_PER_DEVICE * len(self._usable)))))
         starts = range(0, max(1, len(pairs)), self._step)  # without pairs the report names model and device, too

@@ -1,19 +1,18 @@
 """Fallback: the next scorer answers where one fails."""
 
-import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from secondpass.call import Call
 from secondpass.errors import ConfigurationError, ScoringError
-from secondpass.forks import watch_forks
 from secondpass.logs import REPEATED_WARNINGS
+from secondpass.processes import ForkLock
 from secondpass.scores import Pair, Score, Scored, Spec, Stage, Unscored, UnscoredReason
 from secondpass.scoring.scorer import ComposedScorer, Scorer, count_tokens, gave_no_value, has_score, score_checked
 
 
-@dataclass(slots=True, weakref_slot=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Circuit:
     """Whether a scorer is asked: after so many failures in a row it isn't, but for one trial each ``retry_seconds``.
 
@@ -33,19 +32,7 @@ class Circuit:
     total: int = 0
     success_seconds: float = 0.0
     _open_until: float = 0.0
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
-
-    def __post_init__(self) -> None:
-        """Have a forked process begin with a lock that nothing holds."""
-        watch_forks(self)
-
-    def before_fork(self) -> None:
-        """See ``ForkAware``."""
-
-    def after_fork(self, *, in_child: bool) -> None:
-        """Replace the lock in the child, which a thread of the parent may hold."""
-        if in_child:
-            self._lock = threading.Lock()
+    _lock: ForkLock = field(default_factory=ForkLock, repr=False)
 
     def allows(self, *, trial: bool = True) -> bool:
         """Return whether to ask now; the caller that is let through while the circuit is open makes the trial.

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from secondpass.calibration import RECORD_FILES, Answerability, Calibration
 from secondpass.errors import ConfigurationError, MissingExtra, ModelError, is_installed
 from secondpass.models import CASCADES, DEFAULT_MODEL, ModelFamily, Status, bundled_names, family_of, unsupported
+from secondpass.processes import ForkLock
 from secondpass.scoring.cascade import Cascade
 from secondpass.scoring.cross_encoder import CrossEncoder
 from secondpass.scoring.devices import Devices
@@ -142,14 +143,14 @@ def load_scorer(
         load = partial(load_scorer, engine=engine, device=device, dtype=dtype, max_length=max_length, options=options)
         return cascade_of(model, load)
     if is_remote(model):
-        remote: Callable[[str], RemoteScorer] = importlib.import_module("secondpass.scoring.remote").RemoteScorer.named
+        remote: Callable[[str], RemoteScorer] = _imported("secondpass.scoring.remote").RemoteScorer.named
         return remote(str(model))
     _check_family(str(model))
     code = options.trust_remote_code
     hub = HubAccess(revision, options.local_files_only, options.cache_folder, options.file, dtype, code)
     name, folder = _find(model, engine, device, hub)
     if device == "cuda:all" or "," in str(device):
-        several = split_devices(device, importlib.import_module(ENGINES[name].module).hardware(device))
+        several = split_devices(device, _engine_module(name).hardware(device))
         load = partial(load_scorer, model, engine=engine, dtype=dtype, max_length=max_length, revision=revision)
         return Devices([load(device=single, options=options) for single in several], several)
     _refuse(str(model), unsupported(folder.config.get("architectures") or ()))
@@ -160,7 +161,7 @@ def load_scorer(
     if options.sha256 is not None:
         check_sha256(folder, name, options.sha256)
     entry = ENGINES[name]
-    open_engine = partial(_open_engine, getattr(importlib.import_module(entry.module), entry.factory), settings)
+    open_engine = partial(_open_engine, getattr(_engine_module(name), entry.factory), settings)
     limits = WorkerSettings(options.max_queued_pairs, options.watchdog_seconds)
     return CrossEncoder(open_engine(), reopen=open_engine, limits=limits)
 
@@ -188,7 +189,8 @@ def _open_engine(factory: Callable[[EngineSettings], Engine], settings: EngineSe
 
     :raises ConfigurationError: If that was fitted on another model.
     """
-    engine = factory(settings)
+    with ForkLock(waited=True):  # libraries import while they open a model
+        engine = factory(settings)
     calibration, answerability = map(settings.folder.json, RECORD_FILES)
     spec = engine.facts.spec.calibrated(
         Calibration.from_dict(calibration) if calibration else None,
@@ -230,7 +232,7 @@ def _fastest_form(folder: ModelFolder, device: str) -> ModelFolder:
     forms = folder.forms
     if len(forms) < 2:
         return folder
-    accelerated = device not in ("auto", "cpu") or importlib.import_module(ENGINES["onnx"].module).hardware(device).gpus
+    accelerated = device not in ("auto", "cpu") or _engine_module("onnx").hardware(device).gpus
     return ModelFolder(forms["float32" if accelerated else "int8"])
 
 
@@ -247,8 +249,18 @@ def _choose(folder: ModelFolder, device: str) -> str:
         return "torch"
     if not folder.has_checkpoint or not ENGINES["torch"].installed or device == "cpu":
         return "onnx"
-    hardware = importlib.import_module(ENGINES["torch"].module).hardware(device)
+    hardware = _engine_module("torch").hardware(device)
     return "torch" if device != "auto" or hardware.gpus or hardware.mps else "onnx"
+
+
+def _engine_module(engine: str) -> Any:
+    return _imported(ENGINES[engine].module)
+
+
+def _imported(module: str) -> Any:
+    """Import a module; a fork waits, since what is half-imported stays so in the child."""
+    with ForkLock(waited=True):
+        return importlib.import_module(module)
 
 
 def _require(engine: str) -> None:

@@ -3,7 +3,6 @@
 import json
 import math
 import os
-import threading
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,6 +11,7 @@ from typing import Any, Self
 
 from secondpass.call import Call
 from secondpass.errors import ConfigurationError, ScoringError, require
+from secondpass.processes import ForkLock
 from secondpass.scores import Pair, Scale, Score, Scored, Spec, Stage, Unscored, UnscoredReason
 from secondpass.scoring.dialects import DIALECTS, Dialect
 from secondpass.scoring.scorer import BaseScorer, by_query, has_score
@@ -79,7 +79,7 @@ class RemoteScorer(BaseScorer):
             fingerprint=f"remote {dialect.name} {base}{dialect.path} {model}",
             call_invariant=call_invariant,
         )
-        self._lock = threading.Lock()
+        self._lock = ForkLock(waited=True)
         self._connection: Connection | None = None
 
     def __repr__(self) -> str:
@@ -106,7 +106,7 @@ class RemoteScorer(BaseScorer):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore the settings."""
-        self.__dict__.update(state, _lock=threading.Lock(), _connection=None)
+        self.__dict__.update(state, _lock=ForkLock(waited=True), _connection=None)
 
     def warmup(self) -> None:
         """Open a connection and score one pair, so that a wrong key, URL or model shows before the first query.

@@ -1,6 +1,7 @@
 """HTTP requests with retries, on one thread of their own, so that a call can end while its requests are in flight."""
 
 import asyncio
+import encodings.idna  # noqa: F401  # else the first connection imports it, and a fork then leaves it half-imported
 import os
 import threading
 import weakref
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
+import anyio.lowlevel
 import httpx
 import tenacity
 from tenacity.stop import stop_base
@@ -231,6 +233,7 @@ def _run(limits: Limits, ready: "Future[tuple[asyncio.AbstractEventLoop, asyncio
             timeout=httpx.Timeout(None, connect=limits.connect_seconds),
             limits=httpx.Limits(max_connections=limits.connections, max_keepalive_connections=limits.connections),
         ) as client:
+            await anyio.lowlevel.checkpoint()  # imports its backend, while a fork waits
             ready.set_result((asyncio.get_running_loop(), stop, client))
             await stop.wait()
 

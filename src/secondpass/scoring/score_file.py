@@ -2,7 +2,6 @@
 
 import logging
 import sqlite3
-import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
@@ -14,7 +13,7 @@ from uuid import uuid4
 
 from secondpass.call import Call
 from secondpass.errors import ConfigurationError
-from secondpass.forks import file_lock_hooks
+from secondpass.processes import ForkLock, prepare_for_fork
 from secondpass.scores import Score
 from secondpass.scoring.score_table import MOST_KEYS, connect, insert, is_sound, select
 
@@ -22,7 +21,6 @@ T = TypeVar("T")
 
 _BUSY_SECONDS = 0.25  # how long another process's transaction is waited for; then the scores count as unknown
 _OPENING_SECONDS = 1.0  # how long other processes that open the file, or set it aside, are waited for
-_FORK_SECONDS = 5.0  # how long a fork waits for the thread that uses the file
 
 _logger = logging.getLogger("secondpass")
 
@@ -61,33 +59,12 @@ class ScoreFile:
         self.path = path
         self.failures = 0
         self._max_entries = max_entries
-        self._lock = threading.Lock()
+        self._lock = ForkLock(waited=True)
         self._link: _Link | None = None
-        self._held_for_fork = False
-        self._inherited: _Link | bool = False
-        file_lock_hooks().watch(self)
+        prepare_for_fork(self, ScoreFile._close_for_fork)
         with suppress(sqlite3.Error, OSError), self._lock:  # locked or damaged: the first call finds that, too
             if path.exists():
                 self._open(Call())
-
-    def before_fork(self) -> None:
-        """Close the file: a child that uses its parent's connection, or opens the file beside it, loses what it writes.
-
-        SQLite, "How To Corrupt An SQLite Database File", 2.6.
-        """
-        self._held_for_fork = self._lock.acquire(timeout=_FORK_SECONDS)
-        if self._held_for_fork:
-            self._close()
-
-    def after_fork(self, *, in_child: bool) -> None:
-        """Free the lock. A child that inherited an open file after all doesn't use it."""
-        if in_child:
-            if not self._held_for_fork:
-                self._inherited, self._link = self._link or True, None
-            self._lock = threading.Lock()
-        elif self._held_for_fork:
-            self._lock.release()
-        self._held_for_fork = False
 
     def read(self, keys: Sequence[bytes], call: Call | None = None) -> dict[bytes, Score]:
         """Return the scores that are there."""
@@ -109,6 +86,15 @@ class ScoreFile:
         with self._lock:
             self._close()
 
+    def _close_for_fork(self) -> None:
+        """Close the file: a child that uses its parent's connection, or opens the file beside it, loses what it writes.
+
+        SQLite, "How To Corrupt An SQLite Database File", 2.6.
+        """
+        if self._lock.acquire(0):  # else another thread still uses the file, and the child sees that its lock was held
+            self._close()
+            self._lock.release()
+
     def _try(self, action: Callable[[sqlite3.Connection], T], call: Call | None) -> T | None:
         call, lock = call or Call(), self._lock
         while not lock.acquire(timeout=call.wait_seconds):
@@ -126,7 +112,7 @@ class ScoreFile:
         return None
 
     def _open(self, call: Call) -> sqlite3.Connection:
-        if self._inherited:
+        if self._lock.cut:
             raise OSError("the process was forked while another thread used the file")
         if self._link and self._link.file != _file_at(self.path):
             self._close()
@@ -151,7 +137,7 @@ class ScoreFile:
 
     def _close(self) -> None:
         link, self._link = self._link, None
-        if link is not None:
+        if link is not None and not self._lock.cut:
             with suppress(sqlite3.Error):
                 link.close()
 

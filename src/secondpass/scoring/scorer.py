@@ -180,9 +180,14 @@ def as_scorer(scorer: Any) -> Any:
 def score_checked(scorer: Scorer, pairs: Sequence[Pair], call: Call | None) -> Scored:
     """Score pairs, and check the result; a score that isn't finite becomes ``INVALID``.
 
+    A call that is over never reaches the scorer.
+
     :raises ScoringError: If scoring failed, or there is not one outcome for each pair.
     :raises ConfigurationError: If the scorer didn't return a ``Scored``.
     """
+    stopped = call.stop_reason() if call else None
+    if stopped:
+        return Scored((Unscored(stopped),) * len(pairs), scorer.spec)
     scored = scorer.score_pairs(pairs, call=call)
     if not isinstance(scored, Scored) or not all(isinstance(item, Score | Unscored) for item in scored.outcomes):
         raise ConfigurationError(

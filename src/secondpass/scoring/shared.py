@@ -14,14 +14,13 @@ from typing import Any, Literal, Self
 
 from secondpass.call import Call
 from secondpass.errors import ConfigurationError, SecondpassError
-from secondpass.forks import watch_forks
 from secondpass.models import CASCADES
+from secondpass.processes import ForkLock, LoadingThread, renew_in_child
 from secondpass.scores import LOGIT, Pair, Scored, Spec, Unscored, UnscoredReason
 from secondpass.scoring.hardware import Request
 from secondpass.scoring.load import EngineName, LoadOptions, cascade_of, load_scorer
 from secondpass.scoring.model_files import check_name
 from secondpass.scoring.scorer import BaseScorer, Scorer, count_tokens, release_memory, warm_up
-from secondpass.threads import LoadingThread
 
 logger = logging.getLogger("secondpass")
 
@@ -171,10 +170,10 @@ class SharedModels:
     def __init__(self, size: int = 4, retry_seconds: float = 30.0) -> None:
         self._size = size
         self._retry_seconds = retry_seconds
-        self._lock = threading.Lock()
+        self._lock = ForkLock()
         self._slots: OrderedDict[LoadKey, _Slot] = OrderedDict()
-        self._inherited: OrderedDict[LoadKey, _Slot] = OrderedDict()
-        watch_forks(self)
+        self._parents: OrderedDict[LoadKey, _Slot] = OrderedDict()
+        renew_in_child(self, SharedModels._renew)
 
     def get(self, key: LoadKey) -> Scorer:
         """Return the scorer for these settings, loading it if necessary.
@@ -215,14 +214,9 @@ class SharedModels:
         with self._lock:
             self._slots.clear()
 
-    def before_fork(self) -> None:
-        """See ``ForkAware``."""
-
-    def after_fork(self, *, in_child: bool) -> None:
-        """Begin anew in the child; the parent's models are kept there, since closing them would wait for threads."""
-        if in_child:
-            self._lock = threading.Lock()
-            self._inherited, self._slots = self._slots, OrderedDict()
+    def _renew(self) -> None:
+        """Begin anew in a forked process; the parent's models are kept, since closing them would wait for threads."""
+        self._parents, self._slots = self._slots, OrderedDict()
 
     def _slot(self, key: LoadKey) -> _Slot:
         with self._lock:

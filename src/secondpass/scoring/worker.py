@@ -13,12 +13,11 @@ from collections.abc import Callable
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 
-from secondpass.errors import ConfigurationError, QueueFull, ScoringError
-from secondpass.forks import watch_forks
+from secondpass.errors import QueueFull, ScoringError
+from secondpass.processes import end_at_exit
 from secondpass.scores import UnscoredReason
 from secondpass.scoring.jobs import Job, Part, run_batch
 from secondpass.scoring.turns import Turns
-from secondpass.threads import end_at_exit
 
 _POLL_SECONDS = 0.1  # of who waits for a task: so often it looks whether the thread is stuck
 _LOCK_SECONDS = 1.0  # a finaliser may run where another lock is held: it doesn't wait for ever
@@ -68,7 +67,6 @@ class Worker:
 
         :raises QueueFull: If too many pairs wait.
         :raises ScoringError: If no thread can be started, or the interpreter ends.
-        :raises ConfigurationError: In a process that was forked after the worker was created: threads aren't copied.
         """
         self._queue.add(job)
 
@@ -76,7 +74,6 @@ class Worker:
         """Run a function on the device's thread, after the jobs that are queued, and wait for it.
 
         :raises ScoringError: As ``submit``, or if the function took longer than a batch may.
-        :raises ConfigurationError: As ``submit``.
         """
         done = self._queue.add_task(function)
         while not wait([done], timeout=_POLL_SECONDS).done:
@@ -108,7 +105,6 @@ class _Queue:
         self._task: _Task | None = None  # in progress
         self._busy_since: float | None = None
         self.stuck = 0
-        watch_forks(self)
         end_at_exit(self)
 
     def add(self, job: Job) -> None:
@@ -178,17 +174,8 @@ class _Queue:
     def join(self, seconds: float) -> None:
         """Wait for the thread's end, but not for a stuck one."""
         thread = self._thread
-        if thread is not None and os.getpid() == self._process:
+        if thread is not None:
             thread.join(seconds)
-
-    def before_fork(self) -> None:
-        """See ``ForkAware``."""
-
-    def after_fork(self, *, in_child: bool) -> None:
-        """Close the queue in the child, which has no thread, with a lock that nothing holds."""
-        if in_child:
-            self._closed, self._changed = True, threading.Condition()
-            self._jobs, self._tasks, self._busy_since = set(), [], None
 
     @property
     def _closed_fact(self) -> str:
@@ -198,12 +185,7 @@ class _Queue:
         """Have the thread look for work, and start it where there is none.
 
         :raises ScoringError: If it can't be started, or the queue is closed.
-        :raises ConfigurationError: In a forked process.
         """
-        if os.getpid() != self._process:
-            raise ConfigurationError(
-                "a scorer can't be used in a process that was forked after it was loaded: load it in the child process"
-            )
         if self._closed:
             raise ScoringError(self._closed_fact)
         if self._thread is None or not self._thread.is_alive():  # a bug in the queue itself would end it
@@ -220,7 +202,7 @@ class _Queue:
         if self._jobs or self._tasks:
             try:
                 self._wake()
-            except (ScoringError, ConfigurationError) as error:
+            except ScoringError as error:
                 self._fail(list(self._jobs), self._tasks, str(error))
 
     def _serve(self) -> None:

@@ -8,6 +8,6 @@ from secondpass.errors import require
 require("secondpass serve", "serve", "starlette", "uvicorn", "prometheus-client", "pydantic")
 
 from secondpass.serve.app import Settings, create_app
-from secondpass.serve.run import run
+from secondpass.serve.run import Server, run
 
-__all__ = ["Settings", "create_app", "run"]
+__all__ = ["Server", "Settings", "create_app", "run"]

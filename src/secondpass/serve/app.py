@@ -1,9 +1,10 @@
-"""The ASGI application: ``/rerank``, ``/health``, ``/metrics`` and ``/openapi.json`` over one reranker."""
+"""The ASGI application: ``/rerank``, ``/health``, ``/ready``, ``/metrics`` and ``/openapi.json`` over one reranker."""
 
 import asyncio
 import copy
 import hmac
 import math
+import os
 import time
 import uuid
 from collections.abc import Awaitable
@@ -11,26 +12,33 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
 from pydantic import ValidationError
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from secondpass.call import Call
-from secondpass.errors import ConfigurationError, InputError, QueueFull, ScoringError
+from secondpass.errors import ConfigurationError, InputError, QueueFull, ScoringError, SecondpassError
 from secondpass.ranking import Ranking
 from secondpass.reranker import Reranker
-from secondpass.serve.forms import DEADLINE_HEADER, FAILURES, PATHS, RerankRequest, as_response, openapi
+from secondpass.scores import Score
+from secondpass.scoring.shared import LoadedInBackground
+from secondpass.serve.forms import DEADLINE_HEADER, FAILURES, FORMS, PATHS, Form, TooLong, openapi
 
+MANY_PROCESSES = "PROMETHEUS_MULTIPROC_DIR"
+"""The environment variable of the folder in which the processes of one server keep their metrics."""
 _MOST_MILLISECONDS = 86_400_000.0
+_LENGTH_DIGITS = 18  # of a Content-Length that is read: Python refuses to read thousands
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """Settings of the application.
 
-    :param api_key: The key that clients send as a bearer token; None asks for none. ``/health`` never does.
+    :param api_key: The key that clients send as a bearer token; None asks for none, as do ``/health`` and ``/ready``.
     :param max_requests: Requests at once; further ones get status 429.
     :param max_body_bytes: The longest body.
     :param max_documents: The most documents of a request.
@@ -71,11 +79,16 @@ class _Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self.shown = self.registry
+        if MANY_PROCESSES in os.environ:  # prometheus_client then keeps the figures of all processes in files there
+            self.shown = CollectorRegistry()
+            MultiProcessCollector(self.shown)  # type: ignore[no-untyped-call]
         self.requests = Counter("secondpass_requests", "Requests to /rerank.", ["status"], registry=self.registry)
         self.seconds = Histogram("secondpass_request_seconds", "Their duration.", registry=self.registry)
         self.documents = Counter("secondpass_documents", "Documents reranked.", registry=self.registry)
         self.degraded = Counter("secondpass_degraded", "Incomplete rankings.", ["cause"], registry=self.registry)
-        self.running = Gauge("secondpass_requests_running", "Requests in progress.", registry=self.registry)
+        running = ("secondpass_requests_running", "Requests in progress.")
+        self.running = Gauge(*running, registry=self.registry, multiprocess_mode="livesum")
 
 
 class _Service:
@@ -98,22 +111,32 @@ class _Service:
         try:
             response = await self._answer(request)
         except _Refused as error:
-            wait = {"Retry-After": "1"} if error.status in (429, 503) else {}
-            wait |= {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
-            response = JSONResponse({"message": str(error)}, error.status, wait)
+            response = _refusal(error.status, str(error))
+        except asyncio.CancelledError:  # the server ends, and has waited for as long as it may
+            response = _refusal(503, "The server is shutting down.")
         self.metrics.requests.labels(response.status_code).inc()
         self.metrics.seconds.observe(time.perf_counter() - started)
         return response
 
     async def health(self, _request: Request) -> Response:
         """Say that the server answers, and by which model."""
-        return JSONResponse({"status": "ok", "model": self.reranker.scorer.spec.name})
+        with suppress(SecondpassError):  # of a model that can't be loaded: ``/ready`` says so
+            return JSONResponse({"status": "ok", "model": self.reranker.scorer.spec.name})
+        return JSONResponse({"status": "ok"})
+
+    async def ready(self, _request: Request) -> Response:
+        """Say whether requests get scores: of a model that loads in the background, whether it is there."""
+        with suppress(SecondpassError):
+            name, scorer = self.reranker.scorer.spec.name, self.reranker.scorer
+            if not isinstance(scorer, LoadedInBackground) or scorer.ready:
+                return JSONResponse({"status": "ok", "model": name})
+        return _refusal(503, "The model isn't loaded.")
 
     async def show_metrics(self, request: Request) -> Response:
         """Return the metrics in Prometheus's text form."""
         if not self._allowed(request):
-            return JSONResponse({"message": FAILURES[401]}, 401, {"WWW-Authenticate": "Bearer"})
-        return Response(generate_latest(self.metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+            return _refusal(401, FAILURES[401])
+        return Response(generate_latest(self.metrics.shown), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def describe(self, _request: Request) -> Response:
         """Return the OpenAPI description."""
@@ -125,37 +148,44 @@ class _Service:
         if not self._allowed(request):
             raise _Refused(401)
         call = Call(self._deadline(request))
-        if self.running >= self.settings.max_requests:
-            raise _Refused(429)
+        self._check_slots()
+        form = _read_form(await self._body(request))
+        self._check_slots()  # those who send slowly hold none
         self.running += 1
         try:
             with self.metrics.running.track_inprogress():
-                return await self._rerank(request, call)
+                return await self._rerank(form, request, call)
         finally:
             self.running -= 1
 
-    async def _rerank(self, request: Request, call: Call) -> Response:
-        form = _read_form(await self._body(request))
-        most = self.settings.max_documents
-        if len(form.documents) > most:
-            raise _Refused(422, f"a request may have {most} documents, got {len(form.documents)}")
+    def _check_slots(self) -> None:
+        if self.running >= self.settings.max_requests:
+            raise _Refused(429)
+
+    async def _rerank(self, form: Form, request: Request, call: Call) -> Response:
+        texts, most = form.candidates(), self.settings.max_documents
+        if len(texts) > most:
+            raise _Refused(422, f"a request may have {most} documents, got {len(texts)}")
         try:
             selection = form.selection(self.reranker.selection)
-            work = self.reranker.arerank(form.query, form.texts(), selection=selection, call=call)
+            work = self.reranker.arerank(form.query, texts, selection=selection, call=call)
             ranking = await _unless_gone(work, request)
         except (ConfigurationError, InputError) as error:
             raise _Refused(422, str(error)) from error
         except QueueFull as error:
             raise _Refused(429) from error
         except (ScoringError, OSError) as error:
-            raise _Refused(503) from error
-        self.metrics.documents.inc(len(form.documents))
+            raise _Refused(503, "The scorer failed.") from error
+        self.metrics.documents.inc(len(texts))
         if ranking.degraded:
             self.metrics.degraded.labels(str(ranking.degraded.cause)).inc()
-        response = as_response(ranking, form, str(uuid.uuid4()))
-        if ranking.degraded and len(response.secondpass.unscored) == len(form.documents):
+        items = (*ranking.kept, *ranking.dropped)
+        if ranking.degraded and not any(isinstance(item.outcome, Score) for item in items):
             raise _Refused(504)
-        return Response(response.model_dump_json(exclude_none=False), media_type="application/json")
+        try:
+            return Response(form.answer(ranking, str(uuid.uuid4())), media_type="application/json")
+        except TooLong as error:
+            raise _Refused(413, str(error)) from error
 
     async def _body(self, request: Request) -> bytes:
         """Return the body of a request.
@@ -164,12 +194,16 @@ class _Service:
         """
         if request.headers.get("Content-Type", "").partition(";")[0].strip().lower() != "application/json":
             raise _Refused(415)
+        most = self.settings.max_body_bytes
+        announced = request.headers.get("Content-Length", "")
+        if announced.isdecimal() and (len(announced) > _LENGTH_DIGITS or int(announced) > most):
+            raise _Refused(413)
         body = bytearray()
         try:
             async with asyncio.timeout(self.settings.body_seconds):
                 async for chunk in request.stream():
                     body += chunk
-                    if len(body) > self.settings.max_body_bytes:
+                    if len(body) > most:
                         raise _Refused(413)
         except (TimeoutError, ClientDisconnect) as error:
             raise _Refused(408) from error
@@ -201,17 +235,45 @@ def create_app(reranker: Reranker, settings: Settings | None = None) -> Starlett
     :param settings: Limits and API key.
     """
     service = _Service(reranker, settings or Settings())
-    get = {"/health": service.health, "/metrics": service.show_metrics, "/openapi.json": service.describe}
+    get = {
+        "/health": service.health,
+        "/ready": service.ready,
+        "/metrics": service.show_metrics,
+        "/openapi.json": service.describe,
+    }
     routes = [Route(path, service.rerank, methods=["POST"]) for path in PATHS]
-    return Starlette(routes=routes + [Route(path, endpoint, methods=["GET"]) for path, endpoint in get.items()])
+    routes += [Route(path, endpoint, methods=["GET"]) for path, endpoint in get.items()]
+    return Starlette(routes=routes, exception_handlers={HTTPException: _http_error, Exception: _bug})
 
 
-def _read_form(body: bytes) -> RerankRequest:
+def _refusal(status: int, message: str) -> Response:
+    headers = {"Retry-After": "1"} if status in (429, 503) else {}
+    return JSONResponse(
+        {"message": message}, status, headers | ({"WWW-Authenticate": "Bearer"} if status == 401 else {})
+    )
+
+
+def _http_error(_request: Request, error: Exception) -> Response:
+    """Answer an unknown path or a wrong method in the form of all other errors."""
+    if not isinstance(error, HTTPException):  # Starlette's type for handlers is wider
+        raise error
+    return JSONResponse({"message": f"{error.detail}."}, error.status_code, error.headers)
+
+
+def _bug(_request: Request, _error: Exception) -> Response:
+    return _refusal(500, "The server failed.")
+
+
+def _read_form(body: bytes) -> Form:
     """Return the form in a body; the error has no texts of it."""
     try:
-        return RerankRequest.model_validate_json(body)
+        return FORMS.validate_json(body)
     except ValidationError as error:
-        problems = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}".lstrip(": ") for item in error.errors()[:5]]
+        found = error.errors()
+        missing = [item["loc"] for item in found if item["type"] == "missing"]
+        form = "RerankRequest" if ("TextsRequest", "texts") in missing else "TextsRequest"  # the one that was meant
+        own = [item for item in found if item["loc"][:1] == (form,)] or found
+        problems = [f"{'.'.join(map(str, item['loc'][1:]))}: {item['msg']}".lstrip(": ") for item in own[:5]]
         raise _Refused(422, "; ".join(problems)) from error
 
 

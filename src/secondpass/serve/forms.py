@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, RootModel, TypeAdapter
 from pydantic.json_schema import models_json_schema
 
 from secondpass.ranking import Ranked, Ranking
@@ -21,6 +21,7 @@ def _whole(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+_Query = Annotated[str, Field(min_length=1, pattern=r"\S")]
 _Count = Annotated[int, Field(ge=1, le=2**31 - 1), BeforeValidator(_whole)]
 
 
@@ -35,7 +36,7 @@ class RerankRequest(BaseModel):
     """A request in Cohere's or Jina's form; keys from ``max_tokens`` on are secondpass's own, others ignored."""
 
     model_config = _STRICT
-    query: Annotated[str, Field(min_length=1, pattern=r"\S")]
+    query: _Query
     documents: Annotated[list[str | Document], Field(min_length=1)]
     model: str | None = Field(None, description="Ignored: the server has one model.")
     top_n: _Count | None = None
@@ -48,7 +49,7 @@ class RerankRequest(BaseModel):
         description="Score every document, without the server's configured selection.",
     )
 
-    def texts(self) -> list[str]:
+    def candidates(self) -> list[str]:
         """Return the documents' texts."""
         return [item if isinstance(item, str) else item.text for item in self.documents]
 
@@ -64,6 +65,70 @@ class RerankRequest(BaseModel):
         elif self.max_tokens is not None:
             changes["budget"] = ContextBudget(self.max_tokens)
         return replace(base, **{name: value for name, value in changes.items() if value is not None})
+
+    def answer(self, ranking: Ranking, identifier: str) -> str:
+        """Return a ranking as the body of a response."""
+        return as_response(ranking, self, identifier).model_dump_json(exclude_none=False)
+
+
+class TooLong(Exception):
+    """A text is longer than the model reads, and the request doesn't allow to truncate it."""
+
+
+class TextsRequest(BaseModel):
+    """A request in text-embeddings-inference's form: the server's configured selection is left out."""
+
+    model_config = _STRICT
+    query: _Query
+    texts: Annotated[list[str], Field(min_length=1)]
+    raw_scores: bool = Field(default=False, description="The model's raw scores instead of probabilities.")
+    return_text: bool = False
+    truncate: bool | None = Field(None, description="False refuses texts that are longer than the model reads.")
+    truncation_direction: Literal["right", "Right"] = "right"
+
+    def candidates(self) -> list[str]:
+        """Return the texts."""
+        return self.texts
+
+    def selection(self, _configured: Selection) -> Selection:
+        """Return the selection that keeps all."""
+        return Selection(duplicates="keep")
+
+    def answer(self, ranking: Ranking, _identifier: str) -> str:
+        """Return a ranking as the body of a response, best first; texts without a score aren't in it.
+
+        :raises TooLong: If a text was truncated, and that isn't allowed.
+        """
+        scored = [(item, item.outcome) for item in ranking.kept if isinstance(item.outcome, Score)]
+        long = next((item.index for item, outcome in scored if outcome.truncated), None)
+        if self.truncate is False and long is not None:
+            raise TooLong(f"text {long} is longer than the model reads, and truncate is false")
+        ranks = [
+            Rank(
+                index=item.index,
+                score=outcome.value if self.raw_scores or item.probability is None else item.probability,
+                **({"text": self.texts[item.index]} if self.return_text else {}),
+            )
+            for item, outcome in sorted(scored, key=lambda pair: pair[0].rank)
+        ]
+        return Ranks(ranks).model_dump_json(exclude_unset=True)
+
+
+Form = RerankRequest | TextsRequest
+FORMS: TypeAdapter[Form] = TypeAdapter(Annotated[Form, Field(union_mode="left_to_right")])
+"""What a body may be: the first form that fits."""
+
+
+class Rank(BaseModel):
+    """One text in text-embeddings-inference's form."""
+
+    index: int
+    score: float
+    text: str | None = None
+
+
+class Ranks(RootModel[list[Rank]]):
+    """Texts, best first."""
 
 
 class ResultDocument(BaseModel):
@@ -162,7 +227,7 @@ FAILURES: Mapping[int, str] = {
     415: "The body isn't JSON.",
     422: "The body or the deadline isn't as described.",
     429: "Too much waits: try again after Retry-After.",
-    503: "The scorer failed.",
+    503: "The scorer failed, or the server is shutting down.",
     504: "No document was scored before the deadline.",
 }
 PATHS = ("/rerank", "/v1/rerank", "/v2/rerank")
@@ -171,10 +236,12 @@ DEADLINE_HEADER = "X-Deadline-Ms"
 
 def openapi(version: str, *, max_documents: int, needs_key: bool) -> dict[str, Any]:
     """Return the description of the server's interface, OpenAPI 3.1."""
-    models = [(RerankRequest, "validation"), (RerankResponse, "serialization"), (Failure, "serialization")]
+    requests = [(RerankRequest, "validation"), (TextsRequest, "validation")]
+    models = [*requests, *((model, "serialization") for model in (RerankResponse, Ranks, Failure))]
     _, definitions = models_json_schema(models, ref_template="#/components/schemas/{model}")  # type: ignore[arg-type]
     schemas = definitions["$defs"]
     schemas["RerankRequest"]["properties"]["documents"]["maxItems"] = max_documents
+    schemas["TextsRequest"]["properties"]["texts"]["maxItems"] = max_documents
     failure = _json("Failure")
     post: dict[str, Any] = {
         "summary": "Rerank documents.",
@@ -186,8 +253,8 @@ def openapi(version: str, *, max_documents: int, needs_key: bool) -> dict[str, A
                 "schema": {"type": "number", "minimum": 0, "maximum": 86_400_000},
             }
         ],
-        "requestBody": {"required": True} | _json("RerankRequest"),
-        "responses": {"200": {"description": "The kept documents, best first."} | _json("RerankResponse")}
+        "requestBody": {"required": True} | _json("RerankRequest", "TextsRequest"),
+        "responses": {"200": {"description": "The kept documents, best first."} | _json("RerankResponse", "Ranks")}
         | {str(status): {"description": text} | failure for status, text in FAILURES.items()},
     }
     plain = {"text/plain": {"schema": {"type": "string"}}}
@@ -198,6 +265,11 @@ def openapi(version: str, *, max_documents: int, needs_key: bool) -> dict[str, A
         metrics["responses"]["401"] = {"description": FAILURES[401]} | failure
     paths: dict[str, Any] = {path: {"post": post} for path in PATHS}
     paths["/health"] = {"get": {"responses": {"200": {"description": "The server answers.", "content": health}}}}
+    ready = {
+        "200": {"description": "Requests get scores.", "content": health},
+        "503": {"description": "Not yet."} | failure,
+    }
+    paths["/ready"] = {"get": {"responses": ready}}
     paths["/metrics"] = {"get": metrics}
     components = {"schemas": schemas, "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}}}
     return {
@@ -208,5 +280,6 @@ def openapi(version: str, *, max_documents: int, needs_key: bool) -> dict[str, A
     }
 
 
-def _json(model: str) -> dict[str, Any]:
-    return {"content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{model}"}}}}
+def _json(*models: str) -> dict[str, Any]:
+    schemas = [{"$ref": f"#/components/schemas/{model}"} for model in models]
+    return {"content": {"application/json": {"schema": {"anyOf": schemas} if len(schemas) > 1 else schemas[0]}}}

@@ -1,6 +1,9 @@
 """Remote scorers: servers that fail, are late or answer nonsense; retries, deadlines, cancellation."""
 
+import os
+import signal
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from multiprocessing import get_context
@@ -205,6 +208,25 @@ def test_a_forked_process_opens_its_own_connections(server: RerankingServer) -> 
     child.join()
     assert child.exitcode == 0
     assert scorer.score("q", TEXTS) == SCORES
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.parametrize("turn", range(20))
+def test_a_fork_while_another_thread_connects(server: RerankingServer, turn: int) -> None:
+    """The child has its own lock, event loop and connection, whenever it is forked."""
+    scorer = scorer_of(server)
+    thread = threading.Thread(target=scorer.score, args=("q", TEXTS))
+    thread.start()
+    time.sleep(turn / 1000)
+    child = os.fork()
+    if not child:
+        signal.alarm(60)  # ends a child that hangs
+        try:
+            os._exit(0 if scorer.score("q", TEXTS) == SCORES else 1)
+        finally:
+            os._exit(1)
+    assert os.waitpid(child, 0)[1] == 0
+    thread.join()
 
 
 def test_proxies_are_the_environment_s(server: RerankingServer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 from tokenizers import Tokenizer
 
 from secondpass.errors import DeviceError, ModelError, OutOfMemory
+from secondpass.processes import end_without_destructors, renew_in_child
 from secondpass.scores import Pair, Spec
 from secondpass.scoring.engines.base import Encoded, EngineFacts, EngineSettings, scoring_errors
 from secondpass.scoring.engines.onnx_graph import GraphFacts, read_graph
@@ -42,18 +43,13 @@ _OPEN: "weakref.WeakSet[ort.InferenceSession]" = weakref.WeakSet()
 def _leave_to_parent() -> None:
     """In a forked process, never close the parent's sessions: that would wait for threads which aren't there.
 
-    They are kept for ever, and at the end of the process glibc's last step is left out, in which ONNX Runtime closes
-    what its library holds.
+    They are kept for ever, and what ONNX Runtime's library holds isn't closed at the end of the process.
     """
     sessions = tuple(_OPEN)
     for session in sessions:
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(session))
-    if sessions and hasattr(_LIBC, "on_exit"):
-        _LIBC.on_exit(_LIBC._exit, None)  # called with the exit status
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(after_in_child=_leave_to_parent)
+    if sessions:
+        end_without_destructors()
 
 
 def hardware(device: str = "auto") -> Hardware:
@@ -200,6 +196,9 @@ class OnnxEngine:
         reason += f" ({file}{f', for {instructions}' if instructions else ''})" if file not in GRAPHS else ""
         placement = replace(self._placement, dtype=dtype, reason=reason)
         return EngineFacts(spec, head, placement, "onnx")
+
+
+renew_in_child(OnnxEngine, lambda _: _leave_to_parent())
 
 
 def _providers(device: str) -> list[Any]:

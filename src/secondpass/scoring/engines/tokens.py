@@ -2,7 +2,6 @@
 
 import json
 import sys
-import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from tokenizers import Tokenizer
 from tokenizers.models import Unigram
 
 from secondpass.errors import ModelError
-from secondpass.forks import watch_forks
+from secondpass.processes import ForkLock
 from secondpass.scores import Pair
 from secondpass.scoring.engines.base import Encoded
 
@@ -42,10 +41,9 @@ class TokenCache:
     def __init__(self, tokenizer: Tokenizer, limit: int = CACHE_BYTES) -> None:
         self._tokenizer = tokenizer
         self._limit = limit
-        self._lock = threading.Lock()
+        self._lock = ForkLock()
         self._kept: OrderedDict[str, Any] = OrderedDict()
         self.bytes = 0
-        watch_forks(self)
 
     def ids(self, texts: Sequence[str]) -> list[Any]:
         """Return the token ids of each text as an array; a text that is repeated, or kept, isn't tokenised again."""
@@ -60,14 +58,6 @@ class TokenCache:
             found[text] = np.array(encoding.ids, dtype=np.int32)
         self._keep({text: found[text] for text in missing})
         return [found[text] for text in texts]
-
-    def before_fork(self) -> None:
-        """See ``ForkAware``."""
-
-    def after_fork(self, *, in_child: bool) -> None:
-        """Begin with a new lock and nothing kept in the child: a thread of the parent may have been adding texts."""
-        if in_child:
-            self._lock, self._kept, self.bytes = threading.Lock(), OrderedDict(), 0
 
     def _keep(self, new: dict[str, Any]) -> None:
         with self._lock:

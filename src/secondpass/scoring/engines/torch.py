@@ -1,5 +1,6 @@
 """The torch engine: what sentence-transformers' ``CrossEncoder`` loads, and language models that answer a prompt."""
 
+import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
@@ -12,6 +13,7 @@ import transformers
 from sentence_transformers import CrossEncoder as Model
 
 from secondpass.errors import ModelError, OutOfMemory
+from secondpass.processes import ForkLock, end_without_destructors
 from secondpass.scores import Pair, Spec
 from secondpass.scoring.engines.base import Encoded, EngineFacts, EngineSettings, scoring_errors
 from secondpass.scoring.engines.decoders import PROMPTS, Prompt, PromptedModel, prompt_of
@@ -26,7 +28,8 @@ from secondpass.scoring.model_files import describe_contents
 _LOADING = (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError, OSError, ImportError)
 _CHUNK = 256
 """Pairs tokenised at once: the tokenizer pads them to the longest of the chunk."""
-_ON_MPS = threading.Lock()
+_IMPORTED_IN = os.getpid()
+_ON_MPS = ForkLock()
 """Held by a forward pass on MPS: Metal's command buffers aren't safe across threads."""
 
 
@@ -60,7 +63,10 @@ class TorchEngine:
             )
         self._settings = settings
         self._placement = place(settings.request, hardware(settings.request.device))
-        if settings.request.threads:
+        if os.getpid() != _IMPORTED_IN:
+            torch.set_num_threads(1)  # operators would wait for the threads of its pools, which stayed in the parent
+            end_without_destructors()
+        elif settings.request.threads:
             torch.set_num_threads(settings.request.threads)  # torch has one setting for the whole process
         self._config = self._folder.config
         self._prompted = _check_architecture(settings, self._config)

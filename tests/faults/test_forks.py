@@ -1,11 +1,13 @@
 """A fork while another thread of the process holds a lock: the child goes on with locks and connections of its own."""
 
+import gc
 import os
 import signal
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
 from secondpass.logs import RepeatedWarnings
+from secondpass.processes import CallThreads, ForkLock, _end, renew_in_child
 from secondpass.scores import Pair, Score
 from secondpass.scoring import score_file
 from secondpass.scoring.cross_encoder import CrossEncoder
@@ -24,7 +27,6 @@ from secondpass.scoring.fallback import Fallback
 from secondpass.scoring.overlap import OverlapScorer
 from secondpass.scoring.score_file import ScoreFile
 from secondpass.scoring.shared import LoadKey, SharedModels
-from secondpass.threads import CallThreads, _end
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="this system doesn't fork"),
@@ -52,11 +54,19 @@ def held(lock: Any) -> Iterator[None]:
         thread.join()
 
 
+@contextmanager
+def held_off(lock: ForkLock) -> Iterator[None]:
+    """Check that another thread can't have a lock."""
+    with ThreadPoolExecutor(1) as pool:
+        assert not pool.submit(lock.acquire, 0).result()
+        yield
+
+
 def works_in_child(work: Callable[[], object]) -> bool:
-    """Fork, and return whether the child does some work within ten seconds."""
+    """Fork, and return whether the child does some work within a minute."""
     child = os.fork()
     if not child:
-        signal.alarm(10)  # ends a child that hangs
+        signal.alarm(60)  # ends a child that hangs
         try:
             work()
             os._exit(0)
@@ -131,7 +141,7 @@ def test_the_engines_own_locks() -> None:
 def test_the_lock_of_a_scorer() -> None:
     """The child opens its engine while a thread of the parent looks for the parent's."""
     scorer = CrossEncoder(FakeEngine(), reopen=FakeEngine)
-    with held(scorer._processes[os.getpid()].lock):
+    with held(scorer._lock):
         assert works_in_child(lambda: scorer.score("query", ["text"]))
 
 
@@ -145,15 +155,59 @@ def test_the_workers_lock_at_the_childs_end() -> None:
 
 
 def test_a_host_may_call_the_childs_hook_alone(tmp_path: Path) -> None:
-    """As uWSGI does: also after an earlier fork, the child leaves the connection that it inherited alone."""
+    """As uWSGI does: a child in whose parent a thread used the file leaves it alone."""
     file = ScoreFile(tmp_path / "scores.db", 100)
-    assert works_in_child(lambda: None)
     file.write({b"key": Score(1.0)})
     connection = file._link
-    file.after_fork(in_child=True)
-    assert connection is not None
-    assert file._link is None
+    with held(file._lock._lock):
+        file._lock._renew()
     assert file.read([b"key"]) == {}
+    file.close()
+    assert file._link is None
+    assert connection is not None
+    assert connection.close.alive
+
+
+def test_each_child_has_a_renewal_and_what_is_gone_has_none() -> None:
+    """The registry keeps nothing alive; the parent isn't renewed."""
+
+    class Renewed:
+        """Counts its renewals."""
+
+        renewals = 0
+
+        def renew(self) -> None:
+            """Count one."""
+            self.renewals += 1
+
+    kept, gone = Renewed(), Renewed()
+    renew_in_child(kept, Renewed.renew)
+    renew_in_child(gone, lambda _: os._exit(1))
+    del gone
+    gc.collect()
+    assert works_in_child(lambda: os._exit(0 if kept.renewals == 1 else 1))
+    assert kept.renewals == 0
+
+
+def test_a_thread_that_forks_with_a_lock_keeps_it() -> None:
+    """What is under way in the thread that forks goes on in both processes."""
+    lock = ForkLock(waited=True)
+    with lock:
+        assert works_in_child(lock.release)
+        with held_off(lock):
+            pass
+
+
+def test_threads_that_fork_at_once(tmp_path: Path) -> None:
+    """Forks of several threads wait for each other, and for the cache's file, and none waits for ever."""
+    files = [ScoreFile(tmp_path / f"{number}.db", 100) for number in range(2)]
+
+    def use(number: int) -> bool:
+        files[number].write({bytes([number]): Score(1.0)})
+        return works_in_child(lambda: [file.read([b"key"]) for file in files])
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(use, [0, 1] * 8))
 
 
 def test_a_fork_while_the_file_is_opened_does_not_wait_for_itself(
