@@ -177,7 +177,7 @@ def _key(fingerprint: str, pair: Pair) -> bytes:
     """Return a hash of the parts, each preceded by its length: different parts never join to the same bytes."""
     digest = blake2b(digest_size=_KEY_BYTES)
     for part in (fingerprint, *pair):
-        encoded = part.encode("utf-8", "surrogatepass")
+        encoded = str(part).encode("utf-8", "surrogatepass")
         digest.update(len(encoded).to_bytes(8, "big"))
         digest.update(encoded)
     return digest.digest()
