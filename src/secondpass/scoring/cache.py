@@ -94,7 +94,7 @@ class Cached(ComposedScorer):
             outcomes, scored = self._score(different, call)
         if scored.by.fingerprint == spec.fingerprint:
             self._keep({key: item for key, item in outcomes.items() if isinstance(item, Score) and _lasts(item)}, call)
-        return Scored(tuple((known | outcomes)[key] for key in keys), scored.by, (stage, *scored.stages))
+        return Scored(tuple((known | outcomes)[key] for key in keys), scored.by, (stage, *scored.stages), scored.notes)
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Return the number of tokens of each text, as the scorer counts them."""

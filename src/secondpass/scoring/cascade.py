@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from secondpass.call import Call
 from secondpass.errors import ConfigurationError
-from secondpass.scores import Pair, Score, Scored, Spec, Stage, Unscored, UnscoredReason
+from secondpass.scores import Note, Pair, Score, Scored, Spec, Stage, Unscored, UnscoredReason
 from secondpass.scoring.scorer import ComposedScorer, Scorer, by_query, count_tokens, score_checked
 
 Keep = int | float
@@ -76,6 +76,7 @@ class Cascade(ComposedScorer):
         groups = by_query(pairs)
         outcomes: dict[int, Score | Unscored] = {}
         stages: list[Stage] = []
+        notes: list[Note] = []
         specs = [scorer.spec for scorer in self.scorers]
         for turn, (scorer, keep) in enumerate(zip(self.scorers, (*self.keep, None), strict=True)):
             if keep is not None and all(len(group) <= _most(keep, len(group)) for group in groups):
@@ -83,6 +84,7 @@ class Cascade(ComposedScorer):
             positions = [position for group in groups for position in group]
             scored = score_checked(scorer, [pairs[position] for position in positions], call)
             specs[turn] = scored.by
+            notes += scored.notes
             results = dict(zip(positions, scored.outcomes, strict=True))
             if keep is None:
                 outcomes |= {position: _final(results[position], outcomes.get(position)) for position in positions}
@@ -93,7 +95,8 @@ class Cascade(ComposedScorer):
                     outcomes |= _pruned(group, results, keep, scored.by.name)
                 groups = [_going_on(group, results, keep) for group in ordered]
                 stages += [_with_facts(stage, len(positions), sum(map(len, groups))) for stage in scored.stages]
-        return Scored(tuple(outcomes[position] for position in range(len(pairs))), self._spec(specs), tuple(stages))
+        in_order = tuple(outcomes[position] for position in range(len(pairs)))
+        return Scored(in_order, self._spec(specs), tuple(stages), tuple(notes))
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Return the number of tokens of each text, as the last scorer counts them."""
@@ -133,8 +136,13 @@ def _most(keep: Keep, candidates: int) -> int:
 
 
 def _going_on(ordered: Sequence[int], results: Mapping[int, Score | Unscored], keep: Keep) -> list[int]:
-    """Return the best scored pairs of a query; the order is theirs."""
-    return [position for position in ordered[: _most(keep, len(ordered))] if isinstance(results[position], Score)]
+    """Return the best pairs of a query that have a score, or aren't readable for this scorer; the order is theirs."""
+    going_on = ordered[: _most(keep, len(ordered))]
+    return [position for position in going_on if _may_be_scored(results[position])]
+
+
+def _may_be_scored(outcome: Score | Unscored) -> bool:
+    return isinstance(outcome, Score) or outcome.reason is UnscoredReason.UNREADABLE
 
 
 def _pruned(

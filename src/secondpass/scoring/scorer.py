@@ -7,7 +7,7 @@ from typing import Any, Protocol, Self, runtime_checkable
 
 from secondpass.call import Call
 from secondpass.errors import ConfigurationError, InputError, ScoringError
-from secondpass.scores import Pair, Score, Scored, Spec, Stage, Unscored, UnscoredReason
+from secondpass.scores import Note, Pair, Score, Scored, Spec, Stage, Unscored, UnscoredReason
 
 _ENDED_EARLY = {UnscoredReason.DEADLINE, UnscoredReason.CANCELLED, UnscoredReason.COLD}
 _NO_VALUE = {UnscoredReason.INVALID, UnscoredReason.FAILED}
@@ -143,6 +143,7 @@ class Listwise(BaseScorer):
         outcomes: list[Score | Unscored] = [Unscored(UnscoredReason.FAILED)] * len(pairs)
         by = self.spec
         stages: tuple[Stage, ...] = ()
+        notes: tuple[Note, ...] = ()
         for positions in by_query(pairs):
             stopped = call.stop_reason()
             texts = [pairs[position].text for position in positions]
@@ -150,11 +151,12 @@ class Listwise(BaseScorer):
             if not stopped:
                 scored = self.scorer.score_list(pairs[positions[0]].query, texts, call=call)
                 own, by, stages = scored.outcomes, replace(scored.by, call_invariant=False), (*stages, *scored.stages)
+                notes = (*notes, *scored.notes)
             if len(own) != len(texts):
                 raise ScoringError(f"{by.name} was given {len(texts)} texts and returned {len(own)} outcomes")
             for position, outcome in zip(positions, own, strict=True):
                 outcomes[position] = outcome
-        return Scored(tuple(outcomes), by, stages)
+        return Scored(tuple(outcomes), by, stages, notes)
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Return the number of tokens of each text."""
