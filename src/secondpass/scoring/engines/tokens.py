@@ -300,14 +300,14 @@ def _size(text: str, ids: Any) -> int:
     return sys.getsizeof(text) + sys.getsizeof(ids)
 
 
-def hide_special_pieces(tokenizer: Tokenizer) -> None:
+def hide_special_pieces(tokenizer: Tokenizer | None) -> None:
     """Let a unigram model read the names of special tokens as characters, as sentencepiece does.
 
     They are pieces of its vocabulary, so that ``</s>`` in a text would be the token; templates use its id.
 
     :param tokenizer: Any tokenizer; others than unigram models stay as they are.
     """
-    if not isinstance(tokenizer.model, Unigram):
+    if tokenizer is None or not isinstance(tokenizer.model, Unigram):
         return
     state = json.loads(tokenizer.to_str())
     model, special = state["model"], {token["content"] for token in state["added_tokens"] if token["special"]}

@@ -160,7 +160,7 @@ class TorchEngine:
             self._prompted or model.prompts or getattr(model.tokenizer, "chat_template", None)
         ):  # which write special tokens as text
             model.tokenizer.split_special_tokens = True  # "[SEP]" that a user typed is text, and ends no segment
-            hide_special_pieces(model.tokenizer.backend_tokenizer)
+            hide_special_pieces(getattr(model.tokenizer, "backend_tokenizer", None))  # none behind one in Python
         if self._placement.device == "cpu" and dtype is torch.float32:
             pack_linears(model)
         self._packing.open(model)
