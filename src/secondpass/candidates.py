@@ -62,6 +62,12 @@ class Candidate:
         """The text that the LLM reads."""
         return self.text if self.prompt_text is None else self.prompt_text
 
+    @property
+    def text_header(self) -> int:
+        """How many characters at the start of ``text`` are a header: what stands there before the body of the reading."""
+        text, body = self.text.rstrip(), self.reading[self.header_length :].rstrip()
+        return len(text) - len(body) if body and text.endswith(body) else 0
+
     def reading_spans(self, spans: Iterable[tuple[int, int]]) -> list[tuple[int, int] | None]:
         """Return where parts of ``text`` stand in ``reading``, without outer blanks; None for what isn't in it.
 

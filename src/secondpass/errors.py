@@ -18,7 +18,12 @@
 A message says what must hold, what was given, and what to do.
 """
 
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
+from typing import TypeVar
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 
 class SecondpassError(Exception):
@@ -104,3 +109,25 @@ def require(feature: str, extra: str, *packages: str) -> None:
 def is_installed(package: str) -> bool:
     """Return whether a distribution can be imported under its own name, hyphens as underscores."""
     return find_spec(package.replace("-", "_")) is not None
+
+
+def contained(
+    work: Callable[[Sequence[_Item]], Sequence[_Result]], items: Sequence[_Item], instead: Callable[[_Item], _Result]
+) -> list[_Result]:
+    """Return what native code gives for items; where it fails, for each alone, and another result for the culprit.
+
+    A panic in Rust is a ``PanicException`` below ``BaseException``, which no ``except Exception`` catches and no library
+    exports; errors of such code are bare ``Exception``s. All others pass, ``KeyboardInterrupt`` and cancellations too.
+
+    :param work: Calls the library; returns one result for each item.
+    :param items: What it is given.
+    :param instead: The result for an item on which it fails by itself.
+    """
+    try:
+        return list(work(items))
+    except BaseException as error:
+        if type(error) is not Exception and type(error).__name__ != "PanicException":
+            raise
+    if len(items) == 1:
+        return [instead(items[0])]
+    return [result for item in items for result in contained(work, [item], instead)]

@@ -10,10 +10,17 @@ from secondpass.errors import ConfigurationError
 
 
 class Pair(NamedTuple):
-    """A query and one text to score against it."""
+    """A query and one text to score against it.
+
+    :param query: The query.
+    :param text: The text.
+    :param header: How many characters at the start of the text are a header, such as its title, which a scorer that
+        cuts the text repeats before each window.
+    """
 
     query: str
     text: str
+    header: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +44,17 @@ class Score:
     """The score of one pair.
 
     :param value: The raw value on the scorer's scale, always finite; higher is better.
-    :param truncated: How many tokens of the pair no model read: what was cut off, and windows that were not scored.
+    :param truncated: How many tokens of the text no model read: what was cut off, and windows that were not scored.
     :param windows: The scored windows of the text, in its order; empty where the scorer reads texts as a whole.
     :param partial: Whether the call ended before the whole text was scored: another call may give another value.
+    :param query_cut: How many tokens of the query the model did not read.
     """
 
     value: float
     truncated: int = 0
     windows: tuple[Window, ...] = ()
     partial: bool = False
+    query_cut: int = 0
 
     @property
     def best_window(self) -> Window | None:
@@ -71,10 +80,12 @@ class Note:
 
     :param kind: What it is about.
     :param text: One sentence for people, without texts of candidates.
+    :param counted: Whether it was made from outcomes, and is made anew from others.
     """
 
     kind: NoteKind
     text: str
+    counted: bool = field(default=False, compare=False, repr=False)
 
     def __str__(self) -> str:
         """Return the sentence."""
@@ -250,10 +261,24 @@ class Scored:
     :param outcomes: One outcome for each pair, in the order of the pairs.
     :param by: The scorer's specification; all outcomes are on its scale.
     :param stages: Timing and further facts for the report.
-    :param notes: Why the outcomes may mislead.
+    :param notes: Why the outcomes may mislead. Those on texts that the model doesn't read, and on a query that was cut,
+        are added here, so that they hold for any part of the outcomes, in whatever scorer.
     """
 
     outcomes: tuple[Score | Unscored, ...]
     by: Spec
     stages: tuple[Stage, ...] = ()
     notes: tuple[Note, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Make the notes that follow from the outcomes."""
+        notes = [note for note in self.notes if not note.counted]
+        cut = max((item.query_cut for item in self.outcomes if isinstance(item, Score)), default=0)
+        unread = [item for item in self.outcomes if isinstance(item, Unscored)]
+        unread = [item for item in unread if item.reason is UnscoredReason.UNREADABLE]
+        if cut:
+            notes.append(Note(NoteKind.QUERY_CUT, f"{cut} tokens of the query were cut: it is too long", counted=True))
+        if unread:
+            text = f"{len(unread)} of {len(self.outcomes)} texts were not scored: {unread[0].detail}"
+            notes.append(Note(NoteKind.UNREADABLE, text, counted=True))
+        object.__setattr__(self, "notes", tuple(dict.fromkeys(notes)))

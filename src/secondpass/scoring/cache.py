@@ -92,7 +92,7 @@ class Cached(ComposedScorer):
             outcomes, scored = self._score(different, call)
         if scored.by.fingerprint == spec.fingerprint:
             self._keep({key: item for key, item in outcomes.items() if isinstance(item, Score) and _lasts(item)}, call)
-        return Scored(tuple((known | outcomes)[key] for key in keys), scored.by, (stage, *scored.stages))
+        return Scored(tuple((known | outcomes)[key] for key in keys), scored.by, (stage, *scored.stages), scored.notes)
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Return the number of tokens of each text, as the scorer counts them."""
@@ -161,7 +161,7 @@ def _key(fingerprint: str, pair: Pair) -> bytes:
     """Return a hash of the parts, each preceded by its length: different parts never join to the same bytes."""
     digest = blake2b(digest_size=_KEY_BYTES)
     for part in (fingerprint, *pair):
-        encoded = part.encode("utf-8", "surrogatepass")
+        encoded = str(part).encode("utf-8", "surrogatepass")
         digest.update(len(encoded).to_bytes(8, "big"))
         digest.update(encoded)
     return digest.digest()

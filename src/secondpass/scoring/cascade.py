@@ -136,8 +136,13 @@ def _most(keep: Keep, candidates: int) -> int:
 
 
 def _going_on(ordered: Sequence[int], results: Mapping[int, Score | Unscored], keep: Keep) -> list[int]:
-    """Return the best scored pairs of a query; the order is theirs."""
-    return [position for position in ordered[: _most(keep, len(ordered))] if isinstance(results[position], Score)]
+    """Return the best pairs of a query that have a score, or aren't readable for this scorer; the order is theirs."""
+    going_on = ordered[: _most(keep, len(ordered))]
+    return [position for position in going_on if _may_be_scored(results[position])]
+
+
+def _may_be_scored(outcome: Score | Unscored) -> bool:
+    return isinstance(outcome, Score) or outcome.reason is UnscoredReason.UNREADABLE
 
 
 def _pruned(

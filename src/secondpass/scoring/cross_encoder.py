@@ -5,7 +5,6 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import wait
-from dataclasses import replace
 from typing import Any, NoReturn, Self
 
 from secondpass.call import Call
@@ -14,14 +13,10 @@ from secondpass.processes import ForkLock
 from secondpass.scores import Pair, Score, Scored, Spec, Stage, Unscored, UnscoredReason
 from secondpass.scoring.engines.base import Encoded, Engine
 from secondpass.scoring.jobs import DEADLINE_BLOCK, Job
+from secondpass.scoring.reading import PairReader, count_tokens
 from secondpass.scoring.scorer import BaseScorer
 from secondpass.scoring.worker import Worker, WorkerSettings
-from secondpass.text import well_formed
 
-MAX_TEXT_CHARACTERS = 100_000
-"""How much of a text is tokenised, far more than a model reads; the tokens of the rest are extrapolated."""
-MAX_QUERY_CHARACTERS = 10_000
-"""The same for a query, which is tokenised with every candidate."""
 OVERLAPPED_PAIRS = 1024
 """Pairs that are tokenised at once for a GPU, while it works on the pairs before."""
 ENCODING_BLOCK = 64
@@ -94,10 +89,10 @@ class CrossEncoder(BaseScorer):
         engine, worker = self._here()
         started = time.perf_counter()
         once = list(dict.fromkeys(pairs))  # identical pairs are scored once
-        jobs, tokenising, reason = _run(engine, worker, once, call, (self._limits or WorkerSettings()).max_pairs)
+        jobs, read, tokenising, reason = _run(engine, worker, once, call, (self._limits or WorkerSettings()).max_pairs)
         stopped = reason or call.stop_reason() or UnscoredReason.FAILED
-        results = [result for job in jobs for result in zip(job.rows, job.encoded, strict=True)]
-        outcomes = [self._outcome(row, item, stopped) for row, item in results]
+        rows = iter([row for job in jobs for row in job.rows])
+        outcomes = [item if isinstance(item, Unscored) else self._outcome(next(rows), item, stopped) for item in read]
         outcomes += [Unscored(stopped)] * (len(once) - len(outcomes))
         facts = self._facts(jobs) | {
             "pairs": len(pairs),
@@ -112,7 +107,7 @@ class CrossEncoder(BaseScorer):
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Return the number of tokens of each text, without special tokens."""
         engine, _ = self._here()
-        return engine.count_tokens([well_formed(text) for text in texts])
+        return count_tokens(engine, texts)
 
     def warmup(self) -> None:
         """Run the model once, so that the first query doesn't pay for its initialisation.
@@ -155,7 +150,7 @@ class CrossEncoder(BaseScorer):
         value = self._engine.facts.head.value(row)
         if not math.isfinite(value):
             return Unscored(UnscoredReason.INVALID, f"the model gave {value}")
-        return Score(value, truncated=encoded.truncated)
+        return Score(value, truncated=encoded.truncated, query_cut=encoded.query_cut)
 
     def _facts(self, jobs: Sequence[Job]) -> dict[str, object]:
         facts = self._engine.facts
@@ -180,20 +175,23 @@ class CrossEncoder(BaseScorer):
 
 def _run(
     engine: Engine, worker: Worker, pairs: Sequence[Pair], call: Call, most: int
-) -> tuple[list[Job], float, UnscoredReason | None]:
+) -> tuple[list[Job], list[Encoded | Unscored], float, UnscoredReason | None]:
     """Tokenise and score pairs; on a GPU the next are tokenised while it works on those before.
 
     :param most: How many pairs may wait.
-    :returns: The jobs, the seconds of tokenising, and why the last of the pairs are unscored, if they are.
+    :returns: The jobs, what was tokenised, the seconds of that, and why the last of the pairs are unscored, if they are.
     """
     overlaps = call.deadline is None and engine.facts.placement.device != "cpu"
     step = max(1, min(OVERLAPPED_PAIRS, most // 2) if overlaps else len(pairs))
     jobs: list[Job] = []
-    seconds, reason = 0.0, None
+    read: list[Encoded | Unscored] = []
+    seconds, reason, reader = 0.0, None, PairReader(engine, call)
     try:
         for start in range(0, max(1, len(pairs)), step):
             started = time.perf_counter()
-            jobs.append(Job(engine, _encode_in_time(engine, pairs[start : start + step], call), call))
+            own = _read_in_time(reader, pairs[start : start + step], call)
+            read += own
+            jobs.append(Job(engine, [item for item in own if isinstance(item, Encoded)], call))
             seconds += time.perf_counter() - started
             if len(jobs) > 2:  # two wait at most: the queue is there for other calls too
                 reason = reason or _wait(jobs[-3], worker)
@@ -204,7 +202,7 @@ def _run(
         for job in jobs:
             worker.withdraw(job)  # it failed, or the caller was interrupted: stop after the batch in progress
         raise
-    return jobs, seconds, reason
+    return jobs, read, seconds, reason
 
 
 def _wait(job: Job, worker: Worker) -> UnscoredReason | None:
@@ -219,28 +217,10 @@ def _wait(job: Job, worker: Worker) -> UnscoredReason | None:
     return job.stopped
 
 
-def _encode_in_time(engine: Engine, pairs: Sequence[Pair], call: Call) -> list[Encoded]:
+def _read_in_time(reader: PairReader, pairs: Sequence[Pair], call: Call) -> list[Encoded | Unscored]:
     """Tokenise the pairs until the call stops: long texts can take longer than the model."""
     block = ENCODING_BLOCK if call.deadline is None else DEADLINE_BLOCK
-    encoded: list[Encoded] = []
-    while len(encoded) < len(pairs) and not call.stop_reason():
-        encoded += _encode(engine, pairs[len(encoded) : len(encoded) + block])
-    return encoded
-
-
-def _encode(engine: Engine, pairs: Sequence[Pair]) -> list[Encoded]:
-    heads = [Pair(_head(pair.query, MAX_QUERY_CHARACTERS), _head(pair.text, MAX_TEXT_CHARACTERS)) for pair in pairs]
-    return [_with_extrapolated(*item) for item in zip(engine.encode(heads), heads, pairs, strict=True)]
-
-
-def _head(text: str, characters: int) -> str:
-    return well_formed(text[:characters])
-
-
-def _with_extrapolated(encoded: Encoded, head: Pair, pair: Pair) -> Encoded:
-    """Add the estimated tokens of the characters that were not tokenised, from the density of the others."""
-    read, total = (len(item.query) + len(item.text) for item in (head, pair))
-    if read == total:
-        return encoded
-    density = (encoded.length + encoded.truncated) / read
-    return replace(encoded, truncated=encoded.truncated + round(density * (total - read)))
+    read: list[Encoded | Unscored] = []
+    while len(read) < len(pairs) and not call.stop_reason():
+        read += reader.read(pairs[len(read) : len(read) + block])
+    return read

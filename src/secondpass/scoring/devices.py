@@ -11,7 +11,7 @@ from secondpass.call import Call
 from secondpass.errors import ConfigurationError, OutOfMemory, QueueFull, ScoringError
 from secondpass.logs import REPEATED_WARNINGS
 from secondpass.processes import CallThreads, ForkLock
-from secondpass.scores import Pair, Score, Scored, Spec, Stage, Unscored
+from secondpass.scores import Note, Pair, Score, Scored, Spec, Stage, Unscored
 from secondpass.scoring.scorer import (
     ComposedScorer,
     Scorer,
@@ -85,7 +85,8 @@ class Devices(ComposedScorer):
             call.cancel()  # a bug, or the caller was interrupted
             work.abort(ScoringError("the call was interrupted"))
             raise
-        return Scored(work.outcomes(), self.spec, (Stage("score", time.perf_counter() - started, self._facts(work)),))
+        stage = Stage("score", time.perf_counter() - started, self._facts(work))
+        return Scored(work.outcomes(), self.spec, (stage,), work.notes())
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Return the number of tokens of each text."""
@@ -242,6 +243,10 @@ class _Work:
         if self._error:
             raise self._error
         return tuple(outcome for start in sorted(self.results) for outcome in self.results[start].outcomes)
+
+    def notes(self) -> tuple[Note, ...]:
+        """Return the notes of all chunks."""
+        return tuple(note for start in sorted(self.results) for note in self.results[start].notes)
 
     def _ended_for(self, device: int) -> bool:
         return not self._left or self._error is not None or device in self._suspended

@@ -73,6 +73,11 @@ def read_max_length(requested: int | None, config: Mapping[str, Any], tokenizer_
     return requested
 
 
+def truncation_side(tokenizer_config: Mapping[str, Any]) -> str:
+    """Return at which side a model's tokenizer cuts a long text: ``"right"`` or ``"left"``."""
+    return "left" if tokenizer_config.get("truncation_side") == "left" else "right"
+
+
 def _positions(config: Mapping[str, Any]) -> int | None:
     """Return the number of positions; RoBERTa and its descendants count their padding index as well."""
     positions = config.get("max_position_embeddings")

@@ -88,7 +88,7 @@ def score_requests(scorer: Scorer, requests: Sequence[Request], call: Call, on_e
     """
     positions = [request.positions() if request.query.strip() else [] for request in requests]
     pairs = [
-        Pair(request.query, request.candidates[position].text)
+        Pair(request.query, request.candidates[position].text, request.candidates[position].text_header)
         for request, valid in zip(requests, positions, strict=True)
         for position in valid
     ]

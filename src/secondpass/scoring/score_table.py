@@ -12,7 +12,7 @@ from secondpass.scores import Score, Window
 
 MOST_KEYS = 500  # of one statement
 _APPLICATION = int.from_bytes(b"2nds")  # marks our files; those of version 1 had no mark
-_VERSION = 2  # of the table; another one is made anew
+_VERSION = 3  # of the table; another one is made anew
 _MARKS = ("application_id", "user_version")
 _COLUMNS = [("scores", "id", "INTEGER"), ("scores", "key", "BLOB"), ("scores", "value", "BLOB")]
 _ALL_COLUMNS = (
@@ -92,7 +92,7 @@ def _packed(key: bytes, score: Score) -> bytes:
         (int(window.start), int(window.end), float(window.value), _number(window.probability))
         for window in score.windows
     ]
-    value = json.dumps([float(score.value), int(score.truncated), windows]).encode()
+    value = json.dumps([float(score.value), int(score.truncated), windows, int(score.query_cut)]).encode()
     return _check(key, value) + value
 
 
@@ -104,8 +104,8 @@ def _unpacked(key: bytes, stored: object) -> Score | None:
     """Return a stored score, or None where the checksum doesn't match."""
     if not isinstance(stored, bytes) or stored[:_CHECK_BYTES] != _check(key, stored[_CHECK_BYTES:]):
         return None
-    value, truncated, windows = json.loads(stored[_CHECK_BYTES:])
-    return Score(value, truncated, tuple(Window(*window) for window in windows))
+    value, truncated, windows, query_cut = json.loads(stored[_CHECK_BYTES:])
+    return Score(value, truncated, tuple(Window(*window) for window in windows), query_cut=query_cut)
 
 
 def _check(key: bytes, value: bytes) -> bytes:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from secondpass.text import sentence_ends
+from secondpass.text import joins, line_ends, mark_ends, sentence_ends, whole_character, word_ends
 
 Span = tuple[int, int]
 _Count = Callable[[Sequence[str]], list[int]]
@@ -11,8 +11,8 @@ _Count = Callable[[Sequence[str]], list[int]]
 def cut_windows(text: str, limit: int | None, overlap: float, count: _Count) -> tuple[list[Span], list[int]]:
     """Return overlapping windows of about equal size that together cover a text, and the tokens of each.
 
-    A window ends with a sentence. A sentence of more than ``limit`` tokens is halved, at a blank where there is one,
-    until its parts fit.
+    A window ends with a sentence. A sentence of more than ``limit`` tokens is halved, where a line, a word or a part
+    ends with a mark if there is one, until its parts fit.
 
     :param text: The text.
     :param limit: The most tokens of a window; None for no limit.
@@ -73,9 +73,15 @@ def _units(text: str, limit: int, count: _Count) -> tuple[list[Span], list[int]]
 
 
 def _halves(text: str, span: Span) -> list[Span]:
-    """Cut a span behind the blank nearest to its middle within its middle half, else in the middle."""
+    """Cut a span at the best place within its middle half, of the same kind the nearest to its middle."""
     start, end = span
     middle, quarter = (start + end) // 2, (end - start) // 4
-    blanks = [at + 1 for at in range(middle - quarter, middle + quarter) if text[at].isspace()]
-    cut = min(blanks, key=lambda at: abs(at - middle), default=middle)
+    first = middle - quarter
+    part = text[first : middle + quarter]
+    for ends in (line_ends, word_ends, mark_ends):
+        places = [first + at for at in ends(part)[:-1] if not joins(text, first + at)]
+        if places:
+            cut = min(places, key=lambda at: abs(at - middle))
+            return [(start, cut), (cut, end)]
+    cut = whole_character(text, middle, start)
     return [(start, cut), (cut, end)]

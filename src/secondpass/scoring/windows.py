@@ -17,14 +17,15 @@ EXTRACT_TOKENS = 96
 """The size of a window where windows are extracted and nothing else is set. On the training articles of XQuAD, 96 gave
 more answers in 512 tokens than 64 and 48 did (0.98, 0.95 and 0.94), and an overlap of a quarter gave no more."""
 _SPECIAL_TOKENS = 4  # a pair of RoBERTa's has so many, others fewer
+_LONGEST_HEADER = 0.5  # the share of a window that a repeated header takes at most
 
 
 @dataclass(frozen=True, slots=True)
 class Windows:
     """How texts are cut into windows, and how the values of a text's windows become its score.
 
-    :param max_tokens: The most tokens of a window, counted by the scorer; None takes what the model reads beside the
-        query, and with the policy ``"extract"`` 96 without an overlap. A scorer that states no limit, such as
+    :param max_tokens: The most tokens of a window without its header, counted by the scorer; None takes what the model
+        reads beside the query, and with the policy ``"extract"`` 96 without an overlap. A scorer that states no limit, such as
         LangChain's ``BaseCrossEncoder``, is then given whole texts: set a number for it.
     :param overlap: The share of a window that the next one repeats, in whole sentences.
     :param max_windows: The most windows of a text that are scored: the first, the last, and others evenly spread
@@ -69,8 +70,8 @@ class Windows:
 class _Text:
     """One pair with the windows of its text.
 
-    :param pair: The pair.
-    :param spans: All windows.
+    :param pair: The pair; its header is what is repeated before each window.
+    :param spans: All windows, the first with the header.
     :param tokens: Their tokens.
     :param stopped: Why the text was not cut; None where it was.
     :param chosen: The positions of the windows to score.
@@ -87,9 +88,21 @@ class _Text:
     partial: bool = False
 
     def window_pair(self, position: int) -> Pair:
-        """Return the query with one window."""
+        """Return the query with one window, after the header."""
         start, end = self.spans[position]
-        return Pair(self.pair.query, self.pair.text[start:end])
+        query, text, header = self.pair
+        return Pair(query, text[:end] if start < header else text[:header] + text[start:end])
+
+    def unread(self) -> int:
+        """Return the tokens of the windows without a score; what another window repeats counts once."""
+        tokens = reached = 0
+        for at, (start, end) in enumerate(self.spans):
+            if not isinstance(self.outcomes.get(at), Score):
+                following = self.spans[at + 1][0] if isinstance(self.outcomes.get(at + 1), Score) else end
+                new = max(0, min(end, following) - max(start, reached))
+                tokens += round(self.tokens[at] * new / max(1, end - start))
+            reached = end
+        return tokens
 
 
 class Windowed(ComposedScorer):
@@ -158,7 +171,7 @@ class Windowed(ComposedScorer):
         if not scored.stages:
             stages += (Stage("score", time.perf_counter() - cut, {"pairs": len(rows)}),)
         outcomes = tuple(self._outcome(text, scored.by.scale) for text in texts)
-        return Scored(outcomes, self._spec(scored.by, pruned_by), stages)
+        return Scored(outcomes, self._spec(scored.by, pruned_by), stages, scored.notes)
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Return the number of tokens of each text, as the inner scorer counts them, else estimated."""
@@ -171,30 +184,46 @@ class Windowed(ComposedScorer):
         windows = replace(self.windows, max_tokens=EXTRACT_TOKENS, overlap=0.0)
         return Windowed(self.scorer, windows, prune_with=self.prune_with)
 
-    def _limits(self, queries: Iterable[str]) -> dict[str, int | None]:
-        """Return the most tokens of a window beside each query; a quarter of the model's at least."""
-        limit, model = self.windows.max_tokens, self.scorer.spec.max_tokens
+    def _left(self, queries: Iterable[str]) -> dict[str, int | None]:
+        """Return the most tokens that the model reads beside each query; half of its own at least."""
+        model = self.scorer.spec.max_tokens
         different = list(dict.fromkeys(queries))
         if model is None:
-            return dict.fromkeys(different, limit)
+            return dict.fromkeys(different)
         counts = self.count_tokens(different)
-        left = (max(model // 4, model - count - _SPECIAL_TOKENS) for count in counts)
-        return {query: min(limit or most, most) for query, most in zip(different, left, strict=True)}
+        return {
+            query: max(model // 2 - _SPECIAL_TOKENS, model - count - _SPECIAL_TOKENS, 1)
+            for query, count in zip(different, counts, strict=True)
+        }
 
     def _cut(self, pairs: Sequence[Pair], call: Call) -> list[_Text]:
-        limits = self._limits(pair.query for pair in pairs)
+        left = self._left(pair.query for pair in pairs)
         half = None if call.remaining is None else time.monotonic() + call.remaining / 2  # the rest is for scoring
         texts = []
         for pair in pairs:
             late = half is not None and time.monotonic() > half
             stopped = call.stop_reason() or (UnscoredReason.DEADLINE if late else None)
-            if stopped:
-                texts.append(_Text(pair, stopped=stopped))
-                continue
-            limit = limits[pair.query]
-            spans, tokens = cut_windows(pair.text, limit, self.windows.overlap, self.count_tokens)
-            texts.append(_Text(pair, spans, tokens))
+            texts.append(_Text(pair, stopped=stopped) if stopped else self._windows(pair, left[pair.query]))
         return texts
+
+    def _windows(self, pair: Pair, left: int | None) -> _Text:
+        """Return the windows of a text: of what is behind its header, where there are several.
+
+        Of a header that takes more than half of a window, the beginning is repeated, and the rest is text.
+        """
+        limits = [limit for limit in (self.windows.max_tokens, left) if limit is not None]
+        limit = min(limits, default=None)
+        text, header = pair.text, pair.header
+        if not header or limit is None or self.count_tokens([text])[0] <= limit:
+            spans, tokens = cut_windows(text, limit, self.windows.overlap, self.count_tokens)
+            return _Text(pair._replace(header=0), spans, tokens)
+        if left is not None:
+            most = max(1, int(_LONGEST_HEADER * left))
+            ((_, header), *_), (before, *_) = cut_windows(text[:header], most, 0.0, self.count_tokens)
+            limit = min(limit, left - before)
+        spans, tokens = cut_windows(text[header:], limit, self.windows.overlap, self.count_tokens)
+        spans = [(start + header if at else 0, end + header) for at, (start, end) in enumerate(spans)]
+        return _Text(pair._replace(header=header), spans, tokens)
 
     def _choose(self, texts: Sequence[_Text], call: Call) -> tuple[Spec | None, tuple[Stage, ...]]:
         """Choose the windows to score, and return the cheap scorer's specification, and its stage if it was asked."""
@@ -224,18 +253,18 @@ class Windowed(ComposedScorer):
             missing.sort(key=lambda item: item.reason is UnscoredReason.INVALID)  # a deadline counts before NaN
             return next(iter(missing), Unscored(text.stopped or UnscoredReason.FAILED))
         windows = [Window(*text.spans[at], item.value, scale.probability(item.value)) for at, item in scores.items()]
-        unread = sum(tokens for at, tokens in enumerate(text.tokens) if at not in scores)
-        truncated = sum(item.truncated for item in scores.values())
+        truncated = text.unread() + sum(item.truncated for item in scores.values())
         partial = text.partial or any(map(_unfinished, text.outcomes.values()))
         value = self.windows.pool([window.value for window in windows])
-        return Score(value, truncated + unread, tuple(windows), partial)
+        query_cut = max(item.query_cut for item in scores.values())
+        return Score(value, truncated, tuple(windows), partial, query_cut)
 
 
 def _unfinished(outcome: Score | Unscored) -> bool:
     """Return whether another call may give a window another outcome."""
     if isinstance(outcome, Score):
         return outcome.partial
-    return outcome.reason is not UnscoredReason.PRUNED
+    return outcome.reason not in {UnscoredReason.PRUNED, UnscoredReason.UNREADABLE}
 
 
 def _spread(windows: int, most: int) -> list[int]:

@@ -1,15 +1,15 @@
 """Cutting a text that takes too many tokens: the longest beginning that fits, at the best place there is to cut it.
 
 The places are, in this order: where a sentence ends, where a line ends, where a word ends. A text without blanks, such
-as one in Chinese or encoded data, is cut between any two characters.
+as one in Chinese or encoded data, is cut behind a mark, else between any two characters that people see as such.
 """
 
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
-from itertools import accumulate, pairwise
+from itertools import pairwise
 
-from secondpass.text import sentence_ends
+from secondpass.text import joins, line_ends, mark_ends, sentence_ends, word_ends
 
 MAX_PROBES = 12
 """How many beginnings of a text are counted at most to find the longest that fits, for each kind of place."""
@@ -41,7 +41,7 @@ class Cutter:
 
         It ends with a sentence if the first sentence fits, else with a line if the first line fits, and so on.
         """
-        for kind, places in enumerate((_sentences, _lines, _words, _characters)):
+        for kind, places in enumerate((_sentences, _lines, _words, _marks, _characters)):
             if kind == len(self._ends):
                 ends = places(self._head)
                 self._ends.append(ends[bisect_right(ends, self._header_length) :])
@@ -60,18 +60,29 @@ def _sentences(text: str) -> Sequence[int]:
 
 
 def _lines(text: str) -> Sequence[int]:
-    return _stripped(text, list(accumulate(map(len, text.splitlines(keepends=True))))[:-1])
+    return _stripped(text, line_ends(text)[:-1])
 
 
 def _words(text: str) -> Sequence[int]:
-    return [word.end() for word in re.finditer(r"\S+", text)][:-1]
+    return _stripped(text, word_ends(text)[:-1])
+
+
+def _marks(text: str) -> Sequence[int]:
+    start, end = _long_word(text)
+    return [start + at for at in mark_ends(text[start:end])[:-1]]
 
 
 def _characters(text: str) -> Sequence[int]:
+    start, end = _long_word(text)
+    places = range(start + 1, end)
+    return places if text.isascii() else [at for at in places if not joins(text, at)]
+
+
+def _long_word(text: str) -> tuple[int, int]:
+    """Return where the first word stands if it is all of a text, or too long for a word; else an empty span."""
     word = re.search(r"\S+", text)
-    if word and (word.end() == len(text.rstrip()) or len(word[0]) > LONGEST_WORD):
-        return range(word.start() + 1, word.end())
-    return ()
+    found = word and (word.end() == len(text.rstrip()) or len(word[0]) > LONGEST_WORD)
+    return word.span() if word and found else (0, 0)
 
 
 def _stripped(text: str, ends: Iterable[int]) -> list[int]:

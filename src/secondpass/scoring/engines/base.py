@@ -17,13 +17,17 @@ class Encoded:
     """One tokenised pair.
 
     :param length: Its tokens, special tokens included, after truncation.
-    :param truncated: How many tokens were cut off.
+    :param truncated: How many tokens of the text were cut off.
     :param features: The model's inputs, in the engine's own form.
+    :param unreadable: Which part is in a script that the model doesn't read, in words; empty for none.
+    :param query_cut: How many tokens of the query were cut off before.
     """
 
     length: int
     truncated: int
     features: Mapping[str, Any]
+    unreadable: str = ""
+    query_cut: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +38,14 @@ class EngineFacts:
     :param head: Converts a row of raw outputs to one value.
     :param placement: Device, dtype and batch limits.
     :param engine: The engine's name.
+    :param reads_end: Whether of a long text the end is read, as the model's ``truncation_side`` says.
     """
 
     spec: Spec
     head: Head
     placement: Placement
     engine: str
+    reads_end: bool = False
 
 
 class Engine(Protocol):

@@ -166,9 +166,16 @@ class PromptedModel(nn.Module):
             room = limit - sum(len(part) for part, own in zip(ids, of_user, strict=True) if not own)
             for at in (at for at, own in enumerate(of_user) if own):
                 last = "{text}" in pieces[at]
-                ids[at] = ids[at][: max(0, room if last else min(room, limit * 3 // 4))]
+                ids[at] = self._cut(ids[at], pieces[at], max(0, room if last else min(room, limit * 3 // 4)))
                 room -= len(ids[at])
         return [token for part in ids for token in part]
+
+    def _cut(self, ids: list[int], piece: str, limit: int) -> list[int]:
+        """Return a piece's tokens, cut to a limit at the tokenizer's side, but not in what precedes the user's text."""
+        if self.tokenizer.truncation_side != "left":
+            return ids[:limit]
+        start = min(limit, len(self._ids(piece.partition("{")[0])))
+        return [*ids[:start], *ids[max(start, len(ids) - limit + start) :]]
 
     def _ids(self, text: str, *, as_text: bool = False) -> list[int]:
         """Return a piece's tokens; in what users wrote, the names of special tokens are text."""

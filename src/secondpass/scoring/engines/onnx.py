@@ -20,7 +20,7 @@ from secondpass.scoring.engines.base import Encoded, EngineFacts, EngineSettings
 from secondpass.scoring.engines.onnx_graph import GraphFacts, read_graph
 from secondpass.scoring.engines.tokens import PairTokenizer
 from secondpass.scoring.hardware import Hardware, Placement, Request, cpu_count, cpu_threads, nvidia_gpus, place
-from secondpass.scoring.heads import read_head, read_max_length
+from secondpass.scoring.heads import read_head, read_max_length, truncation_side
 from secondpass.scoring.model_content import content_hash
 from secondpass.scoring.model_files import GRAPHS, describe_contents
 from secondpass.scoring.onnx_variants import needed_instructions
@@ -93,7 +93,8 @@ class OnnxEngine:
         self._output = _score_output(session)
         config, tokenizer_config = folder.config, folder.tokenizer_config
         max_length = read_max_length(settings.max_length, config, tokenizer_config)
-        self._tokenizer = PairTokenizer(folder.path / "tokenizer.json", max_length)
+        self._side = truncation_side(tokenizer_config)
+        self._tokenizer = PairTokenizer(folder.path / "tokenizer.json", max_length, self._side)
         self._pad_id = _pad_id(self._tokenizer.tokenizer, config, tokenizer_config)
         self.facts = self._read_facts(settings, config, max_length)
 
@@ -181,6 +182,7 @@ class OnnxEngine:
             dtype,
             max_length,
             head.positive,
+            self._side,
         )
         spec = Spec(
             settings.name,
@@ -195,7 +197,7 @@ class OnnxEngine:
         reason = f"{self._placement.reason.split(';')[0]}; the graph computes in {dtype}"
         reason += f" ({file}{f', for {instructions}' if instructions else ''})" if file not in GRAPHS else ""
         placement = replace(self._placement, dtype=dtype, reason=reason)
-        return EngineFacts(spec, head, placement, "onnx")
+        return EngineFacts(spec, head, placement, "onnx", reads_end=self._side == "left")
 
 
 renew_in_child(OnnxEngine, lambda _: _leave_to_parent())

@@ -5,7 +5,7 @@ The layers' linear parts see one long row of tokens; only attention keeps sequen
 variable-length attention, elsewhere by a reference that attends within one sequence after the other.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -68,10 +68,11 @@ class PackedClassifier:
     """Computes an encoder classifier's outputs for packed batches; the model can't run padded batches afterwards.
 
     :param model: A sequence classifier of transformers.
-    :raises ValueError: If it is of another architecture, or doesn't give here what it gives for a padded batch.
+    :param whole: What the classifier is a part of: gives scores from padded inputs; None for the classifier's own.
+    :raises ValueError: If it is of another architecture, or doesn't give here what the whole gives for a padded batch.
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, whole: Callable[..., torch.Tensor] | None = None) -> None:
         kind = model.config.model_type
         if not type(model).__name__.endswith("ForSequenceClassification") or kind not in {*_BERT, "modernbert"}:
             raise ValueError(f"{kind} has no packed form")
@@ -81,7 +82,7 @@ class PackedClassifier:
         self.first_position = 0 if self._modern or kind == "bert" else self._base.embeddings.padding_idx + 1
         before = model.config._attn_implementation
         try:
-            self._switch(before)
+            self._switch(before, whole or (lambda **inputs: model(**inputs).logits))
         except _FAILURES as error:
             model.set_attn_implementation(before)
             raise ValueError(f"{kind} can't be packed here ({type(error).__name__}: {error!s:.200})") from error
@@ -123,7 +124,7 @@ class PackedClassifier:
         return outputs
 
     @torch.inference_mode()
-    def _switch(self, before: str) -> None:
+    def _switch(self, before: str, whole: Callable[..., torch.Tensor]) -> None:
         """Switch to packed attention, and compare a small batch with the padded path."""
         model, device = self._model, self._model.device
         lengths = (5, 12, 9)
@@ -134,7 +135,8 @@ class PackedClassifier:
             [torch.from_numpy(row).long() for row in rows], batch_first=True, padding_value=padding
         )
         mask = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
-        wanted = model(input_ids=padded.to(device), attention_mask=mask.long().to(device)).logits.float()
+        wanted = whole(input_ids=padded.to(device), attention_mask=mask.long().to(device)).float()
+        wanted = wanted.reshape(len(lengths), -1)
         batch = [Encoded(len(row), 0, {"input_ids": row}) for row in rows]
         _register()
         model.set_attn_implementation(ATTENTION)

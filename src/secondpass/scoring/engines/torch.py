@@ -21,7 +21,7 @@ from secondpass.scoring.engines.tokens import PairTokenizer, hide_special_pieces
 from secondpass.scoring.engines.torch_linear import pack_linears
 from secondpass.scoring.engines.torch_packing import TorchPacking
 from secondpass.scoring.hardware import Gpu, Hardware, cpu_count, nvidia_gpus, place
-from secondpass.scoring.heads import read_head, read_max_length
+from secondpass.scoring.heads import read_head, read_max_length, truncation_side
 from secondpass.scoring.model_content import check_no_code, content_hash
 from secondpass.scoring.model_files import describe_contents
 
@@ -71,6 +71,7 @@ class TorchEngine:
         self._config = self._folder.config
         self._prompted = _check_architecture(settings, self._config)
         self._max_length = read_max_length(settings.max_length, self._config, self._folder.tokenizer_config)
+        self._side = truncation_side(self._folder.tokenizer_config)
         self._opening = threading.Lock()  # callers tokenise with the model's own code, also after release()
         self._tokenizing = threading.Lock()  # every call of the library changes the tokenizer's settings
         self._packing = TorchPacking(settings.request, self._placement, self._max_length, wanted=settings.packed)
@@ -98,7 +99,7 @@ class TorchEngine:
         encoded: list[Encoded] = []
         while chunk := list(islice(remaining, _CHUNK)):
             with self._tokenizing:
-                features = self._open().preprocess([tuple(pair) for pair in chunk], prompt=self._prompt)
+                features = self._open().preprocess([pair[:2] for pair in chunk], prompt=self._prompt)
                 encoded += [self._encoded(features, row, pair) for row, pair in enumerate(chunk)]
         return encoded
 
@@ -164,7 +165,7 @@ class TorchEngine:
             self._prompted or model.prompts or getattr(model.tokenizer, "chat_template", None)
         ):  # which write special tokens as text
             model.tokenizer.split_special_tokens = True  # "[SEP]" that a user typed is text, and ends no segment
-            hide_special_pieces(model.tokenizer.backend_tokenizer)
+            hide_special_pieces(getattr(model.tokenizer, "backend_tokenizer", None))  # none behind one in Python
         if self._placement.device == "cpu" and dtype is torch.float32:
             pack_linears(model)
         self._packing.open(model)
@@ -189,7 +190,7 @@ class TorchEngine:
         if self._prompt or not path.is_file():
             return
         with suppress(ModelError):
-            pairs = PairTokenizer(path, self._max_length)
+            pairs = PairTokenizer(path, self._max_length, self._side)
             example = self._encode_by_library([Pair("a", "b")])[0].features
             known = {"input_ids", "token_type_ids", "attention_mask"}
             others = {name for name, value in example.items() if torch.is_tensor(value)} - known
@@ -228,7 +229,7 @@ class TorchEngine:
             max_tokens=self._max_length,
             weights=f"{content}|{head.positive}",
         )
-        return EngineFacts(spec, head, self._packing.placement, "torch")
+        return EngineFacts(spec, head, self._packing.placement, "torch", reads_end=self._side == "left")
 
     def _encoded(self, features: Mapping[str, Any], row: int, pair: Pair) -> Encoded:
         mask = features["attention_mask"][row].bool()
@@ -269,9 +270,9 @@ class TorchEngine:
         """Return a pair's tokens without truncation, its template included."""
         model = self._open()
         if isinstance(model, PromptedModel):
-            return model.preprocess([tuple(pair)], truncation=False)["input_ids"].shape[1]
+            return model.preprocess([pair[:2]], truncation=False)["input_ids"].shape[1]
         kwargs = {"text": {"truncation": False, "verbose": False}}
-        features = model.preprocess([tuple(pair)], prompt=self._prompt, processing_kwargs=kwargs)
+        features = model.preprocess([pair[:2]], prompt=self._prompt, processing_kwargs=kwargs)
         return int(features["attention_mask"].sum())
 
     def _length(self, text: str) -> int:

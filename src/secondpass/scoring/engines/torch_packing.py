@@ -5,6 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+import transformers
+from sentence_transformers.cross_encoder.modules import Transformer
 
 from secondpass.errors import ModelError
 from secondpass.scoring.batching import BatchLimits
@@ -61,7 +63,7 @@ class TorchPacking:
         if not (pays if self._wanted is None else self._wanted):
             return
         try:
-            classifier = PackedClassifier(_classifier(model))
+            classifier = PackedClassifier(_classifier(model), lambda **inputs: model(inputs)["scores"])
         except ValueError as error:
             if self._wanted:
                 raise ModelError(f"packed=True needs an encoder that can be packed: {error}") from error
@@ -104,12 +106,14 @@ class TorchPacking:
 
 
 def _classifier(model: Any) -> Any:
-    """Return the one transformers model in a model of sentence-transformers.
+    """Return the one transformers model in a model of sentence-transformers, whose own code alone is replaced.
 
-    :raises ValueError: If there is something else in it.
+    :raises ValueError: If there is something else in it, such as a module or a class that came with the model.
     """
     modules = list(model) if isinstance(model, torch.nn.Sequential) else []
-    classifier = getattr(modules[0], "auto_model", None) if len(modules) == 1 else None
-    if classifier is None:
+    if len(modules) != 1 or type(modules[0]) is not Transformer:
         raise ValueError("it is not one encoder with its head")
+    classifier = modules[0].auto_model
+    if type(classifier) is not getattr(transformers, type(classifier).__name__, None):
+        raise ValueError(f"{type(classifier).__name__} is a class of its own")
     return classifier
