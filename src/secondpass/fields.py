@@ -28,7 +28,7 @@ def write_score_texts(candidates: Sequence[Candidate], template: str) -> list[Ca
     """Return the candidates with the filled template as the text that is scored; the LLM reads what it read before.
 
     A field that a candidate lacks, or that is None, is empty. A candidate that lacks all of them gets an empty text,
-    which no scorer reads: it is dropped as invalid.
+    which no scorer reads: it follows the scored ones.
 
     :param candidates: Their own text is the field ``{text}``.
     :param template: A format string over ``{text}``, ``{id}``, ``{source}`` and the candidates' metadata.

@@ -15,7 +15,8 @@ from secondpass.scoring.scorer import Scorer, gave_no_value, score_checked
 
 OnError = Literal["degrade", "raise"]
 
-_EMPTY = Unscored(UnscoredReason.INVALID, "the text is empty")
+_EMPTY = Unscored(UnscoredReason.EMPTY, "there is no text to score")
+_NOTHING = Unscored(UnscoredReason.INVALID, "the text is empty")
 _FAILED = Unscored(UnscoredReason.FAILED)
 _CAUSES = {
     UnscoredReason.DEADLINE: Cause.DEADLINE,
@@ -122,12 +123,17 @@ def _scoring(request: Request, valid: Sequence[int], scored: Scored, scorer: str
             raise error
         last = replace(scored.stages[-1], facts={**scored.stages[-1].facts, "error": str(error)})
         return _unscored(request, scorer, on_error, (*scored.stages[:-1], last), _failed(error, scorer))
-    in_order: list[Score | Unscored] = [_EMPTY] * len(request.candidates)
+    in_order: list[Score | Unscored] = [*map(_without_text, request.candidates)]
     for position, outcome in zip(valid, scored.outcomes, strict=True):
         in_order[position] = outcome
     if on_error == "raise" and degraded and degraded.cause is Cause.SCORER_FAILED:
         raise ScoringError(f"{scored.by.name} failed: {degraded.detail}")
     return Scoring(in_order, scored.by, scored.stages, degraded, scored.notes)
+
+
+def _without_text(candidate: Candidate) -> Unscored:
+    """Return the outcome of a candidate that has no text to score."""
+    return _EMPTY if candidate.media or candidate.reading.strip() else _NOTHING
 
 
 def _log_degraded(cause: Cause, scorer: str, detail: str) -> None:
@@ -143,7 +149,7 @@ def _unscored(
     :raises InputError: If that is because of an empty query, and ``on_error`` is ``"raise"``.
     """
     valid = request.positions()
-    outcomes: list[Score | Unscored] = [_EMPTY] * len(request.candidates)
+    outcomes: list[Score | Unscored] = [*map(_without_text, request.candidates)]
     for position in valid:
         outcomes[position] = _FAILED
     if not valid or request.query.strip():
