@@ -33,7 +33,7 @@ _NUMBER_WORD = re.compile(
     r"null|halb\w*|doppelt\w*|dutzend|(?!(?:ein|und|einzig)$)(?:ein|zwei|drei|vier|fünf|sechs?|sieb(?:en)?|acht|neun|"
     r"zehn|elf|zwölf|zwan|zig|ßig|und|hundert|tausend)+(?:s?te[nrms]?)?"
 )
-_START = re.compile(r"(?:^|[.!?:;=|\n…。])\W*$|[\"'`“„«(\[<]$")  # of a sentence, a line, a value or a quotation
+_START = re.compile(r"(?:^|[.!?:;=|\n…。\]])\W*$|[\"'`“„«(\[<]$")  # of a sentence, a line, a value or a quotation
 _JOINED_BEFORE = re.compile(r"(?:[^\W_][-_./@:\\&#+]|\d)$")
 _JOINED_BEHIND = re.compile(r"[-_./@:\\&#+][^\W_]|\d")
 _REACH = 8  # characters before a word in which its sentence may begin
@@ -153,18 +153,20 @@ class _Content:
         return certain, doubtful
 
     def _replaces(self, word: str, other: "_Content") -> bool:
-        """Return whether a word stands beside the same word as one of the other text that this one lacks."""
+        """Return whether a word has the neighbour of one that stands in the other text, and in this one doesn't.
+
+        Such a word has lost what follows it as well as what precedes it; where text is inserted, only the two words
+        around it have lost each other.
+        """
         before, behind = ({pair[side] for pair in self._pairs if pair[1 - side] == word} for side in (0, 1))
-        lacking = other.words - self.words
-        return any(
-            (left in before and right in lacking) or (right in behind and left in lacking)
-            for left, right in other._pairs  # noqa: SLF001  # of the same class
-        )
+        lost = other._pairs - self._pairs  # noqa: SLF001  # of the same class
+        lefts, rights = {left for left, _ in lost}, {right for _, right in lost}
+        return any((left in before and right in lefts) or (right in behind and left in rights) for left, right in lost)
 
     @cached_property
-    def _pairs(self) -> frozenset[tuple[str, str]]:
-        """Each two words that follow each other; the empty word is before the first and behind the last."""
-        return frozenset(pairwise(["", *self._folded, ""]))
+    def _pairs(self) -> Counter[tuple[str, str]]:
+        """How often which two words follow each other; a blank stands for the beginning, and nothing for the end."""
+        return Counter(pairwise([" ", *self._folded, ""]))
 
 
 def _is_content(match: re.Match[str], *, inside: bool) -> bool:
