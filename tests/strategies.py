@@ -107,6 +107,8 @@ selections = st.builds(
     diversity=st.sampled_from([0.0, 0.3, 1.0]),
     adaptive=st.none() | st.builds(LargestGap, st.floats(0, 1)) | st.builds(CoveredMass, st.floats(0.1, 1)),
     order=st.sampled_from(ORDERS),
+    max_per_source=st.none() | st.integers(1, 2),
+    max_unscored=st.none() | st.integers(0, 2),
 )
 
 fusions = st.none() | st.builds(ReciprocalRank) | st.builds(WeightedSum, alpha=st.floats(0, 1))

@@ -11,7 +11,7 @@ import pytest
 from fake_engine import FakeEngine
 from worlds import Failing, Scripted, count_words, reasons, texts
 
-from secondpass import Call, ContextBudget, OverlapScorer, Reranker, Selection
+from secondpass import Call, Candidate, ContextBudget, OverlapScorer, Reranker, Selection
 from secondpass.errors import ConfigurationError, InputError, ModelError, OutOfMemory, ScoringError
 from secondpass.ranking import Cause
 from secondpass.scores import Pair, Score, Scored, Unscored, UnscoredReason
@@ -214,6 +214,15 @@ def test_an_empty_text_is_invalid(text: str) -> None:
     ranking = Reranker(scorer).rerank("query", [text, "fox"])
     assert reasons(ranking.dropped) == {text: "invalid"}
     assert (texts(ranking), scorer.asked) == (["fox"], [Pair("query", "fox")])
+
+
+def test_what_has_nothing_to_score_is_kept_unscored() -> None:
+    """A candidate that the LLM reads, or that is an image, follows the scored in first-stage order."""
+    empty, image, fox = Candidate("", prompt_text="a table"), Candidate("", id="image", media=True), Candidate("fox")
+    ranking = Reranker(Scripted({"fox": -9.0}), on_error="raise").rerank("query", [empty, image, fox])
+    assert [item.candidate for item in ranking.kept] == [fox, empty, image]
+    assert [item.outcome.reason for item in ranking.kept[1:]] == ["empty", "empty"]  # type: ignore[union-attr]
+    assert ranking.degraded is None
 
 
 def test_only_empty_texts_is_no_failure() -> None:

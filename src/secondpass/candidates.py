@@ -22,6 +22,7 @@ class Candidate:
     :param prompt_text: The text that the LLM reads, where that differs from ``text``.
     :param header_length: How many characters at the start of that text are a header, such as metadata: a cut of the
         candidate must leave something behind it.
+    :param media: Whether it holds more than text, such as an image: it is kept without any text too, after the scored.
     :param payload: The caller's own object; never read, changed or compared.
     :raises InputError: If a field has the wrong type.
     """
@@ -35,6 +36,7 @@ class Candidate:
     metadata: Mapping[str, object] = field(default_factory=dict, hash=False)
     prompt_text: str | None = None
     header_length: int = 0
+    media: bool = False
     payload: object = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:

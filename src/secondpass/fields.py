@@ -28,7 +28,7 @@ def write_score_texts(candidates: Sequence[Candidate], template: str) -> list[Ca
     """Return the candidates with the filled template as the text that is scored; the LLM reads what it read before.
 
     A field that a candidate lacks, or that is None, is empty. A candidate that lacks all of them gets an empty text,
-    which no scorer reads: it is dropped as invalid.
+    which no scorer reads: it follows the scored ones.
 
     :param candidates: Their own text is the field ``{text}``.
     :param template: A format string over ``{text}``, ``{id}``, ``{source}`` and the candidates' metadata.
@@ -42,7 +42,17 @@ def write_score_texts(candidates: Sequence[Candidate], template: str) -> list[Ca
             f"score_text asks for the field {unknown[0]!r}, and none of {len(candidates)} documents has it; they have "
             f"{sorted(known)}"
         )
-    return [_with_score_text(candidate, template, names) for candidate in candidates]
+    return [write_score_text(candidate, template) for candidate in candidates]
+
+
+def write_score_text(candidate: Candidate, template: str) -> Candidate:
+    """Return one candidate as ``write_score_texts`` does; it may lack any field."""
+    names = template_fields(template) or set()
+    own = {"text": candidate.text, "id": candidate.id, "source": candidate.source}
+    fields = {name: value for name, value in {**candidate.metadata, **own}.items() if value is not None}
+    filled = any(str(fields.get(name, "")).strip() for name in names)
+    text = template.format_map(defaultdict(str, fields)) if filled else ""
+    return replace(candidate, text=text, prompt_text=candidate.reading)
 
 
 def read_signals(candidates: Iterable[Candidate], keys: Iterable[str]) -> list[Candidate]:
@@ -58,14 +68,6 @@ def read_signals(candidates: Iterable[Candidate], keys: Iterable[str]) -> list[C
         replace(candidate, signals={**candidate.signals, **_signals(candidate, keys)}) if keys else candidate
         for candidate in candidates
     ]
-
-
-def _with_score_text(candidate: Candidate, template: str, names: set[str]) -> Candidate:
-    own = {"text": candidate.text, "id": candidate.id, "source": candidate.source}
-    fields = {name: value for name, value in {**candidate.metadata, **own}.items() if value is not None}
-    filled = any(str(fields.get(name, "")).strip() for name in names)
-    text = template.format_map(defaultdict(str, fields)) if filled else ""
-    return replace(candidate, text=text, prompt_text=candidate.reading)
 
 
 def _signals(candidate: Candidate, keys: Iterable[str]) -> dict[str, float]:

@@ -23,12 +23,13 @@ from pydantic import (
 from secondpass.call import check_deadline
 from secondpass.candidates import Candidate
 from secondpass.errors import ConfigurationError, InputError, SecondpassError
-from secondpass.fields import check_score_text, read_signals, write_score_texts
+from secondpass.fields import check_score_text, read_signals, write_score_text, write_score_texts
 from secondpass.fusion import Fusion
 from secondpass.models import DEFAULT_MODEL
 from secondpass.observers import Observer
 from secondpass.ranking import Kept, Ranking, Reason
 from secondpass.reranker import Reranker
+from secondpass.scores import Unscored
 from secondpass.scoring.load import EngineName, LoadOptions
 from secondpass.scoring.requests import OnError
 from secondpass.scoring.scorer import Scorer, as_scorer, warm_up
@@ -52,7 +53,10 @@ DEFAULT_TOP_N = 5
 
 _SELECTION = {"top_n": "top_k"} | {
     name: name
-    for name in ("min_probability", "min_keep", "adaptive", "policy", "duplicates", "near", "diversity", "order")
+    for name in (
+        *("min_probability", "min_keep", "adaptive", "policy", "duplicates", "near", "diversity", "order"),
+        "max_per_source",
+    )
 }
 _BUDGET_FIELDS = ("max_tokens", "separator", "template", "origin", "prompt_tokens")
 _LOADING = ("model", "engine", "device", "dtype", "max_length", "revision")
@@ -126,8 +130,10 @@ class IntegrationSettings(CheckedModel):
     :param near: The similarity of near-duplicates; see ``Selection``.
     :param diversity: The weight of maximal marginal relevance, from 0 to 1; see ``Selection``.
     :param order: The reading order: ``relevance``, ``original`` or ``ends``.
-    :param source_key: The metadata key of a candidate's source, which ``{source}`` in templates stands for and which
-        names dropped copies; None reads the document's own.
+    :param max_per_source: The most documents to keep of one source; None for no limit. Those without a source aren't
+        limited.
+    :param source_key: The metadata key of a candidate's source, for ``max_per_source`` and ``{source}`` in templates;
+        None reads the document's own.
     :param windows: Whether texts that are longer than the model reads are scored in windows, or how, as ``Windows``.
         By default only their beginning is read, as by other libraries: that bounds the cost of a call, and what was
         not read is reported as ``truncated``. ``policy="extract"`` always scores windows.
@@ -172,6 +178,7 @@ class IntegrationSettings(CheckedModel):
     near: float = 0.7
     diversity: float = 0.0
     order: Order = "relevance"
+    max_per_source: int | None = None
     source_key: str | None = None
     windows: bool | Windows = False
     engine: EngineName = "auto"
@@ -377,6 +384,10 @@ class IntegrationSettings(CheckedModel):
         with_signals = read_signals(candidates, self.signal_keys)
         return write_score_texts(with_signals, self.score_text) if self.score_text is not None else with_signals
 
+    def _earlier(self, candidate: Candidate) -> Candidate:
+        """Return a candidate of an earlier call, whose text is the document's own, with the text that is scored."""
+        return candidate if self.score_text is None else write_score_text(candidate, self.score_text)
+
     def _rerank(
         self, query: str, candidates: Sequence[Candidate], exclude: Results, top_n: int | None = None
     ) -> Ranking:
@@ -449,6 +460,11 @@ def checked_items(items: Iterable[T], kind: type[T], call: str) -> list[T]:
     return listed
 
 
+def source_of(values: Iterable[object]) -> str | None:
+    """Return the first source that there is, as text."""
+    return next((str(value) for value in values if value not in (None, "")), None)
+
+
 def relevance_score(kept: Kept) -> float | None:
     """Return the score that an integration reports: the probability, or the raw score on a scale that has none.
 
@@ -461,7 +477,8 @@ def relevance_score(kept: Kept) -> float | None:
 def metadata_entry(kept: Kept, ranking: Ranking) -> dict[str, Any]:
     """Return the record for a kept document's metadata: plain numbers and strings, without None.
 
-    ``duplicates`` holds the source of each dropped copy, else its id, else its position in the input. ``spans`` are the
+    ``duplicates`` holds the id of each dropped copy, else its source, else its position in the input; ``unscored`` says
+    why there is no score. ``spans`` are the
     character ranges of an extract, and ``best_window`` is that of the best window, in the text without its header.
     """
     candidate = kept.candidate
@@ -474,11 +491,12 @@ def metadata_entry(kept: Kept, ranking: Ranking) -> dict[str, Any]:
         "rank_before": kept.rank_before,
         "score": kept.score,
         "probability": kept.probability,
+        "unscored": str(kept.outcome.reason) if isinstance(kept.outcome, Unscored) else None,
         "first_stage_score": kept.candidate.score,
         "fused": kept.fused,
         "truncated": kept.truncated or None,
         "cut": kept.cut or None,
-        "duplicates": [item.candidate.source or item.candidate.id or item.index for item in copies] or None,
+        "duplicates": [item.candidate.id or item.candidate.source or item.index for item in copies] or None,
         "span": list(kept.spans[0]) if kept.cut and not kept.extracted else None,
         "spans": [list(span) for span in kept.body_spans] if kept.extracted else None,
         "best_window": best and [end - candidate.header_length for end in best],

@@ -24,6 +24,7 @@ from secondpass.integration import (
     checked_items,
     metadata_entry,
     relevance_score,
+    source_of,
 )
 from secondpass.ranking import Kept, Ranking
 from secondpass.selection.call_budget import call_budget
@@ -31,6 +32,7 @@ from secondpass.selection.filters import Results, as_excluded
 
 __all__ = ["SecondPassRerank", "call_budget"]
 
+_MEDIA = ("image", "image_path", "image_url", "image_resource", "audio_resource", "video_resource")
 _dispatcher = get_dispatcher(__name__)
 
 
@@ -133,7 +135,7 @@ class SecondPassRerank(IntegrationSettings, BaseNodePostprocessor):
     def _candidate(self, scored: NodeWithScore) -> Candidate:
         node = _without_entry(scored.node)
         keys = (self.source_key,) if self.source_key else ("source", "file_name")
-        source = next(filter(None, map(node.metadata.get, keys)), None)
+        parents = () if self.source_key else (node.ref_doc_id,)
         prompt_text = node.get_content(metadata_mode=MetadataMode.LLM)
         own_text = node.get_content(metadata_mode=MetadataMode.NONE).strip()
         plain = self.score_text is not None and "metadata_mode" not in self.model_fields_set
@@ -141,17 +143,18 @@ class SecondPassRerank(IntegrationSettings, BaseNodePostprocessor):
             node.get_content(metadata_mode=MetadataMode.NONE if plain else self.metadata_mode),
             id=node.node_id,
             score=scored.score,
-            source=source if isinstance(source, str) else None,
+            source=source_of([*map(node.metadata.get, keys), *parents]),
             metadata=node.metadata,
             prompt_text=prompt_text,
             header_length=max(0, prompt_text.rfind(own_text)) if own_text else 0,
+            media=any(getattr(node, name, None) for name in _MEDIA),
             payload=scored,
         )
 
     def _convert(self, item: Any) -> Any:
         """Return a node as a candidate; other items stay as they are."""
         item = NodeWithScore(node=item) if isinstance(item, BaseNode) else item
-        return self._candidate(item) if isinstance(item, NodeWithScore) else item
+        return self._earlier(self._candidate(item)) if isinstance(item, NodeWithScore) else item
 
     def _kept_node(self, kept: Kept, ranking: Ranking) -> NodeWithScore:
         scored = kept.candidate.payload

@@ -130,16 +130,17 @@ def test_a_with_block_reaches_a_postprocessor() -> None:
     assert len(postprocessor.postprocess_nodes(nodes, query_str=QUERY)) == 3
 
 
-def test_sources_of_dropped_copies_are_listed() -> None:
-    """A document whose copies were dropped lists where they came from: their sources, else their ids."""
+def test_dropped_copies_are_listed() -> None:
+    """A document whose copies were dropped lists them: their ids, else their sources, else their positions."""
     copies = [
         Document(page_content=TEXTS[0], metadata={"source": "one.txt"}),
-        Document(page_content=TEXTS[0], metadata={"source": "two.txt"}),
-        Document(page_content=TEXTS[0], id="three"),
+        Document(page_content=TEXTS[0], metadata={"source": "two.txt"}, id="two"),
+        Document(page_content=TEXTS[0], metadata={"source": "three.txt"}),
+        Document(page_content=TEXTS[0]),
     ]
     (kept,) = LangChainRerank(model=OverlapScorer()).compress_documents(copies, QUERY)
     assert kept.metadata["source"] == "one.txt"
-    assert kept.metadata["secondpass"]["duplicates"] == ["two.txt", "three"]
+    assert kept.metadata["secondpass"]["duplicates"] == ["two", "three.txt", 3]
 
 
 def test_a_chains_own_document_prompt_is_counted() -> None:

@@ -58,13 +58,15 @@ def test_field_that_no_document_has_is_an_error(integration: LangChain) -> None:
     assert integration.run(component, [], QUERY) == []
 
 
-def test_document_without_any_of_the_fields_is_dropped_as_invalid(integration: LangChain) -> None:
-    """A product without title and description has nothing to score, and the report says so."""
-    products = PRODUCTS | {"bare": (" ", {"title": ""})}
-    ranking = integration.create(model=OverlapScorer(), score_text="{title}. {text}").rank(
-        items(integration, products), QUERY
-    )
-    assert [(item.candidate.id, str(item.reason)) for item in ranking.dropped] == [("bare", "invalid")]
+def test_document_without_any_of_the_fields_follows_the_scored(integration: LangChain) -> None:
+    """A product without a title has nothing to score but a text to keep; a blank one is dropped."""
+    products = PRODUCTS | {"bare": (" ", {})}
+    component = integration.create(model=OverlapScorer(), score_text="{title}", min_probability=0.1)
+    ranking = component.rank(items(integration, products), QUERY)
+    assert [item.candidate.id for item in ranking.kept] == ["kettle", "plain"]
+    assert [(item.candidate.id, str(item.reason)) for item in ranking.dropped][-1] == ("bare", "invalid")
+    assert ranking.degraded is None
+    assert integration.entries(integration.run(component, items(integration), QUERY))[-1]["unscored"] == "empty"
 
 
 @pytest.mark.parametrize("template", ["", "no field", "{}", "{0}", "{text!r}", "{price:.2f}", "{a.b}", "{", 7])

@@ -5,10 +5,11 @@ from typing import Any
 import pytest
 from integration_support import QUESTION, TEXTS, LangChain
 from langchain_core.documents import Document
-from llama_index.core.schema import NodeWithScore, TextNode
+from langchain_core.prompts import PromptTemplate
+from llama_index.core.schema import ImageNode, NodeRelationship, NodeWithScore, RelatedNodeInfo, TextNode
 from worlds import count_words
 
-from secondpass import ContextBudget, CoveredMass, LargestGap, OverlapScorer, Reranker
+from secondpass import ContextBudget, CoveredMass, LargestGap, OverlapScorer, Reranker, llama_index
 from secondpass.errors import ConfigurationError
 from secondpass.langchain import SecondPassRerank
 
@@ -91,6 +92,100 @@ def test_the_key_of_the_source_is_a_setting(integration: LangChain) -> None:
         items = [Document("swallows", metadata=metadata)]
     assert component.rank(items, QUESTION).context == "tickets: swallows"
     assert integration.create(model="small", source_key="retriever").settings()["source_key"] == "retriever"
+
+
+YEARS = {"one": "2019", "two": "2022", "three": "2025"}
+FEE = "The fee for an early withdrawal is waived."
+
+
+def of_years(integration: LangChain, text: str = FEE) -> list[Any]:
+    """Return three items with one text and other years, which stand in no prompt but a template's."""
+    if type(integration) is LangChain:
+        return [Document(text, id=name, metadata={"year": year}) for name, year in YEARS.items()]
+    return [
+        NodeWithScore(
+            node=TextNode(
+                text=text,
+                id_=name,
+                metadata={"year": year},
+                excluded_llm_metadata_keys=["year"],
+                excluded_embed_metadata_keys=["year"],
+            )
+        )
+        for name, year in YEARS.items()
+    ]
+
+
+@pytest.mark.parametrize("duplicates", ["exact", "near"])
+@pytest.mark.parametrize(
+    ("settings", "kept"),
+    [
+        ({}, 1),
+        ({"budget": ContextBudget(999, template="[{year}] {text}")}, 3),
+        ({"budget": ContextBudget(999, template=PromptTemplate.from_template("[{year}] {page_content}"))}, 3),
+        ({"score_text": "{year}: {text}"}, 3),
+    ],
+    ids=["text alone", "template", "document prompt", "score_text"],
+)
+def test_what_is_read_differently_is_no_duplicate(
+    integration: LangChain, settings: dict[str, Any], kept: int, duplicates: str
+) -> None:
+    """One text under three years is one text only where nobody reads the year; excluding one excludes no other."""
+    component = integration.create(model=OverlapScorer(), duplicates=duplicates, **settings)
+    found = of_years(integration)
+    assert len(component.rank(found, "the fee")) == kept
+    again = component.rank(found, "the fee", exclude=found[:1])
+    assert len(again) == kept - 1
+
+
+def test_metadata_that_the_llm_reads_is_part_of_the_text() -> None:
+    """In LlamaIndex a node's text for the LLM holds its metadata: near-duplicates have the same."""
+    nodes = [
+        NodeWithScore(node=TextNode(text=text, metadata={"product": product}))
+        for text, product in [(LONG, "basic"), (LONG, "premium"), (LONG_AGAIN, "basic")]
+    ]
+    ranking = llama_index.SecondPassRerank(model=OverlapScorer(), duplicates="near", near=0.6).rank(nodes, QUESTION)
+    assert [item.index for item in ranking.kept] == [0, 1]
+
+
+def test_images_are_kept_unscored() -> None:
+    """A LlamaIndex node that holds an image, and no text, has nothing to score; it follows the scored, once each."""
+    images = [ImageNode(image_path=f"{name}.png", id_=name) for name in ("one", "two")]
+    nodes = [NodeWithScore(node=node, score=0.9) for node in images]
+    text = NodeWithScore(node=TextNode(text=LONG, id_="text"))
+    component = llama_index.SecondPassRerank(model=OverlapScorer(), min_probability=0.1)
+    kept = component.postprocess_nodes([*nodes, text, nodes[0]], query_str=QUESTION)
+    assert [node.node.node_id for node in kept] == ["text", "one", "two"]
+    assert kept[1].metadata["secondpass"]["unscored"] == "empty"
+
+
+def test_one_source_is_limited(integration: LangChain) -> None:
+    """Of eight parts of one file and three other files, the best five hold at most two parts of the one."""
+    names = {f"part {number}": {"source": "long.txt"} for number in range(8)}
+    names |= {f"file {number}": {"source": f"{number}.txt"} for number in range(3)}
+    found: list[Any] = [Document(f"swallows {name}", id=name, metadata=data) for name, data in names.items()]
+    if type(integration) is not LangChain:
+        found = [
+            NodeWithScore(node=TextNode(text=document.page_content, id_=document.id, metadata=document.metadata))
+            for document in found
+        ]
+    component = integration.create(model=OverlapScorer(), top_n=5, max_per_source=2)
+    kept = integration.ids(integration.run(component, found, "swallows"))
+    assert kept == ["part 0", "part 1", "file 0", "file 1", "file 2"]
+    assert integration.create(model="nano", max_per_source=2).settings()["max_per_source"] == 2
+    with pytest.raises(ConfigurationError, match="max_per_source"):
+        integration.create(model="nano", max_per_source=0)
+
+
+def test_sources_are_any_values_and_parents() -> None:
+    """A number under ``source_key`` names a source too; a LlamaIndex node without one has its parent's id."""
+    document = Document("swallows", metadata={"file": 7, "source": ""})
+    (kept,) = SecondPassRerank(model=OverlapScorer(), source_key="file").rank([document], QUESTION)
+    assert kept.candidate.source == "7"
+    assert SecondPassRerank(model=OverlapScorer()).rank([document], QUESTION)[0].candidate.source is None
+    parent = {NodeRelationship.SOURCE: RelatedNodeInfo(node_id="parent")}
+    node = NodeWithScore(node=TextNode(text="swallows", relationships=parent))
+    assert llama_index.SecondPassRerank(model=OverlapScorer()).rank([node], QUESTION)[0].candidate.source == "parent"
 
 
 def test_nothing_relevant_is_visible(integration: LangChain) -> None:

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from strategies import candidates, outcomes, selections
 from worlds import count_words, judge, reasons, texts
 
-from secondpass import Candidate, ContextBudget, Selection
+from secondpass import Candidate, ContextBudget, CoveredMass, Selection
 from secondpass.errors import ConfigurationError
 from secondpass.scores import Score, Unscored, UnscoredReason
 from secondpass.selection.order import Order
-from secondpass.selection.packing import Policy
-from secondpass.selection.select import choose, select
+from secondpass.selection.packing import POLICIES, Policy
+from secondpass.selection.select import DUPLICATES, choose, select
 
 
 def words(max_tokens: int) -> ContextBudget:
@@ -79,6 +79,57 @@ def test_a_duplicate_names_the_kept_one() -> None:
     fox, copy = Candidate("fox", id="fox"), Candidate("fox", id="copy")
     selected = select(judge(fox, copy), Selection())
     assert [item.because_of for item in selected.dropped] == [fox]
+
+
+def test_copies_take_no_place_of_those_without_a_score_or_below_the_threshold() -> None:
+    """``max_unscored`` and ``min_keep`` count each text once, also one that is nearly the same."""
+    late = [Unscored(UnscoredReason.DEADLINE)] * 5
+    same = "the red fox ran over the hill and sat down in the grass"
+    for copies in (["a", "a", "a"], [same, f"{same} again", f"now {same}"]):
+        unscored = judge(*copies, "b", "c", values=late)
+        unlikely = judge(*copies, "b", "c", values=[-1, -2, -3, -4, -5])
+        assert kept(unscored, max_unscored=3, duplicates="near") == [copies[0], "b", "c"]  # type: ignore[arg-type]
+        settings = {"min_keep": 3, "min_probability": 0.9, "duplicates": "near"}
+        assert kept(unlikely, **settings) == [copies[0], "b", "c"]  # type: ignore[arg-type]
+
+
+def test_copies_are_not_counted_by_the_adaptive_rule() -> None:
+    """Copies of the best add nothing to the mass that is covered."""
+    judged = judge("a", "a", "a", "b", values=[0.0] * 4)
+    assert kept(judged, adaptive=CoveredMass(0.6)) == ["a", "b"]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("policy", "settings"),
+    [(policy, {"duplicates": rule}) for policy in POLICIES for rule in DUPLICATES]
+    + [(policy, {"diversity": 0.3}) for policy in POLICIES if policy != "extract"],
+)
+def test_one_source_is_limited_and_others_take_its_place(policy: Policy, settings: dict[str, object]) -> None:
+    """Eight parts of one file leave space for three other files, with every policy, with and without a budget."""
+    parts = [Candidate(f"part{number} fox", source="long.txt") for number in range(8)]
+    files = [Candidate(f"file{number} fox", source=f"{number}.txt") for number in range(3)]
+    for budget in (None, words(10), words(9)):
+        limited = Selection(top_k=5, max_per_source=2, policy=policy, budget=budget, **settings)  # type: ignore[arg-type]
+        selected = select(judge(*parts, *files), limited)
+        sources = [item.candidate.source for item in selected.kept]
+        assert sources.count("long.txt") == 2
+        assert {"0.txt", "1.txt"} < set(sources)
+        assert len(sources) == (5 if budget is None or budget.max_tokens == 10 or policy == "truncate" else 4)
+        over = [item.detail for item in selected.dropped if str(item.reason) == "over source limit"]
+        assert over == ["at most 2 of one source"] * 6
+
+
+def test_what_has_no_source_is_not_limited() -> None:
+    """Candidates without a source, or with an empty one, come from anywhere."""
+    candidates = [Candidate(name, source=source) for name, source in zip("abcd", [None, None, "", ""], strict=True)]
+    assert len(kept(judge(*candidates), max_per_source=1)) == 4  # type: ignore[arg-type]
+
+
+def test_a_copy_takes_the_place_of_one_over_the_limit_of_its_source() -> None:
+    """What isn't kept stands for nothing: its copy in another file is kept."""
+    one, two, other = Candidate("a", source="1"), Candidate("b", source="1"), Candidate("b", source="2")
+    selected = select(judge(one, two, other), Selection(max_per_source=1))
+    assert [item.candidate for item in selected.kept] == [one, other]
 
 
 def test_duplicates_can_be_kept() -> None:
@@ -203,6 +254,8 @@ def test_a_cut_text_tells_its_span() -> None:
         ({"top_k": 0}, "top_k must be a whole number from 1"),
         ({"min_probability": 1.5}, "min_probability must be within 0 and 1"),
         ({"min_probability": float("nan")}, "min_probability must be within 0 and 1"),
+        ({"max_per_source": 0}, "max_per_source must be a whole number from 1"),
+        ({"max_unscored": -1}, "max_unscored must be a whole number from 0"),
         ({"min_keep": -1}, "min_keep must be a whole number from 0"),
         ({"budget": 1500}, "budget must be a ContextBudget or None, got 1500"),
         ({"policy": "squeeze"}, "policy must be one of fill, prefix, truncate, extract; got 'squeeze'"),

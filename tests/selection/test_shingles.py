@@ -77,3 +77,80 @@ def test_a_negation_is_no_near_duplicate(turned: str) -> None:
     text = "the request of the customer for a refund of the full price within fourteen days is approved by the team"
     shingles = Shingles([text, text.replace("is approved", turned)])
     assert [[other for other, _ in shingles.duplicates(at, 0.5)] for at in (0, 1)] == [[0], [1]]
+
+
+RECORD = (
+    "{} works in the accounting department of the company since the spring, reports to the head of finance, has a room "
+    "on the ground floor, and can be reached by telephone in the morning."
+)
+DOSE = "take {} of it in the morning with a glass of water, and rest for the day, as the doctor said before she left"
+PACKAGE = "{}: a tool for the command line that reads commands of the user and runs them, with a history of all names"
+PRICE = "it costs {} a month for each user of the service, and is paid in advance by card or by transfer to the bank"
+TERM = "Die Frist beträgt {} nach dem Eingang des Antrags bei der Behörde, wenn nichts anderes vereinbart worden ist"
+
+
+def near(kept: str, other: str, least: float = 0.5) -> bool:
+    """Return whether one text is a near-duplicate of a kept one, which it is similar to."""
+    shingles = Shingles([kept, other])
+    assert shingles.similarities(0)[1] >= least
+    return any(position == 1 for position, _ in shingles.duplicates(0, least))
+
+
+@pytest.mark.parametrize(
+    ("text", "one", "other"),
+    [
+        (RECORD, "Anna Berger", "Maria Berger"),
+        (RECORD, "The young Anna", "The young Maria"),
+        (f"name: {{}}\n{RECORD.format('She')}", "anna", "maria"),
+        (f"{RECORD.format('She')} {{}} is her name. {{}} is liked.", "Anna", "Maria"),
+        (f"Package: {PACKAGE}", "bash", "dash"),
+        (PACKAGE, "bash", "dash"),
+        (f"part of the {PACKAGE}", "python-apt", "python-yaml"),
+        (f"{PACKAGE}. Users of {{}} like it.", "the program atom", "the program emacs"),
+        (DOSE, "5 mg", "5 g"),
+        (DOSE, "5mg", "5 µg"),
+        (DOSE, "the doses (in mg)", "the doses (in g)"),
+        (DOSE, "five drops", "six drops"),
+        (DOSE, "twenty-five drops", "twenty-six drops"),
+        (DOSE, "some for 5 days", "some for 5 weeks"),
+        (DOSE, "2 and then 7 drops", "7 and then 2 drops"),
+        (DOSE, "1.5 drops", "15 drops"),
+        (DOSE, "some pH buffer", "some mRNA buffer"),
+        (PRICE, "€5", "$5"),
+        (PRICE, "5%", "5"),
+        (TERM, "fünf Tage", "sechs Tage"),
+        (TERM, "zweiundzwanzig Tage", "dreiundzwanzig Tage"),
+        (TERM, "einen Tag", "einen Monat"),
+        ("跳蚤{}可以活两到三个月的时间在温暖的毛茸茸的动物身上", "甲", "乙"),
+    ],
+)
+def test_other_content_is_no_near_duplicate(text: str, one: str, other: str) -> None:
+    """A name, identifier, number, unit or number word that the other text lacks says something else, either way."""
+    texts = text.replace("{}", one), text.replace("{}", other)
+    assert not near(*texts)
+    assert not near(*reversed(texts))
+
+
+@pytest.mark.parametrize(
+    "edited",
+    [
+        RECORD.format("Anna").upper(),
+        RECORD.format("Anna").replace(", ", " - "),
+        RECORD.format("Anna").replace(" the ", " ", 3),
+        RECORD.format("Anna").replace("can be reached", "can always be found"),
+        RECORD.format("Anna") + " Read more about her on the website.",
+        "In short: " + RECORD.format("Anna"),
+        RECORD.format("Anna").replace(" ", "\n", 9),
+    ],
+    ids=["case", "punctuation", "function words", "paraphrase", "boilerplate", "introduction", "lines"],
+)
+def test_light_edits_are_near_duplicates(edited: str) -> None:
+    """Another case, punctuation or line, and function words or a sentence more or less, change nothing."""
+    assert near(RECORD.format("Anna"), edited)
+    assert near(edited, RECORD.format("Anna"))
+
+
+def test_other_frames_are_no_near_duplicates() -> None:
+    """Texts are near-duplicates only where what stands around them is the same."""
+    shingles = Shingles([RECORD] * 3, ["2019", "2022", "2019"])
+    assert [position for position, _ in shingles.duplicates(0, 0.7)] == [0, 2]

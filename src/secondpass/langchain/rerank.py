@@ -27,6 +27,7 @@ from secondpass.integration import (
     checked_items,
     metadata_entry,
     relevance_score,
+    source_of,
 )
 from secondpass.langchain.cross_encoder import LangChainScorer
 from secondpass.logs import REPEATED_WARNINGS
@@ -217,19 +218,18 @@ class SecondPassRerank(
         return self._with_fields(candidates)
 
     def _candidate(self, document: Document, score: float | None) -> Candidate:
-        source = document.metadata.get(self.source_key or "source")
         return Candidate(
             document.page_content,
             id=document.id,
             score=score,
-            source=source if isinstance(source, str) else None,
+            source=source_of([document.metadata.get(self.source_key or "source")]),
             metadata=document.metadata,
             payload=document,
         )
 
     def _convert(self, item: Any) -> Any:
         """Return a document as a candidate; other items stay as they are."""
-        return self._candidate(item, None) if isinstance(item, Document) else item
+        return self._earlier(self._candidate(item, None)) if isinstance(item, Document) else item
 
     def _from_chain(self, given: Any, kwargs: dict[str, Any]) -> tuple[str, list[Candidate], Results, int | None]:
         if not isinstance(given, dict) or not {"query", "documents"} <= given.keys():

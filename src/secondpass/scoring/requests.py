@@ -57,7 +57,7 @@ class Request:
 
     def unscored(self) -> list[Score | Unscored]:
         """Return the outcomes of the candidates that have no text to score; those of the others are to be replaced."""
-        return [_EMPTY if candidate.reading.strip() else _INVALID for candidate in self.candidates]
+        return [_EMPTY if item.media or item.reading.strip() else _INVALID for item in self.candidates]
 
 
 @dataclass(frozen=True, slots=True)

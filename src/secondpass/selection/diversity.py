@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from secondpass.ranking import Ranked
+from secondpass.selection.filters import Identity
 from secondpass.selection.shingles import Shingles
 
 Numbers = npt.NDArray[np.float64]
@@ -21,12 +22,15 @@ class Redundancy:
     """What the candidates of one query have in common.
 
     :param ranked: The candidates, best first.
+    :param identities: Their identities.
     :param near: The similarity from which a candidate is a near-duplicate of a kept one; None compares none.
     :param diversity: The weight of the similarity, from 0 to 1.
     """
 
-    def __init__(self, ranked: Sequence[Ranked], near: float | None, diversity: float) -> None:
-        self.shingles = Shingles([item.candidate.reading for item in ranked])
+    def __init__(
+        self, ranked: Sequence[Ranked], identities: Sequence[Identity], near: float | None, diversity: float
+    ) -> None:
+        self.shingles = Shingles([item.body for item in identities], [item.frame for item in identities])
         self.near = near
         self.diversity = diversity
         self.relevance = _relevance(ranked)

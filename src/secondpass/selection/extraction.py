@@ -33,6 +33,7 @@ from secondpass.selection.excerpts import (
 )
 from secondpass.selection.filters import drop
 from secondpass.selection.order import Order, in_reading_order
+from secondpass.selection.sequence import PackingSequence, Refusals
 
 _MAX_REVISIONS = 16  # how often a gain is computed anew, so that the work is linear
 
@@ -45,12 +46,14 @@ class _Choice(Draft):
     :param shingles: The shingles of the context.
     :param value: The sum of the gains, where positive.
     :param strongest: The highest relevance of a piece in it.
+    :param refusals: Which candidates the chosen ones rule out; None rules out none.
     """
 
     spans: dict[int, list[Span]] = field(default_factory=dict)
     shingles: set[object] = field(default_factory=set)
     value: float = 0.0
     strongest: float = -1.0
+    refusals: Refusals | None = None
 
 
 def extract(
@@ -59,6 +62,7 @@ def extract(
     order: Order = "relevance",
     top_k: int | None = None,
     min_probability: float | None = None,
+    sequence: PackingSequence | None = None,
 ) -> Packed:
     """Fill the budget with windows of candidates, which are given best first; nothing is kept where none fits.
 
@@ -68,8 +72,9 @@ def extract(
     :param order: The reading order of candidates; within one, extracts are in the order of its text.
     :param top_k: The most candidates from which windows are taken; None for no limit.
     :param min_probability: Leave out windows below it, but for each candidate's best.
+    :param sequence: Which candidates the kept rule out; None rules out none.
     """
-    extractor = _Extractor(ranked, budget, order, top_k, min_probability)
+    extractor = _Extractor(ranked, budget, order, top_k, min_probability, sequence or PackingSequence(ranked))
     drafted = best_draft(extractor.draft, budget.max_tokens)
     choice = extractor.better_whole(drafted if isinstance(drafted, _Choice) else _Choice(budget.max_tokens))
     kept = [extractor.counted(item) for item in in_reading_order(choice.kept, order)]
@@ -86,7 +91,9 @@ class _Extractor:
         order: Order,
         top_k: int | None,
         min_probability: float | None,
+        sequence: PackingSequence,
     ) -> None:
+        self._sequence = sequence
         self._ranked = ranked
         self._budget = budget
         self._counted = budget.counting.count
@@ -107,6 +114,7 @@ class _Extractor:
     def draft(self, target: int) -> _Choice:
         """Choose pieces, the highest gain first, whose tokens add up to the target at most."""
         choice = _Choice(target)
+        choice.refusals = Refusals(self._sequence, choice.chosen)
         refused: dict[int, Dropped] = {}
         revisions = [0] * len(self._pieces)
         heap = [(not piece.scored, -piece.relevance, at) for at, piece in enumerate(self._pieces)]
@@ -197,8 +205,10 @@ class _Extractor:
     def _refusal(self, choice: _Choice, piece: Piece) -> Dropped | None:
         """Return why a piece can't be added, as the record of its candidate; None where it can."""
         item = self._ranked[piece.row]
-        if piece.row not in choice.spans and len(choice.spans) == self._top_k:
-            return over_top_k(item, self._top_k)
+        if piece.row not in choice.spans:
+            ruled_out = choice.refusals.of(piece.row) if choice.refusals else None
+            if ruled_out or len(choice.spans) == self._top_k:
+                return ruled_out or over_top_k(item, self._top_k)
         cost = self._cost(choice, piece)
         if cost <= choice.left:
             return None
@@ -209,6 +219,8 @@ class _Extractor:
         choice.value += max(0.0, gain) if piece.scored else 0.0
         choice.strongest = max(choice.strongest, piece.relevance)
         choice.total += int(min(self._cost(choice, piece), 2.0**53))
+        if piece.row not in choice.spans:
+            choice.chosen.append(piece.row)
         reading = self._ranked[piece.row].candidate.reading
         choice.spans[piece.row] = merge_spans([*choice.spans.get(piece.row, ()), piece.span], reading)
         if self._weight:

@@ -1,6 +1,9 @@
-"""Filters: candidates that can't be ranked, that are probably irrelevant, or that are already there."""
+"""Filters: candidates that can't be ranked, that are probably irrelevant, or that were kept before.
 
-from collections.abc import Callable, Iterable, Sequence
+What makes two candidates the same is decided here too, by ``identity`` alone.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from secondpass.candidates import Candidate
@@ -8,11 +11,44 @@ from secondpass.errors import InputError
 from secondpass.ranking import Dropped, Ranked, Ranking, Reason
 from secondpass.scores import Unscored, UnscoredReason
 from secondpass.selection.adaptive import Adaptive
+from secondpass.selection.budget import ContextBudget
 
 Results = Ranking | Iterable[Any]
 """A ranking, of which the kept count, or candidates, their records, or their ids; in integrations also their items."""
 
+SAME = "the same text"
+"""The detail of a copy."""
+
 _UNRANKED = {UnscoredReason.INVALID: Reason.INVALID, UnscoredReason.PRUNED: Reason.PRUNED}
+
+
+class Identity(NamedTuple):
+    """What makes two candidates the same: all that the LLM reads of them, and all that the scorer reads.
+
+    Copies are equal in both fields, near-duplicates in the frame.
+
+    :param frame: What stands around the body: template and metadata in the prompt, fields in the scored text.
+    :param body: The text that is compared by its words.
+    """
+
+    frame: tuple[str, ...]
+    body: str
+
+
+def identity(candidate: Candidate, budget: ContextBudget | None) -> Identity:
+    """Return what makes a candidate the same as another; outer whitespace of the parts makes no difference.
+
+    :param candidate: The candidate. What isn't text alone, such as an image, is the same as what has its id.
+    :param budget: The budget, whose template says what the LLM reads; None where it reads the text alone.
+    """
+    reading = candidate.reading
+    read = budget.render(1, candidate, reading) if budget else reading
+    both = (read, candidate.text)
+    own = (candidate.id or "",) if candidate.media else ()
+    for body in (reading[candidate.header_length :].strip(), candidate.text.strip()):
+        if body and all(body in text for text in both):
+            return Identity((*own, *(part.strip() for text in both for part in text.split(body, 1))), body)
+    return Identity(own, "\n".join(text.strip() for text in both))  # it can't be told apart from what is around it
 
 
 class FilterResult(NamedTuple):
@@ -36,18 +72,18 @@ def filter_unranked(ranked: Sequence[Ranked]) -> FilterResult:
     return result
 
 
-def filter_threshold(ranked: Sequence[Ranked], min_probability: float | None, min_keep: int) -> FilterResult:
+def filter_threshold(ranked: Sequence[Ranked], min_probability: float | None, safe: Collection[int]) -> FilterResult:
     """Drop candidates below a probability; those without a score have none and pass.
 
     :param ranked: Candidates, best first.
     :param min_probability: The threshold; None drops nothing.
-    :param min_keep: Let the best so many pass in any case.
+    :param safe: The first-stage ranks of those that pass in any case.
     """
     if min_probability is None:
         return FilterResult(list(ranked), [])
     result = FilterResult([], [])
-    for position, item in enumerate(ranked):
-        if position < min_keep or item.probability is None or item.probability >= min_probability:
+    for item in ranked:
+        if item.rank_before in safe or item.probability is None or item.probability >= min_probability:
             result.passed.append(item)
         else:
             detail = f"probability {item.probability:.4f} < {min_probability:g}"
@@ -55,39 +91,33 @@ def filter_threshold(ranked: Sequence[Ranked], min_probability: float | None, mi
     return result
 
 
-def filter_adaptive(ranked: Sequence[Ranked], rule: Adaptive | None, min_keep: int) -> FilterResult:
+def filter_adaptive(
+    ranked: Sequence[Ranked], rule: Adaptive | None, safe: Collection[int], copies: Collection[int] = ()
+) -> FilterResult:
     """Drop candidates below the value that a rule finds in the scores; those without a score have none and pass.
 
     :param ranked: Candidates, best first.
     :param rule: The rule; None drops nothing.
-    :param min_keep: Let the best so many pass in any case.
+    :param safe: The first-stage ranks of those that pass in any case.
+    :param copies: The first-stage ranks of those whose scores the rule isn't given.
     """
     probabilities = all(item.probability is not None for item in ranked if item.score is not None)
     values = [item.probability if probabilities else item.score for item in ranked]
-    known = sorted((value for value in values if value is not None), reverse=True)
-    cutoff = rule.cutoff(known, probabilities=probabilities) if rule and known else None
+    known = [
+        value
+        for item, value in zip(ranked, values, strict=True)
+        if value is not None and item.rank_before not in copies
+    ]
+    cutoff = rule.cutoff(sorted(known, reverse=True), probabilities=probabilities) if rule and known else None
     if cutoff is None:
         return FilterResult(list(ranked), [])
     result = FilterResult([], [])
-    for position, (item, value) in enumerate(zip(ranked, values, strict=True)):
-        if position < min_keep or value is None or value >= cutoff.value:
+    for item, value in zip(ranked, values, strict=True):
+        if item.rank_before in safe or value is None or value >= cutoff.value:
             result.passed.append(item)
         else:
             name = "probability" if probabilities else "score"
             result.dropped.append(drop(item, Reason.BELOW_THRESHOLD, f"{name} {value:.4f}; {cutoff.detail}"))
-    return result
-
-
-def filter_surplus(ranked: Sequence[Ranked], max_unscored: int | None) -> FilterResult:
-    """Drop candidates without a score beyond the first so many; None drops nothing."""
-    result = FilterResult([], [])
-    unscored = 0
-    for item in ranked:
-        unscored += item.score is None
-        if max_unscored is None or item.score is not None or unscored <= max_unscored:
-            result.passed.append(item)
-        else:
-            result.dropped.append(drop(item, Reason.OVER_TOP_K, f"at most {max_unscored} candidates without a score"))
     return result
 
 
@@ -113,59 +143,52 @@ def _candidate_or_id(item: object) -> Candidate | str:
     )
 
 
-def filter_excluded(ranked: Sequence[Ranked], exclude: Sequence[Candidate | str], near: float | None) -> FilterResult:
-    """Drop candidates that are among earlier ones: by id or text for the LLM, and by similarity where it is given.
+def filter_excluded(
+    ranked: Sequence[Ranked],
+    exclude: Sequence[Candidate | str],
+    near: float | None,
+    budget: ContextBudget | None = None,
+) -> FilterResult:
+    """Drop candidates that are among earlier ones: by id or identity, and by similarity where it is given.
 
     :param ranked: Candidates, best first.
     :param exclude: The earlier candidates, or ids.
     :param near: The similarity from which a text is the same, as in ``PackingSequence``; None compares exactly.
+    :param budget: The budget, whose template says what the LLM reads.
     """
     if not exclude:
         return FilterResult(list(ranked), [])
     earlier = [item for item in exclude if isinstance(item, Candidate)]
     ids = {item: None for item in exclude if isinstance(item, str)} | {item.id: item for item in earlier if item.id}
-    same = {item.reading.strip(): item for item in earlier}
-    similar = _similar(ranked, earlier, near) if near is not None and earlier else {}
+    identities = [identity(item.candidate, budget) for item in ranked]
+    same = {identity(item, budget): item for item in earlier}
+    similar = _similar(identities, list(same), near) if near is not None and earlier else {}
     result = FilterResult([], [])
-    for position, item in enumerate(ranked):
-        text = item.candidate.reading.strip()
+    for position, (item, own) in enumerate(zip(ranked, identities, strict=True)):
         if item.candidate.id is not None and item.candidate.id in ids:
             result.dropped.append(drop(item, Reason.EXCLUDED, "the same id", ids[item.candidate.id]))
-        elif text in same:
-            result.dropped.append(drop(item, Reason.EXCLUDED, "the same text", same[text]))
+        elif own in same:
+            result.dropped.append(drop(item, Reason.EXCLUDED, SAME, same[own]))
         elif position in similar:
             similarity, original = similar[position]
-            result.dropped.append(drop(item, Reason.EXCLUDED, f"similarity {similarity:.2f}", original))
+            result.dropped.append(drop(item, Reason.EXCLUDED, f"similarity {similarity:.2f}", same[original]))
         else:
             result.passed.append(item)
     return result
 
 
-def _similar(ranked: Sequence[Ranked], earlier: Sequence[Candidate], near: float) -> dict[int, tuple[float, Candidate]]:
-    """Return the positions of candidates that are near-duplicates of earlier ones, with the nearest of these."""
+def _similar(new: Sequence[Identity], earlier: Sequence[Identity], near: float) -> dict[int, tuple[float, Identity]]:
+    """Return the positions of what is a near-duplicate of something earlier, with the nearest of that."""
     from secondpass.selection.shingles import Shingles  # loads numpy
 
-    shingles = Shingles([*(item.candidate.reading for item in ranked), *(item.reading for item in earlier)])
-    found: dict[int, tuple[float, Candidate]] = {}
-    for index, original in enumerate(earlier, start=len(ranked)):
+    both = [*new, *earlier]
+    shingles = Shingles([item.body for item in both], [item.frame for item in both])
+    found: dict[int, tuple[float, Identity]] = {}
+    for index, original in enumerate(earlier, start=len(new)):
         for position, similarity in shingles.duplicates(index, near):
-            if position < len(ranked) and similarity > found.get(position, (0.0,))[0]:
+            if position < len(new) and similarity > found.get(position, (0.0,))[0]:
                 found[position] = (similarity, original)
     return found
-
-
-def filter_duplicates(ranked: Sequence[Ranked]) -> FilterResult:
-    """Drop candidates whose text for the LLM (metadata included) equals a better one's, ignoring outer whitespace."""
-    first: dict[str, Candidate] = {}
-    result = FilterResult([], [])
-    for item in ranked:
-        key = item.candidate.reading.strip()
-        if key in first:
-            result.dropped.append(drop(item, Reason.DUPLICATE, "the same text", because_of=first[key]))
-        else:
-            first[key] = item.candidate
-            result.passed.append(item)
-    return result
 
 
 def drop(ranked: Ranked, reason: Reason, detail: str = "", because_of: Candidate | None = None) -> Dropped:

@@ -41,7 +41,7 @@ def pack(
     :param sequence: In which candidates are packed; None packs by relevance.
     """
     if policy == "extract":
-        extracted = extract(ranked, budget, order, top_k, min_probability)
+        extracted = extract(ranked, budget, order, top_k, min_probability, sequence)
         if extracted.kept:
             return extracted
         policy = "truncate"

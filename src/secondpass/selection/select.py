@@ -16,15 +16,13 @@ from secondpass.selection.drafts import Packed
 from secondpass.selection.filters import (
     FilterResult,
     filter_adaptive,
-    filter_duplicates,
     filter_excluded,
-    filter_surplus,
     filter_threshold,
     filter_unranked,
 )
 from secondpass.selection.order import ORDERS, Order
 from secondpass.selection.packing import POLICIES, Policy, pack, pack_unlimited
-from secondpass.selection.sequence import PackingSequence
+from secondpass.selection.sequence import PackingSequence, Rules
 
 Duplicates = Literal["exact", "near", "keep"]
 DUPLICATES: tuple[Duplicates, ...] = get_args(Duplicates)
@@ -34,21 +32,25 @@ DUPLICATES: tuple[Duplicates, ...] = get_args(Duplicates)
 class Selection:
     """How the kept are chosen.
 
-    The steps run in this order: exclusion, threshold, exact duplicates, adaptive k, budget and top-k with
-    near-duplicates and diversity, reading order.
+    The steps run in this order: exclusion, threshold, adaptive k, budget and top-k with duplicates, diversity and the
+    limits on candidates of one source and without a score, reading order.
 
     :param top_k: Keep at most so many of those that fit the budget, best first; None for no limit.
     :param min_probability: Drop candidates below this probability, which is the model's, not a fused value.
-    :param min_keep: Keep the best so many even below the threshold. Top-k and the budget are stronger.
-    :param max_unscored: Keep at most so many of the candidates that a deadline or a failure left without a score, to
-        which no threshold applies; None for no limit.
+    :param max_per_source: Keep at most so many of one ``Candidate.source``, best first; None for no limit. Those
+        without a source aren't limited.
+    :param min_keep: Keep the best so many even below the threshold, copies and candidates over the limit of their
+        source not counted. Top-k and the budget are stronger.
+    :param max_unscored: Keep at most so many of the candidates without a score, to which no threshold applies; None for
+        no limit.
     :param budget: The context budget; None for no limit.
     :param policy: What happens to a candidate that doesn't fit: ``"fill"`` skips it and goes on, ``"prefix"`` stops
         there, ``"truncate"`` cuts it at a sentence end (else a line end, else between words) and stops. ``"extract"``
         fills the budget with the best windows of all candidates instead, verbatim; the reranker then scores windows,
         and what they repeat counts against them. Without a budget all are kept whole. It goes with no ``diversity``.
-    :param duplicates: ``"exact"`` drops texts that equal a better one; ``"near"`` also those that are similar to a kept
-        one and have no number that it lacks; ``"keep"`` doesn't compare them.
+    :param duplicates: ``"exact"`` drops copies of a kept one: what the LLM reads, template included, and what the
+        scorer reads are the same. ``"near"`` also drops similar texts, with the same template fields and metadata, that
+        have no name, number, unit or identifier that the kept one lacks; ``"keep"`` doesn't compare them.
     :param near: The similarity from which a text is a near-duplicate: the part of their sequences of three words that
         two texts share, from 0 to 1. A text of 100 words with 5 of them changed has 0.74.
     :param diversity: How much similarity to what is kept counts against relevance, from 0 to 1 (maximal marginal
@@ -70,11 +72,16 @@ class Selection:
     diversity: float = 0.0
     adaptive: Adaptive | None = None
     order: Order = "relevance"
+    max_per_source: int | None = None
 
     def __post_init__(self) -> None:
         """Check the settings."""
-        if self.top_k is not None and not (isinstance(self.top_k, Integral) and int(self.top_k) >= 1):
-            raise ConfigurationError(f"top_k must be a whole number from 1, or None for no limit, got {self.top_k!r}")
+        for name, least in (("top_k", 1), ("max_per_source", 1), ("max_unscored", 0)):
+            value = getattr(self, name)
+            if value is not None and not (isinstance(value, Integral) and int(value) >= least):
+                raise ConfigurationError(
+                    f"{name} must be a whole number from {least}, or None for no limit, got {value!r}"
+                )
         for name in ("min_probability", "near", "diversity"):
             value = getattr(self, name)
             if value is not None and not (isinstance(value, Real) and 0 <= float(value) <= 1):
@@ -151,8 +158,15 @@ def select(ranked: Sequence[Ranked], selection: Selection, exclude: Sequence[Can
 
 def choose(ranked: Sequence[Ranked], selection: Selection, exclude: Sequence[Candidate | str] = ()) -> Selected:
     """Do what ``select`` does, and log nothing."""
-    passed, dropped = _filter(ranked, selection, exclude)
-    packed = _pack(passed, selection)
+    rules = Rules(
+        copies=selection.duplicates != "keep",
+        near=selection.near if selection.duplicates == "near" else None,
+        diversity=selection.diversity,
+        max_per_source=selection.max_per_source,
+        max_unscored=selection.max_unscored,
+    )
+    passed, dropped = _filter(ranked, selection, exclude, rules)
+    packed = _pack(passed, selection, rules)
     best_first = {item.rank_before: position for position, item in enumerate(ranked)}
     everything = sorted([*dropped, *packed.dropped], key=lambda item: best_first[item.rank_before])
     facts = _facts(packed, selection)
@@ -166,26 +180,22 @@ def choose(ranked: Sequence[Ranked], selection: Selection, exclude: Sequence[Can
     return Selected(tuple(packed.kept), tuple(everything), packed.context, packed.tokens, facts)
 
 
-def _filter(ranked: Sequence[Ranked], selection: Selection, exclude: Sequence[Candidate | str]) -> FilterResult:
-    near = selection.near if selection.duplicates == "near" else None
+def _filter(
+    ranked: Sequence[Ranked], selection: Selection, exclude: Sequence[Candidate | str], rules: Rules
+) -> FilterResult:
     passed, unranked = filter_unranked(ranked)
-    passed, excluded = filter_excluded(passed, exclude, near)
-    passed, unlikely = filter_threshold(passed, selection.min_probability, selection.min_keep)
-    passed, surplus = filter_surplus(passed, selection.max_unscored)
-    copies: list[Dropped] = []
-    if selection.duplicates == "exact":
-        passed, copies = filter_duplicates(passed)
-    passed, below = filter_adaptive(passed, selection.adaptive, selection.min_keep)
-    return FilterResult(passed, [*unranked, *unlikely, *excluded, *surplus, *copies, *below])
+    passed, excluded = filter_excluded(passed, exclude, rules.near, selection.budget)
+    sequence = PackingSequence(passed, rules, selection.budget)
+    safe = sequence.best(selection.min_keep)
+    copies = sequence.copies() if selection.adaptive else ()
+    passed, unlikely = filter_threshold(passed, selection.min_probability, safe)
+    passed, below = filter_adaptive(passed, selection.adaptive, safe, copies)
+    return FilterResult(passed, [*unranked, *unlikely, *excluded, *below])
 
 
-def _pack(passed: Sequence[Ranked], selection: Selection) -> Packed:
+def _pack(passed: Sequence[Ranked], selection: Selection, rules: Rules) -> Packed:
     budget = selection.budget
-    sequence = PackingSequence(
-        passed,
-        near=selection.near if selection.duplicates == "near" else None,
-        diversity=selection.diversity,
-    )
+    sequence = PackingSequence(passed, rules, budget)
     if budget is None:
         return pack_unlimited(passed, selection.order, selection.top_k, sequence)
     threshold = selection.min_probability

@@ -6,9 +6,10 @@ two texts resemble each other by the Jaccard index of their sets.
 
 import re
 import string
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
-from itertools import chain, count
+from functools import cached_property
+from itertools import chain, count, pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +22,21 @@ _BLANKS = bytes.maketrans(string.punctuation.encode(), b" " * len(string.punctua
 _SEPARATE = re.compile(  # Thai, Lao, kana and ideographs, which have no blanks between words; blanks and punctuation
     r"([\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff])|[\u00a0\u2000-\u2027\u3000-\u3003\uff01-\uff0f]"
 )
-_NUMBER = re.compile(r"\d+")
+_WORD = re.compile(  # a number with its sign and symbols; a character of a script without blanks; a word
+    r"(?P<number>(?:[$€£¥<>≤≥±] ?|(?<!\S)[-+−])?\d+(?:[.,:/]\d+)*(?: ?[%‰°$€£¥])?)"
+    r"|[\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff]|[^\W\d_]+(?:['’][^\W\d_]+)*"
+)
+_NUMBER_WORD = re.compile(
+    r"zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|(?:thir|four|fif|six|seven|eigh|nine)teen|"
+    r"(?:twen|thir|for|fif|six|seven|eigh|nine)ty|(?:hundred|thousand|million|billion|trillion|dozen|quarter)s?|"
+    r"first|second|third|(?:four|fif|six|seven|eigh|nin|ten|eleven|twelf)th|half|halves|once|twice|double|triple|"
+    r"null|halb\w*|doppelt\w*|dutzend|(?!(?:ein|und|einzig)$)(?:ein|zwei|drei|vier|fünf|sechs?|sieb(?:en)?|acht|neun|"
+    r"zehn|elf|zwölf|zwan|zig|ßig|und|hundert|tausend)+(?:s?te[nrms]?)?"
+)
+_START = re.compile(r"(?:^|[.!?:;=|\n…。\]])\W*$|[\"'`“„«(\[<]$")  # of a sentence, a line, a value or a quotation
+_JOINED_BEFORE = re.compile(r"(?:[^\W_][-_./@:\\&#+]|\d)$")
+_JOINED_BEHIND = re.compile(r"[-_./@:\\&#+][^\W_]|\d")
+_REACH = 8  # characters before a word in which its sentence may begin
 _NEGATION = re.compile(r"\b(?:not|no|never|none|nor|without|cannot|nicht|kein\w*|ohne)\b|n['\u2019]t\b", re.IGNORECASE)
 
 
@@ -32,10 +47,12 @@ class Shingles:
     and are computed once.
 
     :param texts: The texts, which are named by their positions.
+    :param frames: What each must have in common with its near-duplicates; without any that is nothing.
     """
 
-    def __init__(self, texts: Sequence[str]) -> None:
+    def __init__(self, texts: Sequence[str], frames: Sequence[object] = ()) -> None:
         self._texts = texts
+        self._frames = frames or [None] * len(texts)
         shingles, owners = _shingles([_words(text) for text in texts])
         order = np.argsort(shingles, kind="stable")
         shingles, sorted_owners = shingles[order], owners[order]
@@ -49,7 +66,7 @@ class Shingles:
         entries[order[new]] = np.arange(len(shingles))
         self._entries = np.split(entries[entries >= 0], np.cumsum(self._sizes)[:-1])  # of each text
         self._rows: dict[int, npt.NDArray[np.float64]] = {}
-        self._numbers: dict[int, frozenset[str]] = {}
+        self._contents: dict[int, _Content] = {}
 
     def similarities(self, position: int) -> npt.NDArray[np.float64]:
         """Return the Jaccard index, from 0 to 1, of one text with each text."""
@@ -65,8 +82,8 @@ class Shingles:
     def duplicates(self, position: int, near: float) -> list[tuple[int, float]]:
         """Return the texts that are near-duplicates of one, which is among them, and their similarities.
 
-        A text with a number that the one lacks, or with other negations (in English and German), isn't a near-duplicate
-        of it: it says something else.
+        A text in another frame, with content that the one lacks (see ``_Content``), or with other negations (in English
+        and German) isn't a near-duplicate of it: it says something else.
 
         :param position: The one.
         :param near: The similarity that a near-duplicate has at least.
@@ -78,15 +95,97 @@ class Shingles:
         return [(other, float(similarities[other])) for other in similar if self._says_the_same(other, position)]
 
     def _says_the_same(self, other: int, position: int) -> bool:
-        if not self._numbers_of(other) <= self._numbers_of(position):
-            return False
-        one, two = (sorted(map(str.lower, _NEGATION.findall(self._texts[at]))) for at in (other, position))
-        return one == two
+        if other == position:
+            return True
+        return self._frames[other] == self._frames[position] and self._content(other).within(self._content(position))
 
-    def _numbers_of(self, position: int) -> frozenset[str]:
-        if position not in self._numbers:
-            self._numbers[position] = frozenset(_NUMBER.findall(self._texts[position]))
-        return self._numbers[position]
+    def _content(self, position: int) -> "_Content":
+        if position not in self._contents:
+            self._contents[position] = _Content(self._texts[position])
+        return self._contents[position]
+
+
+class _Content:
+    """What a text says that its near-duplicates must say too: its numbers, in their order, and words that are content.
+
+    A word is content where it is a number word (in English and German), follows a number, has a capital inside of a
+    sentence, belongs to an identifier (is joined to others by a character, or has a capital inside), or has no vowel,
+    as units have none. It is, too, where it takes the place of another word, and either begins a sentence, a line, a
+    value or a quotation, or occurs more than once, or is in a script without capitals. Other words may differ, as in a
+    paraphrase.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._matches = [*_WORD.finditer(text)]
+        self._text = text
+        self._folded = [match[0].casefold() for match in self._matches]
+        self.words = frozenset(self._folded)
+        self.numbers = [match[0].replace(" ", "") for match in self._matches if match["number"]]
+        self.negations = sorted(map(str.casefold, _NEGATION.findall(text)))
+
+    def within(self, other: "_Content") -> bool:
+        """Return whether another text says all of it."""
+        following = iter(other.numbers)
+        in_order = all(number in following for number in self.numbers)
+        if not in_order or self.negations != other.negations:
+            return False
+        new = self.words - other.words
+        if not new:
+            return True
+        certain, doubtful = self._content
+        return not certain & new and not any(self._replaces(word, other) for word in doubtful & new)
+
+    @cached_property
+    def _content(self) -> tuple[set[str], set[str]]:
+        """The words that are content, and those that are where they take the place of others."""
+        certain: set[str] = set()
+        doubtful = {word for word, times in Counter(self._folded).items() if times > 1}
+        number_end = -1
+        for match, word in zip(self._matches, self._folded, strict=True):
+            start, end = match.span()
+            counted = number_end >= 0 and not self._text[number_end:start].strip(" -\u00a0")
+            begins = _START.search(self._text, max(0, start - _REACH), start)
+            if counted or _is_content(match, inside=not begins):
+                certain.add(word)
+            elif begins or match[0][0].lower() == match[0][0].upper():
+                doubtful.add(word)
+            number_end = end if match["number"] or _NUMBER_WORD.fullmatch(word) else -1
+        return certain, doubtful
+
+    def _replaces(self, word: str, other: "_Content") -> bool:
+        """Return whether a word has the neighbour of one that stands in the other text, and in this one doesn't.
+
+        Such a word has lost what follows it as well as what precedes it; where text is inserted, only the two words
+        around it have lost each other.
+        """
+        before, behind = ({pair[side] for pair in self._pairs if pair[1 - side] == word} for side in (0, 1))
+        lost = other._pairs - self._pairs  # noqa: SLF001  # of the same class
+        lefts, rights = {left for left, _ in lost}, {right for _, right in lost}
+        return any((left in before and right in lefts) or (right in behind and left in rights) for left, right in lost)
+
+    @cached_property
+    def _pairs(self) -> Counter[tuple[str, str]]:
+        """How often which two words follow each other; a blank stands for the beginning, and nothing for the end."""
+        return Counter(pairwise([" ", *self._folded, ""]))
+
+
+def _is_content(match: re.Match[str], *, inside: bool) -> bool:
+    """Return whether a word is content by its form.
+
+    :param match: The match of the word.
+    :param inside: Whether it is inside of a sentence.
+    """
+    word, text, (start, end) = match[0], match.string, match.span()
+    folded = word.casefold()
+    return bool(
+        match["number"]
+        or word[1:] != word[1:].lower()
+        or (inside and word[0].isupper())
+        or (folded.isascii() and folded.isalpha() and not set("aeiouy") & set(folded))
+        or _NUMBER_WORD.fullmatch(folded)
+        or _JOINED_BEFORE.search(text, max(0, start - 2), start)
+        or _JOINED_BEHIND.match(text, end)
+    )
 
 
 def _words(text: str) -> list[bytes]:
