@@ -103,19 +103,11 @@ def test_the_best_window_is_never_left_out_for_weaker_ones() -> None:
     assert extracts(extract([best, *weaker], words(8))) == ["one two three four five six seven."]
 
 
-def test_a_whole_candidate_that_is_worth_more_stays() -> None:
-    """Where greedy choice wastes the budget, the best candidate that fits as a whole is kept instead."""
-    text = "A b c d e f. G h i j k l."
-    windows = (Window(0, 13, 2.0, 0.8), Window(13, 25, 2.0, 0.8))
-    whole = Ranked(Candidate(text), 0, Score(2.0, windows=windows), 0.8, None, 1)
-    other = Ranked(Candidate("m n o p q r s t."), 1, Score(2.0), 0.8, None, 2)
-    layout = words(12, template="<doc> {text}")
-    packed = extract([other, whole], words(12))
-    assert extracts(packed) == [text]
-    assert [(item.reason, item.detail) for item in packed.dropped] == [
-        (Reason.OVER_BUDGET, "a better candidate, kept whole, filled the budget")
-    ]
-    assert extracts(extract([other, whole], layout)) == ["m n o p q r s t."]
+def test_filling_goes_on_while_anything_fits() -> None:
+    """A candidate that as a whole is worth more than any other choice doesn't end the filling."""
+    rival = windowed("one two three four five six seven eight nine ten eleven.", 2.95, rank=2, limit=11)
+    packed = extract([windowed(FOX, 3.0, 2.9, 2.8, 2.7), rival, *judge("", "a hen", values=[0, -1.0])[1:]], words(16))
+    assert packed.tokens == 16
 
 
 def test_a_header_is_part_of_every_extract() -> None:
@@ -200,9 +192,9 @@ def test_a_window_far_too_long_isnt_counted() -> None:
 
 
 def test_a_budget_smaller_than_any_window_gets_a_beginning() -> None:
-    """Where no window fits, the best candidate is cut as with ``"truncate"``."""
+    """Where no window fits, the best one's beginning is kept, as with ``"truncate"``."""
     packed = pack([windowed("One two three four. Five six seven eight.", 1.0, 2.0)], words(3), "extract")
-    assert extracts(packed) == ["One two three"]
+    assert extracts(packed) == ["Five six seven"]
 
 
 @st.composite

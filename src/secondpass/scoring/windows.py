@@ -13,9 +13,6 @@ from secondpass.scoring.window_cutting import Span, cut_windows
 
 Pooling = Literal["max", "first", "mean"]
 
-EXTRACT_TOKENS = 96
-"""The size of a window where windows are extracted and nothing else is set. On the training articles of XQuAD, 96 gave
-more answers in 512 tokens than 64 and 48 did (0.98, 0.95 and 0.94), and an overlap of a quarter gave no more."""
 _SPECIAL_TOKENS = 4  # a pair of RoBERTa's has so many, others fewer
 
 
@@ -24,8 +21,8 @@ class Windows:
     """How texts are cut into windows, and how the values of a text's windows become its score.
 
     :param max_tokens: The most tokens of a window, counted by the scorer; None takes what the model reads beside the
-        query, and with the policy ``"extract"`` 96 without an overlap. A scorer that states no limit, such as
-        LangChain's ``BaseCrossEncoder``, is then given whole texts: set a number for it.
+        query, and with the policy ``"extract"`` a part of the budget, at most 96, without an overlap. A scorer that
+        states no limit, such as LangChain's ``BaseCrossEncoder``, is then given whole texts: set a number for it.
     :param overlap: The share of a window that the next one repeats, in whole sentences.
     :param max_windows: The most windows of a text that are scored: the first, the last, and others evenly spread
         between them, or the best by ``prune_with``. It bounds the cost of a text.
@@ -164,11 +161,11 @@ class Windowed(ComposedScorer):
         """Return the number of tokens of each text, as the inner scorer counts them, else estimated."""
         return count_tokens(self.scorer, texts)
 
-    def for_extraction(self) -> "Windowed":
-        """Return this scorer with windows of a size for extraction, if theirs was left open."""
+    def for_extraction(self, budget: int | None) -> "Windowed":
+        """Return this scorer with windows of a size for extraction within a budget, if theirs was left open."""
         if self.windows.max_tokens is not None:
             return self
-        windows = replace(self.windows, max_tokens=EXTRACT_TOKENS, overlap=0.0)
+        windows = replace(self.windows, max_tokens=extract_tokens(budget), overlap=0.0)
         return Windowed(self.scorer, windows, prune_with=self.prune_with)
 
     def _limits(self, queries: Iterable[str]) -> dict[str, int | None]:
@@ -229,6 +226,14 @@ class Windowed(ComposedScorer):
         partial = text.partial or any(map(_unfinished, text.outcomes.values()))
         value = self.windows.pool([window.value for window in windows])
         return Score(value, truncated + unread, tuple(windows), partial)
+
+
+def extract_tokens(budget: int | None) -> int:
+    """Return the most tokens of a window where windows are extracted and nothing else is set.
+
+    :param budget: The budget's tokens; None for no budget.
+    """
+    return 96 if budget is None else max(24, min(96, budget // 3))
 
 
 def _unfinished(outcome: Score | Unscored) -> bool:

@@ -5,13 +5,14 @@ It depends on what is kept so far: a candidate that doesn't fit makes no other o
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from secondpass.ranking import Dropped, Ranked, Reason
 from secondpass.selection.filters import drop
 
 if TYPE_CHECKING:
-    from secondpass.selection.diversity import Redundancy
+    from secondpass.selection.diversity import Comparison, Redundancy
 
 
 class PackingSequence:
@@ -24,6 +25,7 @@ class PackingSequence:
 
     def __init__(self, ranked: Sequence[Ranked], *, near: float | None = None, diversity: float = 0.0) -> None:
         self._ranked = ranked
+        self.diversity = diversity
         self._positions = {item.rank_before: position for position, item in enumerate(ranked)}
         self._redundancy = _redundancy(ranked, near, diversity)
 
@@ -41,12 +43,20 @@ class PackingSequence:
             return
         comparison = self._redundancy.compared_with(chosen)
         for position in comparison.by_marginal_relevance(range(len(self._ranked))):
-            original, similarity = comparison.original(position)
-            if original < 0:
-                yield position, None
-                continue
-            kept, detail = self._ranked[original].candidate, f"similarity {similarity:.2f}"
-            yield position, drop(self._ranked[position], Reason.DUPLICATE, detail, kept)
+            yield position, self._refusal(comparison, position)
+
+    def refusals(self, chosen: Sequence[int]) -> Callable[[int], Dropped | None]:
+        """Return what ``steps`` says of a position, for a caller that has a sequence of its own."""
+        if self._redundancy is None:
+            return lambda _position: None
+        return partial(self._refusal, self._redundancy.compared_with(chosen))
+
+    def _refusal(self, comparison: "Comparison", position: int) -> Dropped | None:
+        original, similarity = comparison.original(position)
+        if original < 0:
+            return None
+        kept, detail = self._ranked[original].candidate, f"similarity {similarity:.2f}"
+        return drop(self._ranked[position], Reason.DUPLICATE, detail, kept)
 
     def displaced(
         self, dropped: Sequence[Dropped], chosen: Sequence[int], would_fit: Callable[[Dropped], bool]
