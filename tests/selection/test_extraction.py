@@ -2,6 +2,7 @@
 
 from collections import Counter as Multiset
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -10,13 +11,13 @@ from strategies import COUNTERS, any_text, readable_text, sentences
 from worlds import count_words, judge
 
 from secondpass import Candidate, ContextBudget, OverlapScorer, Reason, Reranker, Selection
-from secondpass.ranking import Ranked
+from secondpass.ranking import Dropped, Kept, Ranked
 from secondpass.scores import LOGIT, Score, Unscored, UnscoredReason, Window
 from secondpass.scoring.window_cutting import cut_windows
-from secondpass.selection.excerpts import GAP
+from secondpass.selection.excerpts import GAP, excerpt, placed_windows
 from secondpass.selection.extraction import extract
 from secondpass.selection.order import ORDERS, Order
-from secondpass.selection.packing import Packed, pack
+from secondpass.selection.packing import POLICIES, Packed, Policy, pack
 from secondpass.selection.select import select
 
 FOX = "Foxes dig dens. They eat mice. Their fur is red. They sleep by day. "  # four sentences: 3, 3, 4 and 4 words
@@ -101,6 +102,35 @@ def test_the_best_window_is_never_left_out_for_weaker_ones() -> None:
     best = windowed("one two three four five six seven.", 2.0, limit=9)
     weaker = [windowed(f"Word {number}.", 1.9, rank=number) for number in range(2, 6)]
     assert extracts(extract([best, *weaker], words(8))) == ["one two three four five six seven."]
+
+
+def test_the_fused_value_decides() -> None:
+    """With fusion, the best window is that of the candidate with the highest fused value, not the most probable one."""
+    fox, owl = windowed(FOX, -9.0, 4.0, -9.0, -9.0, rank=2), windowed(OWL, -3.0, -1.0, -3.0)
+    ranked = [replace(owl, fused=0.9), replace(fox, fused=0.1)]
+    assert extracts(extract(ranked, words(4))) == ["They fly without noise."]
+
+
+def test_a_near_duplicate_of_a_kept_candidate_is_dropped_as_such() -> None:
+    """Where near-duplicates are dropped, no window of one is taken, and the record names the candidate it repeats."""
+    ranked = [windowed(FOX, 3.0, 1.0, 1.0, 1.0), windowed(f"{FOX}Yes. ", 2.9, 1.0, 1.0, 1.0, -9.0, rank=2)]
+    kept, dropped = select_near(ranked)
+    assert [item.text for item in kept] == [FOX]
+    assert (dropped[0].reason, dropped[0].because_of) == (Reason.DUPLICATE, ranked[0].candidate)
+
+
+def select_near(ranked: Sequence[Ranked]) -> tuple[Sequence[Kept], Sequence[Dropped]]:
+    """Extract into a large budget, without near-duplicates."""
+    selected = select(ranked, Selection(budget=words(99), policy="extract", duplicates="near"))
+    return selected.kept, selected.dropped
+
+
+@pytest.mark.parametrize(("diversity", "context"), [(0.0, "the red fox runs"), (0.9, "two bees fly home")])
+def test_diversity_weighs_repetition(diversity: float, context: str) -> None:
+    """The second text is nearly the first; with diversity a weaker one that differs is taken instead."""
+    ranked = judge("the red fox runs", "the red fox runs far", "two bees fly home", values=[3.0, 2.0, 1.0])
+    selection = Selection(budget=words(12), policy="extract", diversity=diversity, top_k=2)
+    assert context in [item.text for item in select([ranked[1], ranked[0], ranked[2]], selection).kept]
 
 
 def test_filling_goes_on_while_anything_fits() -> None:
@@ -276,6 +306,17 @@ def test_the_best_window_that_fits_is_in_the_context(pool: Sequence[Ranked], max
     highest = max((value for value, _ in parts), default=None)
     context = extract(plain, words(max_tokens)).context
     assert not parts or any(part in context for value, part in parts if value == highest)
+
+
+@given(pool=pools(), max_tokens=st.integers(1, 30), policy=st.sampled_from(POLICIES))
+def test_a_candidate_that_is_cut_keeps_its_best_window(pool: Sequence[Ranked], max_tokens: int, policy: Policy) -> None:
+    """Whatever the policy, where a cut candidate's best window fits alone, that is in its text."""
+    for kept in pack(pool[:1], words(max_tokens), policy).kept:
+        for window, span in placed_windows(kept)[:1]:
+            alone = excerpt(kept, [span])[0]
+            ties = [span for other, span in placed_windows(kept) if other.value == window.value]
+            held = any(start <= a and b <= end for a, b in ties for start, end in kept.spans)
+            assert held or count_words(alone) > max_tokens
 
 
 def test_a_budget_of_nothing_keeps_nothing() -> None:

@@ -100,12 +100,14 @@ def wants_windows(ranked: Sequence[Ranked], kept: Sequence[Kept], policy: Policy
     if not ranked or ranked[0].score is None or policy == "prefix":
         return False
     best = ranked[0].candidate
+    if not any(best.reading_spans([(0, len(best.text))])):
+        return False
     passages = [span for _, span in placed_windows(ranked[0])[:1]]
     for item in kept:
         if item.rank_before == ranked[0].rank_before:
             held = [a for a, b in passages for start, end in item.spans if start <= a and b <= end]
             return item.text != best.reading and not held
-    return best_is_missing(ranked, kept) and any(best.reading_spans([(0, len(best.text))]))
+    return best_is_missing(ranked, kept)
 
 
 class _Packer:
