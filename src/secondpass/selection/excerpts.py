@@ -49,8 +49,8 @@ def read_pieces(
     for row, (item, relevance) in enumerate(zip(ranked, relevances(ranked), strict=True)):
         placed = placed_windows(item)
         if not placed:
-            whole = (0, len(item.candidate.reading))
-            yield Piece(row, whole, relevance, size(item, whole), scored=item.score is not None)
+            span = (0, len(item.candidate.reading))
+            yield Piece(row, span, relevance, size(item, span), scored=item.score is not None)
             continue
         best = max(_strength(window, low) for window in _windows(item))
         for at, (window, span) in enumerate(placed):
