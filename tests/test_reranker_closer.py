@@ -5,11 +5,12 @@ from collections.abc import Sequence
 import pytest
 from worlds import Scripted, count_words
 
-from secondpass import Call, Candidate, ContextBudget, Reranker, Selection
+from secondpass import Call, Candidate, ContextBudget, Reranker, Selection, Windowed, Windows
 from secondpass.errors import ScoringError
 from secondpass.fusion import WeightedSum
 from secondpass.ranking import Ranking
 from secondpass.scores import PROBABILITY, NoteKind, Pair, Score, Scored, Spec, Unscored, UnscoredReason
+from secondpass.scoring.scorer import Scorer
 from secondpass.selection.packing import Policy
 
 ANSWER = "The fee for an early withdrawal is waived for all members in the first year, and halved in the second. "
@@ -36,7 +37,7 @@ class Second(Scripted):
         return super().score_pairs(pairs, call=call)
 
 
-def rerank(scorer: Scripted, policy: Policy = "fill", max_tokens: int = 25, call: Call | None = None) -> Ranking:
+def rerank(scorer: Scorer, policy: Policy = "fill", max_tokens: int = 25, call: Call | None = None) -> Ranking:
     """Rerank the long text and the short one within so many words."""
     budget = ContextBudget(max_tokens, counter=count_words)
     return Reranker(scorer, selection=Selection(budget=budget, policy=policy)).rerank("fee", [BEE, LONG], call=call)
@@ -52,6 +53,22 @@ def test_the_best_is_cut_around_its_best_sentence(policy: Policy) -> None:
     assert (best.score, best.candidate.text[slice(*best.spans[0])], scorer.calls) == (2.0, best.text, 2)
     assert [stage.name for stage in ranking.stages] == ["score", "closer reading", "select"]
     assert not ranking.notes
+
+
+def test_extraction_reads_a_window_too_long_for_the_budget_more_closely() -> None:
+    """Where the best window, of a size that was set, doesn't fit, the best of its sentences is extracted."""
+    scorer = Windowed(Second(), Windows(60))
+    assert ANSWER.strip() in [item.text for item in rerank(scorer, "extract")]
+
+
+@pytest.mark.parametrize(("max_tokens", "size"), [(300, 96), (60, 40), (9, 24)])
+def test_windows_to_extract_are_sized_by_the_budget(max_tokens: int, size: int) -> None:
+    """They take at most the budget, less what an estimate may be above the true count, and 24 to 96 tokens."""
+    scorer = Scripted({})
+    budget = ContextBudget(max_tokens, counter=count_words)
+    selection = Selection(budget=budget, policy="extract")
+    Reranker(scorer, selection=selection).rerank("fee", ["One two three four. " * 100])
+    assert 0.8 * size < max(count_words(pair.text) for pair in scorer.asked) <= size
 
 
 @pytest.mark.parametrize(("policy", "max_tokens"), [("prefix", 25), ("fill", 99), ("extract", 99), ("fill", 0)])

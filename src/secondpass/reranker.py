@@ -257,10 +257,10 @@ class Reranker:
 
     def _closer(self, query: str, scoring: Scoring, selection: Selection, call: Call) -> CloserReading | None:
         """Return what scores parts of a best candidate that doesn't fit the budget; None where that can't happen."""
-        if scoring.by is None or selection.budget is None:
+        budget = _true_tokens(selection)
+        if scoring.by is None or budget is None:
             return None
-        tokens = extract_tokens(selection.budget.max_tokens)
-        return CloserReading(scorer_for(selection, self.scorer), scoring.by, query, tokens, call)
+        return CloserReading(scorer_for(selection, self.scorer), scoring.by, query, extract_tokens(budget // 2), call)
 
     def _rank(self, request: Request, scoring: Scoring) -> tuple[list[Ranked], tuple[Stage, ...]]:
         """Order candidates by fused or raw value, ties by first-stage rank; the unscored follow the scored."""
@@ -348,9 +348,15 @@ def scorer_for(selection: Selection, scorer: Scorer) -> Scorer:
     """Return the scorer that a selection needs: with the policy ``"extract"`` one that scores small windows."""
     if selection.policy != "extract" or scorer.spec.own_windows:
         return scorer
-    return (scorer if isinstance(scorer, Windowed) else Windowed(scorer)).for_extraction(
-        selection.budget.max_tokens if selection.budget else None
-    )
+    return (scorer if isinstance(scorer, Windowed) else Windowed(scorer)).for_extraction(_true_tokens(selection))
+
+
+def _true_tokens(selection: Selection) -> int | None:
+    """Return about how many tokens of a model fit the budget: an estimate is half as much above the true count."""
+    budget = selection.budget
+    if budget is None:
+        return None
+    return budget.max_tokens if budget.counting.exact else 2 * budget.max_tokens // 3
 
 
 def _sort_key(item: Ranked) -> tuple[bool, float, float, int]:

@@ -302,6 +302,22 @@ def test_the_best_window_that_fits_is_in_the_context(pool: Sequence[Ranked], max
     assert not parts or any(part in context for value, part in parts if value == highest)
 
 
+@given(pool=pools(), max_tokens=st.integers(1, 30), fused=st.lists(st.floats(0, 1), min_size=5, max_size=5))
+def test_the_first_extract_is_of_the_best_candidate_that_fits(
+    pool: Sequence[Ranked], max_tokens: int, fused: Sequence[float]
+) -> None:
+    """With fusion, a candidate is passed over for one with a lower fused value only if its best window doesn't fit."""
+    scored = [item for item in pool if item.score is not None and not item.candidate.header_length]
+    values = sorted(fused, reverse=True)
+    ranked = [replace(item, fused=value) for item, value in zip(scored, values, strict=False)]
+    kept = {item.rank_before for item in extract(ranked, words(max_tokens)).kept}
+    for item in ranked:
+        if item.rank_before in kept:
+            break
+        best = next((span for _, span in placed_windows(item)), (0, len(item.candidate.reading)))
+        assert count_words(item.candidate.reading[slice(*best)]) > max_tokens
+
+
 @given(pool=pools(), max_tokens=st.integers(1, 30), policy=st.sampled_from(POLICIES))
 def test_a_candidate_that_is_cut_keeps_its_best_window(pool: Sequence[Ranked], max_tokens: int, policy: Policy) -> None:
     """Whatever the policy, where a cut candidate's best window fits alone, that is in its text."""
