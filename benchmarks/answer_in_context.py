@@ -34,10 +34,9 @@ from secondpass.evaluation.context import holds_any
 from secondpass.evaluation.measures import compare, interval
 from secondpass.evaluation.settings import Sampling
 from secondpass.scores import Pair
-from secondpass.selection.select import choose
 
 ROOT = Path(__file__).parents[1]
-BUDGETS = (128, 256, 512, 1024, 2048)
+BUDGETS = (32, 64, 128, 256, 512, 1024, 2048)
 SHARES = (0.0, 0.2, 0.5)
 DEPTHS = {"articles": 10, "paragraphs": 30}  # candidates, near-duplicates aside
 TOP_N = (3, 5, 10)
@@ -246,15 +245,12 @@ def ragcompress(scorer: Stored) -> Callable[[Question], Context]:
 def ours(name: str, scorer: Stored, encoding: tiktoken.Encoding) -> Callable[[Question], Context]:
     """Return one of our selections: whole candidates, or windows."""
     policy: Any = name.rpartition(", ")[2]
-    scoring = Windowed(scorer, Windows()) if name.startswith("windows") else scorer
-    reranker = Reranker(Windowed(scorer).for_extraction() if policy == "extract" else scoring)
+    reranker = Reranker(Windowed(scorer, Windows()) if name.startswith("windows") else scorer)
 
     def context(question: Question) -> Context:
-        ranking = reranker.rerank(question.text, question.candidates, selection=Selection(duplicates="keep"))
-
         def fill(budget: int) -> str:
             selection = Selection(budget=ContextBudget(budget, encoding, SEPARATOR), policy=policy)
-            return choose((*ranking.kept, *ranking.dropped), selection).context
+            return reranker.rerank(question.text, question.candidates, selection=selection).context
 
         return fill
 

@@ -129,7 +129,7 @@ def settings(chance: random.Random) -> Selection:
         policy=policy,
         duplicates=chance.choice(DUPLICATES),
         near=chance.choice([0.3, 0.7, 0.9]),
-        diversity=chance.choice([0.0, 0.3, 1.0]) if policy != "extract" else 0.0,
+        diversity=chance.choice([0.0, 0.3, 1.0]),
         adaptive=chance.choice([None, None, LargestGap(), CoveredMass(0.9)]),
         order=chance.choice(ORDERS),
     )

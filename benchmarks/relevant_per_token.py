@@ -79,7 +79,7 @@ def main() -> None:
 def questions(collection: Collection, relevant_from: int, most: int, scorer: Stored) -> list[Asked]:
     """Rerank the candidates of some questions."""
     keep = Selection(duplicates="keep")
-    whole, windows = Reranker(scorer, selection=keep), Reranker(Windowed(scorer).for_extraction(), selection=keep)
+    whole, windows = Reranker(scorer, selection=keep), Reranker(Windowed(scorer).for_extraction(None), selection=keep)
     chosen = random.Random(0).sample(sorted(collection.queries), min(most, len(collection.queries)))
     asked = []
     for number, key in enumerate(chosen, 1):

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 from hypothesis import strategies as st
 from worlds import count_words
@@ -90,13 +89,8 @@ budgets = st.builds(
 )
 
 
-def any_selection(**settings: Any) -> Selection:
-    """Return a selection, with what goes with its policy."""
-    return Selection(**settings | ({"diversity": 0.0} if settings["policy"] == "extract" else {}))
-
-
 selections = st.builds(
-    any_selection,
+    Selection,
     top_k=st.none() | st.integers(1, 6),
     min_probability=st.none() | st.floats(0, 1),
     min_keep=st.integers(0, 3),

@@ -21,11 +21,12 @@ from secondpass.observers import CallInfo, Observer, check_observers, notify, no
 from secondpass.processes import CALLS, LATE_CALLS, LoadingThread
 from secondpass.ranking import Ranked, Ranking
 from secondpass.scores import Score, Spec, Stage, Unscored
+from secondpass.scoring.closer import CloserReading
 from secondpass.scoring.load import load_scorer
 from secondpass.scoring.requests import OnError, Request, Scoring, score_requests
 from secondpass.scoring.scorer import ListScorer, Scorer, as_scorer, warm_up
 from secondpass.scoring.shared import LoadedInBackground, LoadKey, WhenCold
-from secondpass.scoring.windows import Windowed
+from secondpass.scoring.windows import Windowed, extract_tokens
 from secondpass.selection.adaptive import CoveredMass
 from secondpass.selection.filters import Results, as_excluded
 from secondpass.selection.select import Selected, Selection, select
@@ -130,8 +131,9 @@ class Reranker:
         started = time.perf_counter()
         request = Request.of(query, as_candidates(candidates))
         selection, excluded = self._checked(selection), as_excluded(exclude)
-        (scoring,) = self._score([request], selection, call or Call(self.deadline_ms))
-        return self._ranking(request, scoring, selection, started, excluded)
+        call = call or Call(self.deadline_ms)
+        (scoring,) = self._score([request], selection, call)
+        return self._ranking(request, scoring, selection, started, call, excluded)
 
     def rerank_many(
         self,
@@ -159,16 +161,16 @@ class Reranker:
         """
         if pairs_at_once < 1:
             raise ConfigurationError(f"pairs_at_once must be 1 or more, got {pairs_at_once}")
-        selection = self._checked(selection)
+        selection, call = self._checked(selection), call or Call()
         most = pairs_at_once if self.scorer.spec.batch_invariant else 1
         queries = pairs = 0
         stream = (Request.of(query, as_candidates(items)) for query, items in requests)
         for together in _grouped(stream, most, apart=not self.scorer.spec.call_invariant):
             started = time.perf_counter()
-            scorings = self._score(together, selection, call or Call())
+            scorings = self._score(together, selection, call)
             took = time.perf_counter() - started
             for request, scoring in zip(together, scorings, strict=True):
-                yield self._ranking(request, scoring, selection, time.perf_counter() - took)
+                yield self._ranking(request, scoring, selection, time.perf_counter() - took, call)
                 queries, pairs = queries + 1, pairs + len(request.candidates)
             if progress:
                 progress(queries, pairs)
@@ -228,14 +230,18 @@ class Reranker:
         scoring: Scoring,
         selection: Selection,
         called: float,
+        call: Call,
         excluded: Sequence[Candidate | str] = (),
     ) -> Ranking:
         """Order the candidates, select, and call the observers; the call began at ``called``."""
         fitted = _fits(self.fusion, scoring.by)
         ranked, fuse_stage = self._rank(request, scoring, fitted=fitted)
         started = time.perf_counter()
-        selected = select(ranked, selection, excluded)
-        stages = (*scoring.stages, *fuse_stage, Stage("select", time.perf_counter() - started, selected.facts))
+        closer = self._closer(request.query, scoring, selection, call)
+        selected = select(ranked, selection, excluded, closer)
+        closely = closer.stages if closer else ()
+        seconds = time.perf_counter() - started - sum(stage.seconds for stage in closely)
+        stages = (*scoring.stages, *fuse_stage, *closely, Stage("select", seconds, selected.facts))
         ranking = noted(
             Ranking(
                 request.query,
@@ -253,6 +259,13 @@ class Reranker:
         if self.observers:
             notify(self.observers, ranking, self._info(called, request.query, selection))
         return ranking
+
+    def _closer(self, query: str, scoring: Scoring, selection: Selection, call: Call) -> CloserReading | None:
+        """Return what scores parts of a best candidate that doesn't fit the budget; None where that can't happen."""
+        budget = _true_tokens(selection)
+        if scoring.by is None or budget is None:
+            return None
+        return CloserReading(scorer_for(selection, self.scorer), scoring.by, query, extract_tokens(budget // 2), call)
 
     def _rank(self, request: Request, scoring: Scoring, *, fitted: bool) -> tuple[list[Ranked], tuple[Stage, ...]]:
         """Order candidates by fused or raw value, ties by first-stage rank; the unscored follow the scored."""
@@ -338,7 +351,15 @@ def scorer_for(selection: Selection, scorer: Scorer) -> Scorer:
     """Return the scorer that a selection needs: with the policy ``"extract"`` one that scores small windows."""
     if selection.policy != "extract" or scorer.spec.own_windows:
         return scorer
-    return (scorer if isinstance(scorer, Windowed) else Windowed(scorer)).for_extraction()
+    return (scorer if isinstance(scorer, Windowed) else Windowed(scorer)).for_extraction(_true_tokens(selection))
+
+
+def _true_tokens(selection: Selection) -> int | None:
+    """Return about how many tokens of a model fit the budget: an estimate is half as much above the true count."""
+    budget = selection.budget
+    if budget is None:
+        return None
+    return budget.max_tokens if budget.counting.exact else 2 * budget.max_tokens // 3
 
 
 def _sort_key(item: Ranked) -> tuple[bool, float, float, int]:

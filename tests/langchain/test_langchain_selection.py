@@ -3,11 +3,13 @@
 from collections.abc import Callable
 
 import pytest
+from langchain_core.documents import Document
 from langchain_support import QUESTION, TEXTS, documents, ids, overlap_compressor, tokens
 
-from secondpass import ContextBudget, OverlapScorer, Reranker, Selection
+from secondpass import ContextBudget, OverlapScorer, Reranker, Selection, Windowed, Windows
 from secondpass.errors import BudgetError, ConfigurationError, InputError
 from secondpass.langchain import SecondPassRerank
+from secondpass.selection.packing import Policy
 
 EXACT = {"counter": tokens}  # "answer" counts 8 tokens, "rain" 8, "fast" 4, a separator 2
 
@@ -100,6 +102,21 @@ def test_reading_order_is_applied_after_the_selection(order: str, expected: list
         "rain": 2,
         "fast": 3,
     }
+
+
+@pytest.mark.parametrize("policy", ["truncate", "extract", "fill"])
+@pytest.mark.parametrize("add_metadata", [True, False])
+def test_the_start_index_of_a_splitter_follows_what_is_kept(policy: Policy, *, add_metadata: bool) -> None:
+    """A part of a document says where it begins in the source that the document was split from."""
+    text = "It rained on that day. The arctic tern flies far in a year. Nobody saw it from the shore."
+    found = Document(text, metadata={"start_index": 1_000})
+    reranker = Reranker(Windowed(OverlapScorer(), Windows(10, overlap=0)))
+    budget = ContextBudget(9, counter=lambda text: len(text.split()))
+    compressor = SecondPassRerank(reranker=reranker, budget=budget, policy=policy, add_metadata=add_metadata)
+    (kept,) = compressor.compress_documents([found], "arctic tern")
+    assert kept.page_content == "The arctic tern flies far in a year."
+    assert kept.metadata["start_index"] == 1_000 + text.index(kept.page_content)
+    assert found.metadata == {"start_index": 1_000}
 
 
 def test_truncate_cuts_a_document_at_a_sentence_end() -> None:

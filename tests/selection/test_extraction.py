@@ -2,6 +2,7 @@
 
 from collections import Counter as Multiset
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -13,10 +14,10 @@ from secondpass import Candidate, ContextBudget, OverlapScorer, Reason, Reranker
 from secondpass.ranking import Ranked
 from secondpass.scores import LOGIT, Score, Unscored, UnscoredReason, Window
 from secondpass.scoring.window_cutting import cut_windows
-from secondpass.selection.excerpts import GAP
+from secondpass.selection.excerpts import GAP, excerpt, placed_windows
 from secondpass.selection.extraction import extract
 from secondpass.selection.order import ORDERS, Order
-from secondpass.selection.packing import Packed, pack
+from secondpass.selection.packing import POLICIES, Packed, Policy, pack
 from secondpass.selection.select import select
 
 FOX = "Foxes dig dens. They eat mice. Their fur is red. They sleep by day. "  # four sentences: 3, 3, 4 and 4 words
@@ -103,19 +104,34 @@ def test_the_best_window_is_never_left_out_for_weaker_ones() -> None:
     assert extracts(extract([best, *weaker], words(8))) == ["one two three four five six seven."]
 
 
-def test_a_whole_candidate_that_is_worth_more_stays() -> None:
-    """Where greedy choice wastes the budget, the best candidate that fits as a whole is kept instead."""
-    text = "A b c d e f. G h i j k l."
-    windows = (Window(0, 13, 2.0, 0.8), Window(13, 25, 2.0, 0.8))
-    whole = Ranked(Candidate(text), 0, Score(2.0, windows=windows), 0.8, None, 1)
-    other = Ranked(Candidate("m n o p q r s t."), 1, Score(2.0), 0.8, None, 2)
-    layout = words(12, template="<doc> {text}")
-    packed = extract([other, whole], words(12))
-    assert extracts(packed) == [text]
-    assert [(item.reason, item.detail) for item in packed.dropped] == [
-        (Reason.OVER_BUDGET, "a better candidate, kept whole, filled the budget")
-    ]
-    assert extracts(extract([other, whole], layout)) == ["m n o p q r s t."]
+def test_the_fused_value_decides() -> None:
+    """With fusion, the best window is that of the candidate with the highest fused value, not the most probable one."""
+    fox, owl = windowed(FOX, -9.0, 4.0, -9.0, -9.0, rank=2), windowed(OWL, -3.0, -1.0, -3.0)
+    ranked = [replace(owl, fused=0.9), replace(fox, fused=0.1)]
+    assert extracts(extract(ranked, words(4))) == ["They fly without noise."]
+
+
+def test_a_near_duplicate_of_a_kept_candidate_is_dropped_as_such() -> None:
+    """Where near-duplicates are dropped, no window of one is taken, and the record names the candidate it repeats."""
+    ranked = [windowed(FOX, 3.0, 1.0, 1.0, 1.0), windowed(f"{FOX}Yes. ", 2.9, 1.0, 1.0, 1.0, -9.0, rank=2)]
+    selected = select(ranked, Selection(budget=words(99), policy="extract", duplicates="near"))
+    (dropped,) = selected.dropped
+    assert (dropped.reason, dropped.because_of) == (Reason.DUPLICATE, ranked[0].candidate)
+
+
+@pytest.mark.parametrize(("diversity", "context"), [(0.0, "the red fox runs"), (0.9, "two bees fly home")])
+def test_diversity_weighs_repetition(diversity: float, context: str) -> None:
+    """The second text is nearly the first; with diversity a weaker one that differs is taken instead."""
+    ranked = judge("the red fox runs", "the red fox runs far", "two bees fly home", values=[3.0, 2.0, 1.0])
+    selection = Selection(budget=words(12), policy="extract", diversity=diversity, top_k=2)
+    assert context in [item.text for item in select([ranked[1], ranked[0], ranked[2]], selection).kept]
+
+
+def test_filling_goes_on_while_anything_fits() -> None:
+    """A candidate that as a whole is worth more than any other choice doesn't end the filling."""
+    rival = windowed("one two three four five six seven eight nine ten eleven.", 2.95, rank=2, limit=11)
+    packed = extract([windowed(FOX, 3.0, 2.9, 2.8, 2.7), rival, *judge("", "a hen", values=[0, -1.0])[1:]], words(16))
+    assert packed.tokens == 16
 
 
 def test_a_header_is_part_of_every_extract() -> None:
@@ -200,9 +216,9 @@ def test_a_window_far_too_long_isnt_counted() -> None:
 
 
 def test_a_budget_smaller_than_any_window_gets_a_beginning() -> None:
-    """Where no window fits, the best candidate is cut as with ``"truncate"``."""
+    """Where no window fits, the best one's beginning is kept, as with ``"truncate"``."""
     packed = pack([windowed("One two three four. Five six seven eight.", 1.0, 2.0)], words(3), "extract")
-    assert extracts(packed) == ["One two three"]
+    assert extracts(packed) == ["Five six seven"]
 
 
 @st.composite
@@ -284,6 +300,33 @@ def test_the_best_window_that_fits_is_in_the_context(pool: Sequence[Ranked], max
     highest = max((value for value, _ in parts), default=None)
     context = extract(plain, words(max_tokens)).context
     assert not parts or any(part in context for value, part in parts if value == highest)
+
+
+@given(pool=pools(), max_tokens=st.integers(1, 30), fused=st.lists(st.floats(0, 1), min_size=5, max_size=5))
+def test_the_first_extract_is_of_the_best_candidate_that_fits(
+    pool: Sequence[Ranked], max_tokens: int, fused: Sequence[float]
+) -> None:
+    """With fusion, a candidate is passed over for one with a lower fused value only if its best window doesn't fit."""
+    scored = [item for item in pool if item.score is not None and not item.candidate.header_length]
+    values = sorted(fused, reverse=True)
+    ranked = [replace(item, fused=value) for item, value in zip(scored, values, strict=False)]
+    kept = {item.rank_before for item in extract(ranked, words(max_tokens)).kept}
+    for item in ranked:
+        if item.rank_before in kept:
+            break
+        best = next((span for _, span in placed_windows(item)), (0, len(item.candidate.reading)))
+        assert count_words(item.candidate.reading[slice(*best)]) > max_tokens
+
+
+@given(pool=pools(), max_tokens=st.integers(1, 30), policy=st.sampled_from(POLICIES))
+def test_a_candidate_that_is_cut_keeps_its_best_window(pool: Sequence[Ranked], max_tokens: int, policy: Policy) -> None:
+    """Whatever the policy, where a cut candidate's best window fits alone, that is in its text."""
+    for kept in pack(pool[:1], words(max_tokens), policy).kept:
+        for window, span in placed_windows(kept)[:1]:
+            alone = excerpt(kept, [span])[0]
+            ties = [span for other, span in placed_windows(kept) if other.value == window.value]
+            held = any(start <= a and b <= end for a, b in ties for start, end in kept.spans)
+            assert held or count_words(alone) > max_tokens
 
 
 def test_a_budget_of_nothing_keeps_nothing() -> None:

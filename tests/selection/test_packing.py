@@ -4,6 +4,8 @@ import pytest
 from worlds import count_words, judge, reasons
 
 from secondpass import Candidate, ContextBudget
+from secondpass.ranking import Ranked
+from secondpass.scores import LOGIT, Score, Window
 from secondpass.selection.packing import Policy, pack
 
 # Best first: 3 words, 5 words in two sentences, 2 words.
@@ -101,6 +103,57 @@ def test_a_cut_candidate_says_how_much_was_cut() -> None:
     assert (whole.spans, whole.tokens, whole.cut) == (((0, 11),), 3, 0)
     assert (cut.spans, cut.tokens, cut.cut) == (((0, 11),), 2, 3)
     assert cut.candidate.reading[slice(*cut.spans[0])] == cut.text == "Dogs sleep."
+
+
+STORY = "It rained. Nobody came. The fee is waived. The sun rose. All slept."  # sentences of 2, 2, 4, 3 and 2 words
+
+
+def story(logit: float, header: str = "") -> Ranked:
+    """Return a candidate of which the third sentence is the best window."""
+    spans = [(0, 10), (11, 23), (24, 42), (43, 56), (57, 67)]
+    windows = tuple(Window(*span, logit if span[0] == 24 else -9.0) for span in spans)
+    candidate = Candidate(STORY, prompt_text=header + STORY, header_length=len(header))
+    return Ranked(candidate, 0, Score(logit, windows=windows), LOGIT.probability(logit), None, 1)
+
+
+@pytest.mark.parametrize(
+    ("max_tokens", "text"),
+    [
+        (4, "The fee is waived."),
+        (8, "The fee is waived. The sun rose."),  # what follows comes first
+        (9, "Nobody came. The fee is waived. The sun rose."),
+        (12, "Nobody came. The fee is waived. The sun rose. All slept."),
+        (13, STORY),
+        (3, "The fee is"),
+    ],
+)
+def test_a_cut_is_made_around_the_best_window(max_tokens: int, text: str) -> None:
+    """A candidate with windows keeps the best one and whole sentences on both sides of it, as many as fit."""
+    (item,) = pack([story(3.0)], budget(max_tokens), "truncate").kept
+    start = STORY.index(text)
+    assert (item.text, item.spans) == (text, ((start, start + len(text)),))
+
+
+def test_a_cut_around_a_window_keeps_the_header() -> None:
+    """The header of a node stays in front of the part, as a span of its own."""
+    (item,) = pack([story(3.0, "file: a.txt\n\n")], budget(6), "truncate").kept
+    assert item.text == "file: a.txt\n\nThe fee is waived."
+    assert item.spans == ((0, 13), (37, 55))
+
+
+@pytest.mark.parametrize(
+    ("rival", "kept"), [(-3.0, ["The fee is waived."]), (2.5, ["one two three four five"])], ids=["weak", "strong"]
+)
+def test_filling_cuts_the_best_where_nothing_else_is_nearly_as_relevant(rival: float, kept: list[str]) -> None:
+    """A best candidate too long for the budget is cut around its best window, unless what fits is half as relevant."""
+    ranked = [story(3.0), *judge("", "one two three four five", values=[0.0, rival])[1:]]
+    assert [item.text for item in pack(ranked, budget(5)).kept] == kept
+
+
+def test_filling_never_cuts_within_a_window() -> None:
+    """Where not even the best window of the best candidate fits, it is left out as a whole."""
+    ranked = [story(3.0), *judge("", "one two", values=[0.0, -3.0])[1:]]
+    assert [item.text for item in pack(ranked, budget(3)).kept] == ["one two"]
 
 
 def test_a_template_too_large_for_the_budget_is_no_reason_to_stop() -> None:

@@ -253,9 +253,12 @@ class SecondPassRerank(
         if not isinstance(document, Document):
             raise InputError(f"the ranking's payloads must be Documents, got {type(document).__name__}")
         update: dict[str, Any] = {"page_content": kept.text}
+        start = document.metadata.get("start_index")  # of a text splitter; it moves with the first span
+        if isinstance(start, int) and kept.spans[0][0]:
+            update["metadata"] = document.metadata | {"start_index": start + kept.spans[0][0]}
         if self.add_metadata:
             scores = {"relevance_score": relevance_score(kept), ENTRY: metadata_entry(kept, ranking)}
-            update["metadata"] = document.metadata | scores
+            update["metadata"] = update.get("metadata", document.metadata) | scores
         return document.model_copy(update=update)
 
     def _outputs(self, ranking: Ranking) -> dict[str, Any]:

@@ -1,13 +1,14 @@
-"""Cutting a text that takes too many tokens: the longest beginning that fits, at the best place there is to cut it.
+"""Cutting a text that takes too many tokens: the longest beginning that fits, or the longest part around a passage.
 
-The places are, in this order: where a sentence ends, where a line ends, where a word ends. A text without blanks, such
-as one in Chinese or encoded data, is cut behind a mark, else between any two characters that people see as such.
+The places of a beginning's end are, in this order: where a sentence ends, where a line ends, where a word ends. A text
+without blanks, such as one in Chinese or encoded data, is cut behind a mark, else between any two characters as people
+see them.
 """
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
-from itertools import pairwise
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import pairwise, zip_longest
 
 from secondpass.text import joins, line_ends, mark_ends, sentence_ends, word_ends
 
@@ -16,6 +17,8 @@ MAX_PROBES = 12
 
 LONGEST_WORD = 100
 """Characters; a longer piece without blanks isn't a word, and is cut between characters."""
+
+Span = tuple[int, int]
 
 Count = Callable[[int], int]
 """From the length of a beginning, in characters, to its tokens."""
@@ -27,11 +30,9 @@ class Cutter:
     :param text: The text.
     :param tokens: The tokens of the whole text.
     :param allowed: The tokens that a beginning may take, roughly; places are looked for in four times as many.
-    :param header_length: Characters that a beginning must exceed.
     """
 
-    def __init__(self, text: str, tokens: int, allowed: int, header_length: int = 0) -> None:
-        self._header_length = header_length
+    def __init__(self, text: str, tokens: int, allowed: int) -> None:
         self._whole = (len(text), tokens)
         self._head = text[: 1_000 + 4 * len(text) * allowed // max(1, tokens)]
         self._ends: list[Sequence[int]] = []
@@ -43,8 +44,7 @@ class Cutter:
         """
         for kind, places in enumerate((_sentences, _lines, _words, _marks, _characters)):
             if kind == len(self._ends):
-                ends = places(self._head)
-                self._ends.append(ends[bisect_right(ends, self._header_length) :])
+                self._ends.append(places(self._head))
             end = _search(self._ends[kind], allowed, self._whole, count)
             if end:
                 return end
@@ -114,3 +114,44 @@ def _search(ends: Sequence[int], allowed: int, whole: tuple[int, int], count: Co
         else:
             high, exceeds = probe - 1, (ends[probe - 1], tokens)
     return ends[low - 1] if low else 0
+
+
+def longest_around(text: str, passage: Span, first: int, sizes: tuple[int, int], count: Callable[[Span], int]) -> Span:
+    """Return the longest part of a text around a passage that fits, in whole sentences; empty if the passage doesn't.
+
+    :param text: The text.
+    :param passage: Where the passage stands.
+    :param first: Where a part may begin.
+    :param sizes: The tokens of the whole text, and those that the part may take.
+    :param count: The tokens of a part.
+    """
+    whole, allowed = sizes
+    reach = 1_000 + 4 * len(text) * allowed // max(1, whole)
+    low, high = max(first, passage[0] - reach), passage[1] + reach
+    ends = [low + end for end in sentence_ends(text[low:high])]
+    bounds = [low, *ends] if low == first else ends
+    sentences = [_without_blanks(text, *span) for span in pairwise(bounds if high >= len(text) else bounds[:-1])]
+    parts = {end - start: (start, end) for start, end in _growing(passage, [(a, b) for a, b in sentences if a < b])}
+    return parts.get(_search(list(parts), allowed, (len(text), whole), lambda size: count(parts[size])), (0, 0))
+
+
+def _growing(passage: Span, sentences: Sequence[Span]) -> Iterator[Span]:
+    """Yield a passage, then with all of its sentences, then with one more behind it and one more before it, in turn."""
+    start, end = passage
+    yield start, end
+    inside = [span for span in sentences if span[0] < end and span[1] > start]
+    if inside:
+        start, end = min(start, inside[0][0]), max(end, inside[-1][1])
+        yield start, end
+    later = [b for a, b in sentences if a >= end]
+    earlier = [a for a, b in sentences if b <= start]
+    for behind, before in zip_longest(later, reversed(earlier)):
+        end = behind or end
+        yield start, end
+        start = start if before is None else before
+        yield start, end
+
+
+def _without_blanks(text: str, start: int, end: int) -> Span:
+    part = text[start:end]
+    return end - len(part.lstrip()), start + len(part.rstrip())

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from secondpass.ranking import Ranked
 from secondpass.selection.filters import Identity
+from secondpass.selection.order import relevances
 from secondpass.selection.shingles import Shingles
 
 Numbers = npt.NDArray[np.float64]
@@ -33,7 +34,7 @@ class Redundancy:
         self.shingles = Shingles([item.body for item in identities], [item.frame for item in identities])
         self.near = near
         self.diversity = diversity
-        self.relevance = _relevance(ranked)
+        self.relevance: Numbers = np.array(relevances(ranked), float)
         self.scored = np.array([item.score is not None for item in ranked])
 
     def nearest(self, positions: Sequence[int], chosen: Sequence[int]) -> list[tuple[int, float]]:
@@ -98,16 +99,3 @@ class Comparison:
                         self._copied[position], self._copied_similarity[position] = kept, similarity
         self._compared += len(new)
         return bool(new)
-
-
-def _relevance(ranked: Sequence[Ranked]) -> Numbers:
-    """Return relevance from 0 to 1, 0 without a score."""
-    scored = [item for item in ranked if item.score is not None]
-    probable = all(item.fused is None and item.probability is not None for item in scored)
-    values = [item.probability if probable else item.score if item.fused is None else item.fused for item in ranked]
-    relevance: Numbers = np.array(values, float)  # None becomes NaN
-    if scored and not probable:
-        lowest = np.nanmin(relevance)
-        relevance = (relevance - lowest) / ((np.nanmax(relevance) - lowest) or 1.0)
-    relevance[np.isnan(relevance)] = 0
-    return relevance

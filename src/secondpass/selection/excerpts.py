@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from secondpass.ranking import Ranked
 from secondpass.scores import Score, Window
+from secondpass.selection.order import relevances
 
 GAP = " [...] "
 """What stands for the text between two extracts of a candidate."""
@@ -20,7 +21,7 @@ class Piece:
 
     :param row: The candidate's position, best first.
     :param span: Where it stands in the text that the LLM reads.
-    :param relevance: Its probability; on a scale without probabilities its value, scaled to 0 to 1 over the pool.
+    :param relevance: From 0 to 1; see ``read_pieces``.
     :param tokens: Its tokens; infinite where it is too long to be counted.
     :param scored: Whether it has a score; those without one follow all others.
     """
@@ -35,47 +36,54 @@ class Piece:
 def read_pieces(
     ranked: Sequence[Ranked], min_probability: float | None, size: Callable[[Ranked, Span], float]
 ) -> Iterator[Piece]:
-    """Yield the pieces of all candidates.
+    """Yield the pieces of all candidates, of each the best first.
+
+    A window is as relevant as its candidate, in proportion to the candidate's best window: so the value that decides,
+    such as a fused one, decides here too.
 
     :param ranked: The candidates.
     :param min_probability: Leave out windows below it, but for each candidate's best; None for none.
     :param size: The tokens of a part of a candidate.
     """
-    values = [window.value for item in ranked for window in _windows(item)]
-    low, high = min(values, default=0.0), max(values, default=0.0)
-    for row, item in enumerate(ranked):
-        windows = _windows(item)
-        spans = item.candidate.reading_spans([(window.start, window.end) for window in windows])
-        whole = (0, len(item.candidate.reading))
-        if len(windows) < 2 or not any(spans):
-            windows, spans = sorted(windows, key=lambda window: -window.value)[:1], [whole]
-        if not windows:
-            yield Piece(row, whole, 0.0, size(item, whole), scored=False)
-        for window, span in zip(windows, spans, strict=False):
-            if span and not _is_unlikely(window, item, min_probability):
-                yield Piece(row, span, _relevance(window, low, high), size(item, span))
+    low = min((window.value for item in ranked for window in _windows(item)), default=0.0)
+    for row, (item, relevance) in enumerate(zip(ranked, relevances(ranked), strict=True)):
+        placed = placed_windows(item)
+        if not placed:
+            span = (0, len(item.candidate.reading))
+            yield Piece(row, span, relevance, size(item, span), scored=item.score is not None)
+            continue
+        best = max(_strength(window, low) for window in _windows(item))
+        for at, (window, span) in enumerate(placed):
+            probability = window.probability
+            if at and min_probability is not None and probability is not None and probability < min_probability:
+                break
+            share = _strength(window, low) / best if best > 0 else 1.0
+            yield Piece(row, span, relevance * share, size(item, span))
+
+
+def placed_windows(item: Ranked) -> list[tuple[Window, Span]]:
+    """Return the windows of a candidate, best first, and where they stand in the text that the LLM reads.
+
+    There are none where the candidate was scored as a whole, and where the LLM reads another text.
+    """
+    windows = _windows(item) if len(_windows(item)) > 1 else ()
+    spans = item.candidate.reading_spans([(window.start, window.end) for window in windows])
+    placed = [(window, span) for window, span in zip(windows, spans, strict=True) if span]
+    return sorted(placed, key=lambda pair: -pair[0].value)
 
 
 def _windows(item: Ranked) -> Sequence[Window]:
-    """Return the windows of a candidate; one that was scored as a whole is one window."""
-    outcome = item.outcome
-    if not isinstance(outcome, Score):
-        return ()
-    return outcome.windows or (Window(0, len(item.candidate.text), outcome.value, item.probability),)
+    return item.outcome.windows if isinstance(item.outcome, Score) else ()
 
 
-def _relevance(window: Window, low: float, high: float) -> float:
-    """Return a window's probability; on a scale without, its value, scaled to 0 to 1 between the pool's bounds."""
-    if window.probability is not None:
-        return window.probability
-    return (window.value - low) / (high - low) if high > low else 1.0
+def _strength(window: Window, low: float) -> float:
+    """Return a window's probability; on a scale without, how far its value is above the pool's lowest."""
+    return window.value - low if window.probability is None else window.probability
 
 
-def _is_unlikely(window: Window, item: Ranked, min_probability: float | None) -> bool:
-    """Return whether a window is below the threshold, and isn't the best of its candidate."""
-    if min_probability is None or window.probability is None:
-        return False
-    return window.probability < min_probability and window.value < max(other.value for other in _windows(item))
+def whole(item: Ranked) -> Span:
+    """Return the span of all that follows a candidate's header."""
+    return item.candidate.header_length, len(item.candidate.reading)
 
 
 def shingles_of(text: str) -> frozenset[object]:

@@ -1,17 +1,16 @@
 """Extraction: the best windows of all candidates fill the budget, instead of whole candidates.
 
-Windows are taken greedily by their gain, p - weight * p * similarity for a probability p, until none fits any more:
+Windows are taken greedily by their gain, p - weight * p * similarity for a relevance p, until none fits any more:
 
 - similarity: the share of a window's shingles (3 words, or 3 characters in scripts without blanks) that the context
   already has. It is at least the largest similarity to any one window in it, and takes time linear in the window.
-- weight: 1 - budget / pool, at least 0, both in tokens. A copy of what is already there is worth nothing where the
-  budget is scarce, and loses nothing where everything fits. The term is in proportion to p, since most windows have
-  probabilities near 0: else a common phrase would outweigh all differences between them.
+- weight: 1 - (1 - diversity) * budget / pool, at least 0, both in tokens. A copy of what is already there is worth
+  nothing where the budget is scarce, and without diversity loses nothing where everything fits. The term is in
+  proportion to p, since most windows have probabilities near 0: else a common phrase would outweigh all differences
+  between them.
 
 The best window is taken first, so that no bundle of weaker ones replaces it. A gain never grows while the context does:
 the maximal one is found lazily (Minoux, "Accelerated greedy algorithms for maximizing submodular set functions", 1978).
-Greedy choices can be poor where parts differ in size; the better of the choice and the best single candidate that fits
-as a whole is therefore kept (Khuller, Moss and Naor, "The budgeted maximum coverage problem", 1999).
 """
 
 import math
@@ -44,16 +43,10 @@ class _Choice(Draft):
 
     :param spans: The chosen spans of each candidate, in rising order, adjacent ones merged.
     :param shingles: The shingles of the context.
-    :param value: The sum of the gains, where positive.
-    :param strongest: The highest relevance of a piece in it.
-    :param refusals: Which candidates the chosen ones rule out; None rules out none.
     """
 
     spans: dict[int, list[Span]] = field(default_factory=dict)
     shingles: set[object] = field(default_factory=set)
-    value: float = 0.0
-    strongest: float = -1.0
-    refusals: Refusals | None = None
 
 
 def extract(
@@ -72,11 +65,10 @@ def extract(
     :param order: The reading order of candidates; within one, extracts are in the order of its text.
     :param top_k: The most candidates from which windows are taken; None for no limit.
     :param min_probability: Leave out windows below it, but for each candidate's best.
-    :param sequence: Which candidates the kept rule out; None rules out none.
+    :param sequence: Which candidates the kept rule out, and the diversity; None rules out none.
     """
     extractor = _Extractor(ranked, budget, order, top_k, min_probability, sequence or PackingSequence(ranked))
-    drafted = best_draft(extractor.draft, budget.max_tokens)
-    choice = extractor.better_whole(drafted if isinstance(drafted, _Choice) else _Choice(budget.max_tokens))
+    choice = best_draft(extractor.draft, budget.max_tokens) or Draft(budget.max_tokens)
     kept = [extractor.counted(item) for item in in_reading_order(choice.kept, order)]
     return Packed(kept, choice.dropped, choice.context, choice.tokens)
 
@@ -105,24 +97,22 @@ class _Extractor:
         self._counts: dict[tuple[int, str], int] = {}
         self._shingles: dict[Piece, frozenset[object]] = {}
         self._pieces = list(read_pieces(ranked, min_probability, self._size))
-        self._by_row: list[list[Piece]] = [[] for _ in ranked]
-        for piece in self._pieces:
-            self._by_row[piece.row].append(piece)
         pool = sum(piece.tokens for piece in self._pieces)
-        self._weight = max(0.0, 1.0 - budget.max_tokens / max(1.0, pool))
+        self._weight = 1.0 - (1.0 - sequence.rules.diversity) * min(1.0, budget.max_tokens / max(1.0, pool))
 
     def draft(self, target: int) -> _Choice:
         """Choose pieces, the highest gain first, whose tokens add up to the target at most."""
         choice = _Choice(target)
-        choice.refusals = Refusals(self._sequence, choice.chosen)
         refused: dict[int, Dropped] = {}
+        refusals = Refusals(self._sequence, choice.chosen)
         revisions = [0] * len(self._pieces)
         heap = [(not piece.scored, -piece.relevance, at) for at, piece in enumerate(self._pieces)]
         heapify(heap)
         while heap:
             unscored, gain, at = heap[0]
             piece = self._pieces[at]
-            why = self._refusal(choice, piece)
+            new = piece.row not in choice.spans
+            why = (refusals.of(piece.row) if new else None) or self._refusal(choice, piece)
             if why:
                 refused.setdefault(piece.row, why)
                 heappop(heap)
@@ -132,26 +122,9 @@ class _Extractor:
             if revised > gain and revisions[at] < _MAX_REVISIONS:
                 heapreplace(heap, (unscored, revised, at))
             else:
-                self._add(choice, piece, -revised)
+                self._add(choice, piece)
                 heappop(heap)
         return self._joined(choice, refused)
-
-    def better_whole(self, choice: _Choice) -> _Choice:
-        """Return the first candidate that fits as a whole, is worth more than a choice, and as strong; else that."""
-        for row, item in enumerate(self._ranked):
-            relevances = [piece.relevance for piece in self._by_row[row] if piece.scored]
-            if sum(relevances) <= choice.value or max(relevances) < choice.strongest:
-                continue
-            whole = _Choice(self._budget.max_tokens)
-            for piece in self._by_row[row]:
-                self._add(whole, piece, self._gain(whole, piece))
-            if (
-                whole.value > choice.value and whole.total <= 2 * self._budget.max_tokens
-            ):  # else it is far too long to be counted
-                whole.spans[row] = [(0, len(item.candidate.reading))]
-                if self._joined(whole, {}).tokens <= self._budget.max_tokens:
-                    return whole
-        return choice
 
     def counted(self, kept: Kept) -> Kept:
         """Return a kept candidate with its own tokens, and with those that were left out."""
@@ -205,22 +178,18 @@ class _Extractor:
     def _refusal(self, choice: _Choice, piece: Piece) -> Dropped | None:
         """Return why a piece can't be added, as the record of its candidate; None where it can."""
         item = self._ranked[piece.row]
-        if piece.row not in choice.spans:
-            ruled_out = choice.refusals.of(piece.row) if choice.refusals else None
-            if ruled_out or len(choice.spans) == self._top_k:
-                return ruled_out or over_top_k(item, self._top_k)
+        if piece.row not in choice.spans and len(choice.spans) == self._top_k:
+            return over_top_k(item, self._top_k)
         cost = self._cost(choice, piece)
         if cost <= choice.left:
             return None
         size = f"{cost} tokens" if cost < math.inf else f"{piece.span[1] - piece.span[0]} characters"
         return drop(item, Reason.OVER_BUDGET, f"its best window: {size}, {choice.left} left")
 
-    def _add(self, choice: _Choice, piece: Piece, gain: float) -> None:
-        choice.value += max(0.0, gain) if piece.scored else 0.0
-        choice.strongest = max(choice.strongest, piece.relevance)
-        choice.total += int(min(self._cost(choice, piece), 2.0**53))
+    def _add(self, choice: _Choice, piece: Piece) -> None:
         if piece.row not in choice.spans:
             choice.chosen.append(piece.row)
+        choice.total += int(min(self._cost(choice, piece), 2.0**53))
         reading = self._ranked[piece.row].candidate.reading
         choice.spans[piece.row] = merge_spans([*choice.spans.get(piece.row, ()), piece.span], reading)
         if self._weight:
@@ -238,8 +207,7 @@ class _Extractor:
                 text, spans = excerpt(item, choice.spans[row])
                 choice.kept.append(keep(item, text, len(choice.kept) + 1, None, spans=spans))
             else:
-                whole = drop(item, Reason.OVER_BUDGET, "a better candidate, kept whole, filled the budget")
-                choice.dropped.append(refused.get(row, whole))
+                choice.dropped.append(refused[row])
         read = in_reading_order(choice.kept, self._order)
         choice.context = self._budget.join([(item.candidate, item.text) for item in read])
         choice.tokens = self._counted(choice.context) if read else 0

@@ -1,4 +1,4 @@
-"""Reading orders: in which order the kept candidates stand in the LLM's context."""
+"""What orders candidates: the value that decides, their relevance, and the order in which the LLM reads them."""
 
 from collections.abc import Sequence
 from typing import Literal, TypeVar, get_args
@@ -26,3 +26,28 @@ def in_reading_order(ranked: Sequence[_Ranked], order: Order) -> list[_Ranked]:
     if order == "ends":
         return [*ranked[::2], *ranked[1::2][::-1]]
     return list(ranked)
+
+
+def deciding(item: Ranked) -> float | None:
+    """Return the value that decides a candidate's place: the fused one where there is fusion, else its score."""
+    return item.score if item.fused is None else item.fused
+
+
+def relevances(ranked: Sequence[Ranked]) -> list[float]:
+    """Return each candidate's relevance from 0 to 1, 0 without a score.
+
+    It is the probability; with fusion, or on a scale without probabilities, it is the value that decides, scaled to 0
+    to 1 over the candidates.
+    """
+    scored = [item for item in ranked if item.score is not None]
+    if all(item.fused is None and item.probability is not None for item in scored):
+        return [item.probability or 0.0 for item in ranked]
+    return scaled([deciding(item) for item in ranked])
+
+
+def scaled(values: Sequence[float | None]) -> list[float]:
+    """Return values scaled to 0 to 1 between the lowest and the highest; equal ones are 1, missing ones 0."""
+    known = [value for value in values if value is not None]
+    low, high = min(known, default=0.0), max(known, default=0.0)
+    width = high - low
+    return [0.0 if value is None else (value - low) / width if width else 1.0 for value in values]

@@ -2,24 +2,28 @@
 
 Each candidate is counted once by itself, and drafts are chosen by the sum of these counts. The best candidate that fits
 is always kept: no bundle of weaker ones replaces it, since the score says which candidate is likely to hold the answer,
-and not that two halves of an answer add up.
+and not that two halves of an answer add up. For the same reason the best of all is cut around its best window, where
+that is known and what fits as a whole is far less relevant.
 """
 
 from bisect import bisect
 from collections.abc import Sequence
+from functools import partial
 from typing import Literal, get_args
 
-from secondpass.ranking import Dropped, Ranked, Reason
+from secondpass.ranking import Dropped, Kept, Ranked, Reason
 from secondpass.selection.budget import ContextBudget
-from secondpass.selection.cutting import Cutter
+from secondpass.selection.cutting import Cutter, longest_around
 from secondpass.selection.drafts import LONGEST_TOKEN, Draft, Packed, best_draft, keep, over_top_k
+from secondpass.selection.excerpts import Span, excerpt, placed_windows, whole
 from secondpass.selection.extraction import extract
 from secondpass.selection.filters import drop
-from secondpass.selection.order import Order, in_reading_order
+from secondpass.selection.order import Order, in_reading_order, relevances
 from secondpass.selection.sequence import PackingSequence
 
 Policy = Literal["fill", "prefix", "truncate", "extract"]
 POLICIES: tuple[Policy, ...] = get_args(Policy)
+_RIVAL = 0.5  # of the best candidate's relevance
 
 
 def pack(
@@ -33,9 +37,11 @@ def pack(
 ) -> Packed:
     """Pack candidates, given best first, into the budget, until ``top_k`` are kept or there are no more.
 
-    ``"fill"`` skips a candidate that doesn't fit and goes on, ``"prefix"`` stops at the first that doesn't fit,
-    ``"truncate"`` cuts the first that doesn't fit and stops there; where no beginning of it fits, it is skipped.
-    ``"extract"`` takes windows of candidates; where not even one fits, it does what ``"truncate"`` does.
+    ``"fill"`` skips a candidate that doesn't fit and goes on; the best of all it cuts around its best window, where
+    that is known and nothing that fits as a whole is nearly as relevant. ``"prefix"`` stops at the first that doesn't
+    fit. ``"truncate"`` cuts the first that doesn't fit, around its best window or else at its end, and stops there;
+    where no part of it fits, it is skipped. ``"extract"`` takes windows of candidates; where not even one fits, it does
+    what ``"truncate"`` does.
 
     :param min_probability: With ``"extract"``, windows below it are left out.
     :param sequence: In which candidates are packed; None packs by relevance.
@@ -46,9 +52,11 @@ def pack(
             return extracted
         policy = "truncate"
     packer = _Packer(ranked, budget, policy, order, top_k, sequence or PackingSequence(ranked))
-    best = best_draft(packer.draft, budget.max_tokens)
-    if best is None or not best.kept:
-        best = packer.draft(budget.max_tokens, most=1)  # the best that fits alone: its joined text is already counted
+    best = packer.search()
+    if policy == "fill" and best_is_missing(ranked, best.kept) and placed_windows(ranked[0]):
+        packer.cuts_best = True
+        cut = packer.search()
+        best = cut if 0 in cut.chosen else best
     nothing_fits = packer.smallest() if ranked and not best.kept else ""
     return Packed(in_reading_order(best.kept, order), packer.reasons(best), best.context, best.tokens, nothing_fits)
 
@@ -66,6 +74,40 @@ def pack_unlimited(ranked: Sequence[Ranked], order: Order, top_k: int | None, se
     kept = in_reading_order(draft.kept, order)
     dropped = sequence.displaced(draft.dropped, draft.chosen, lambda item: item.reason is Reason.OVER_TOP_K)
     return Packed(kept, dropped, "\n\n".join(item.text for item in kept), None)
+
+
+def best_is_missing(ranked: Sequence[Ranked], kept: Sequence[Kept]) -> bool:
+    """Return whether the best candidate isn't kept, and what is kept is far less relevant.
+
+    :param ranked: The candidates, best first.
+    :param kept: The kept of them.
+    """
+    if not ranked or ranked[0].score is None:
+        return False
+    by_rank = dict(zip((item.rank_before for item in ranked), relevances(ranked), strict=True))
+    return max((by_rank[item.rank_before] for item in kept), default=-1.0) < _RIVAL * by_rank[ranked[0].rank_before]
+
+
+def wants_windows(ranked: Sequence[Ranked], kept: Sequence[Kept], policy: Policy) -> bool:
+    """Return whether small windows of the best candidate would put more of what is relevant into the context.
+
+    It doesn't fit as a whole, its best window isn't known or doesn't fit, and the policy cuts it, or would.
+
+    :param ranked: The candidates, best first.
+    :param kept: The kept of them.
+    :param policy: The policy.
+    """
+    if not ranked or ranked[0].score is None or policy == "prefix":
+        return False
+    best = ranked[0].candidate
+    if not any(best.reading_spans([(0, len(best.text))])):
+        return False
+    passages = [span for _, span in placed_windows(ranked[0])[:1]]
+    for item in kept:
+        if item.rank_before == ranked[0].rank_before:
+            held = [a for a, b in passages for start, end in item.spans if start <= a and b <= end]
+            return item.text != best.reading and not held
+    return best_is_missing(ranked, kept)
 
 
 class _Packer:
@@ -86,11 +128,17 @@ class _Packer:
         self._order = order
         self._top_k = top_k
         self._sequence = sequence
+        self.cuts_best = False
         self._overhead = max(0, budget.counting.count(""))  # what the counter adds to any text
         self._separator = max(0, budget.counting.count(budget.separator) - self._overhead)
-        self._counts: dict[tuple[int, int], int] = {}
+        self._counts: dict[tuple[int, Span], int] = {}
         self._cutters: dict[int, Cutter] = {}
-        self._joined: dict[tuple[tuple[int, int], ...], tuple[str, int]] = {}
+        self._joined: dict[tuple[tuple[int, Sequence[Span]], ...], tuple[str, int]] = {}
+
+    def search(self) -> Draft:
+        """Return the fullest draft that fits; if none keeps anything, the best candidate that fits alone."""
+        best = best_draft(self.draft, self._budget.max_tokens)
+        return best if best and best.kept else self.draft(self._budget.max_tokens, most=1)  # is already counted
 
     def draft(self, target: int, most: int | None = None) -> Draft:
         """Choose candidates, best first, whose tokens add up to the target at most.
@@ -114,7 +162,7 @@ class _Packer:
     def _would_fit(self, draft: Draft, item: Dropped) -> bool:
         """Return whether a candidate would fit in the place of the less relevant ones."""
         position = self._sequence.position(item)
-        tokens = self._counts.get((position, len(item.candidate.reading)))
+        tokens = self._counts.get((position, whole(item)))
         later = sum(draft.costs[bisect(draft.chosen, position) :])
         return item.reason is Reason.OVER_TOP_K or (
             tokens is not None and self._cost(draft, tokens) <= draft.left + later
@@ -131,71 +179,83 @@ class _Packer:
     def smallest(self) -> str:
         """Return the size of the smallest candidate (with ``"prefix"`` of the first) and the budget, for a warning."""
         first = self._policy == "prefix"
-        lengths = [len(item.candidate.reading) for item in self._ranked[: 1 if first else None]]
-        counts = [self._counts[sized] for sized in enumerate(lengths) if sized in self._counts]
-        size = f"needs {min(counts)} tokens" if counts else f"has {min(lengths)} characters"
+        texts = [whole(item) for item in self._ranked[: 1 if first else None]]
+        counts = [self._counts[sized] for sized in enumerate(texts) if sized in self._counts]
+        size = f"needs {min(counts)} tokens" if counts else f"has {min(end for _, end in texts)} characters"
         which = f"the {'first' if first else 'smallest'} of {len(self._ranked)} candidates"
         return f"{which} {size}, the budget is {self._budget.max_tokens}"
 
     def _add(self, draft: Draft, position: int, *, closed: bool) -> str:
         """Add a candidate as the policy says, or return the figures that say why it doesn't fit."""
         why = self._add_whole(draft, position, closed=closed)
-        if why and self._policy == "truncate" and not closed and self._add_beginning(draft, position):
-            draft.full = "the budget was full"
+        cuts = self._policy == "truncate" or (self.cuts_best and position == 0)
+        if why and cuts and not closed and self._add_part(draft, position):
+            draft.full = "the budget was full" if self._policy == "truncate" else ""
             return ""
         if why and self._policy == "prefix":
             draft.full = "after the first that didn't fit"
         return why
 
     def _add_whole(self, draft: Draft, position: int, *, closed: bool) -> str:
-        length = len(self._ranked[position].candidate.reading)
-        if length > LONGEST_TOKEN * max(1, draft.left):
-            return f"{length} characters, {draft.left} tokens left"
-        cost = self._cost(draft, self._count(draft, position, length))
+        span = whole(self._ranked[position])
+        if span[1] > LONGEST_TOKEN * max(1, draft.left):
+            return f"{span[1]} characters, {draft.left} tokens left"
+        cost = self._cost(draft, self._count(draft, position, span))
         if cost <= draft.left and not closed:
-            self._keep(draft, position, length)
+            self._keep(draft, position, span)
             return ""
         figures = f"{cost} tokens, {draft.left} left"
         if cost <= self._budget.max_tokens - draft.total:
             return f"{figures}: the joined text takes more tokens than its parts"
         return figures
 
-    def _add_beginning(self, draft: Draft, position: int) -> bool:
-        """Add the longest beginning of a candidate that fits, if there is one, and return whether there is."""
-        candidate = self._ranked[position].candidate
-        text = candidate.reading
+    def _add_part(self, draft: Draft, position: int) -> bool:
+        """Add the longest part of a candidate that fits, if there is one, and return whether there is."""
         allowed = draft.left - self._cost(draft, 0)
-        if allowed <= 0:
-            return False
-        if position not in self._cutters:
-            whole = self._count(draft, position, len(text))
-            self._cutters[position] = Cutter(text, whole, allowed, candidate.header_length)
-        end = self._cutters[position].longest(allowed, lambda end: self._count(draft, position, end))
-        if end:
-            self._keep(draft, position, end)
-        return end > 0
+        start, end = self._part(draft, position, allowed) if allowed > 0 else (0, 0)
+        if end > start:
+            self._keep(draft, position, (start, end))
+        return end > start
 
-    def _keep(self, draft: Draft, position: int, end: int) -> None:
-        item, tokens = self._ranked[position], self._count(draft, position, end)
-        text = item.candidate.reading
-        cut = self._count(draft, position, len(text)) - tokens
-        kept = keep(item, text[:end], len(draft.kept) + 1, tokens, max(0, cut))
+    def _part(self, draft: Draft, position: int, allowed: int) -> Span:
+        """Return the longest part around the best window, else the longest beginning of it; empty if none fits."""
+        item = self._ranked[position]
+        first, last = whole(item)
+        count, tokens = partial(self._count, draft, position), self._count(draft, position, (first, last))
+        windows = placed_windows(item)
+        reading = item.candidate.reading
+        if windows:
+            _, passage = windows[0]
+            around = longest_around(reading, passage, first, (tokens, allowed), count)
+            if any(around) or self._policy == "fill":
+                return around
+            first = passage[0]
+        if position not in self._cutters:
+            self._cutters[position] = Cutter(reading[first:], tokens, allowed)
+        length = self._cutters[position].longest(allowed, lambda length: count((first, first + length)))
+        return first, first + length
+
+    def _keep(self, draft: Draft, position: int, span: Span) -> None:
+        item, tokens = self._ranked[position], self._count(draft, position, span)
+        text, spans = excerpt(item, [span])
+        cut = self._count(draft, position, whole(item)) - tokens
+        kept = keep(item, text, len(draft.kept) + 1, tokens, max(0, cut), spans)
         draft.add(position, kept, self._cost(draft, tokens))
 
     def _cost(self, draft: Draft, tokens: int) -> int:
         """Return what tokens counted alone add to the sum; the counter's overhead is in the first candidate's."""
         return tokens + (self._separator - self._overhead if draft.kept else 0)
 
-    def _count(self, draft: Draft, position: int, end: int) -> int:
-        """Count the beginning of a candidate, written as the draft's next."""
-        if (position, end) not in self._counts:
-            candidate = self._ranked[position].candidate
-            rendered = self._budget.render(len(draft.kept) + 1, candidate, candidate.reading[:end])
-            self._counts[position, end] = self._budget.counting.count(rendered)
-        return self._counts[position, end]
+    def _count(self, draft: Draft, position: int, span: Span) -> int:
+        """Count a part of a candidate, written as the draft's next."""
+        if (position, span) not in self._counts:
+            item = self._ranked[position]
+            rendered = self._budget.render(len(draft.kept) + 1, item.candidate, excerpt(item, [span])[0])
+            self._counts[position, span] = self._budget.counting.count(rendered)
+        return self._counts[position, span]
 
     def _join(self, draft: Draft) -> None:
-        key = tuple((item.rank_before, len(item.text)) for item in draft.kept)
+        key = tuple((item.rank_before, item.spans) for item in draft.kept)
         if key not in self._joined:
             read = in_reading_order(draft.kept, self._order)
             context = self._budget.join([(item.candidate, item.text) for item in read])

@@ -1,6 +1,6 @@
 """The selection: its settings, and its steps in their order."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Integral, Real
 from typing import Literal, get_args
@@ -8,8 +8,8 @@ from typing import Literal, get_args
 from secondpass.candidates import Candidate
 from secondpass.errors import ConfigurationError
 from secondpass.logs import REPEATED_WARNINGS, logger
-from secondpass.ranking import Dropped, Kept, Ranked, nothing_relevant
-from secondpass.scores import Note
+from secondpass.ranking import Dropped, Kept, Ranked, Reason, nothing_relevant
+from secondpass.scores import Note, NoteKind
 from secondpass.selection.adaptive import Adaptive
 from secondpass.selection.budget import ContextBudget
 from secondpass.selection.drafts import Packed
@@ -20,8 +20,8 @@ from secondpass.selection.filters import (
     filter_threshold,
     filter_unranked,
 )
-from secondpass.selection.order import ORDERS, Order
-from secondpass.selection.packing import POLICIES, Policy, pack, pack_unlimited
+from secondpass.selection.order import ORDERS, Order, deciding
+from secondpass.selection.packing import POLICIES, Policy, pack, pack_unlimited, wants_windows
 from secondpass.selection.sequence import PackingSequence, Rules
 
 Duplicates = Literal["exact", "near", "keep"]
@@ -45,16 +45,18 @@ class Selection:
         no limit.
     :param budget: The context budget; None for no limit.
     :param policy: What happens to a candidate that doesn't fit: ``"fill"`` skips it and goes on, ``"prefix"`` stops
-        there, ``"truncate"`` cuts it at a sentence end (else a line end, else between words) and stops. ``"extract"``
-        fills the budget with the best windows of all candidates instead, verbatim; the reranker then scores windows,
-        and what they repeat counts against them. Without a budget all are kept whole. It goes with no ``diversity``.
+        there, ``"truncate"`` cuts it around its best window, else at a sentence end (else a line end, else between
+        words), and stops. ``"extract"`` fills the budget with the best windows of all candidates instead, verbatim; the
+        reranker then scores windows, and what they repeat counts against them. Without a budget all are kept whole.
+        With all but ``"prefix"``, a reranker scores the sentences of a best candidate that doesn't fit; ``"fill"`` cuts
+        it around the best of them where nothing else that fits is half as relevant.
     :param duplicates: ``"exact"`` drops copies of a kept one: what the LLM reads, template included, and what the
         scorer reads are the same. ``"near"`` also drops similar texts, with the same template fields and metadata, that
         have no name, number, unit or identifier that the kept one lacks; ``"keep"`` doesn't compare them.
     :param near: The similarity from which a text is a near-duplicate: the part of their sequences of three words that
         two texts share, from 0 to 1. A text of 100 words with 5 of them changed has 0.74.
     :param diversity: How much similarity to what is kept counts against relevance, from 0 to 1 (maximal marginal
-        relevance); 0 packs by relevance alone.
+        relevance); 0 packs by relevance alone. With ``policy="extract"``, how much repetition counts at least.
     :param adaptive: How many are relevant by their own scores: ``LargestGap()``, ``CoveredMass(0.9)``, or None.
     :param order: The reading order: ``"relevance"``, ``"original"`` (the first stage's), or ``"ends"`` (the best at
         both ends).
@@ -103,11 +105,6 @@ class Selection:
         ):
             if given not in allowed:
                 raise ConfigurationError(f"{name} must be one of {', '.join(allowed)}; got {given!r}")
-        if self.policy == "extract" and self.diversity:
-            raise ConfigurationError(
-                "policy='extract' has its own rule, in which diversity has no part: leave that out, or take "
-                "another policy"
-            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +127,16 @@ class Selected:
     notes: tuple[Note, ...] = ()
 
 
-def select(ranked: Sequence[Ranked], selection: Selection, exclude: Sequence[Candidate | str] = ()) -> Selected:
+Closer = Callable[[Ranked], Ranked]
+"""Scores small windows of a candidate, and returns it with them."""
+
+
+def select(
+    ranked: Sequence[Ranked],
+    selection: Selection,
+    exclude: Sequence[Candidate | str] = (),
+    closer: Closer | None = None,
+) -> Selected:
     """Choose among candidates that are given best first; each comes back exactly once, kept or dropped.
 
     A warning is logged where there are candidates and none fits the budget, and where the template names a field that
@@ -139,8 +145,9 @@ def select(ranked: Sequence[Ranked], selection: Selection, exclude: Sequence[Can
     :param ranked: The candidates, best first.
     :param selection: The settings.
     :param exclude: Candidates, or their ids, that aren't to be kept.
+    :param closer: Asked at most once, for the best candidate, where that doesn't fit the budget.
     """
-    selected = choose(ranked, selection, exclude)
+    selected = choose(ranked, selection, exclude, closer)
     if "nothing_fits" in selected.facts:
         REPEATED_WARNINGS.warn(
             "nothing fits",
@@ -156,7 +163,12 @@ def select(ranked: Sequence[Ranked], selection: Selection, exclude: Sequence[Can
     return selected
 
 
-def choose(ranked: Sequence[Ranked], selection: Selection, exclude: Sequence[Candidate | str] = ()) -> Selected:
+def choose(
+    ranked: Sequence[Ranked],
+    selection: Selection,
+    exclude: Sequence[Candidate | str] = (),
+    closer: Closer | None = None,
+) -> Selected:
     """Do what ``select`` does, and log nothing."""
     rules = Rules(
         copies=selection.duplicates != "keep",
@@ -167,6 +179,10 @@ def choose(ranked: Sequence[Ranked], selection: Selection, exclude: Sequence[Can
     )
     passed, dropped = _filter(ranked, selection, exclude, rules)
     packed = _pack(passed, selection, rules)
+    has_space = selection.budget is not None and selection.budget.max_tokens > 0
+    if closer and has_space and wants_windows(passed, packed.kept, selection.policy):
+        passed[0] = closer(passed[0])
+        packed = _pack(passed, selection, rules)
     best_first = {item.rank_before: position for position, item in enumerate(ranked)}
     everything = sorted([*dropped, *packed.dropped], key=lambda item: best_first[item.rank_before])
     facts = _facts(packed, selection)
@@ -177,7 +193,24 @@ def choose(ranked: Sequence[Ranked], selection: Selection, exclude: Sequence[Can
         facts["blank_fields"] = ", ".join(blank_fields)
     if everything and nothing_relevant(packed.kept, everything):
         facts["nothing_relevant"] = f"{everything[0].reason}, {everything[0].detail}"
-    return Selected(tuple(packed.kept), tuple(everything), packed.context, packed.tokens, facts)
+    return Selected(tuple(packed.kept), tuple(everything), packed.context, packed.tokens, facts, _notes(passed, packed))
+
+
+def _notes(passed: Sequence[Ranked], packed: Packed) -> tuple[Note, ...]:
+    """Return a note where the best candidate didn't fit the budget, and a less relevant one is kept."""
+    value = deciding(passed[0]) if passed else None
+    kept = [deciding(item) for item in packed.kept]
+    if value is None or not any(other is None or other < value for other in kept):
+        return ()
+    return tuple(
+        Note(
+            NoteKind.BEST_LEFT_OUT,
+            f"the best candidate, {item.rank_before} in the first stage, doesn't fit the budget ({item.detail}), and "
+            "less relevant ones are kept",
+        )
+        for item in packed.dropped
+        if item.rank_before == passed[0].rank_before and item.reason is Reason.OVER_BUDGET
+    )
 
 
 def _filter(

@@ -1,0 +1,58 @@
+"""A second call for one candidate: its parts are scored, where it doesn't fit the context budget as a whole."""
+
+import time
+from dataclasses import dataclass, field, replace
+
+from secondpass.call import Call
+from secondpass.errors import ScoringError
+from secondpass.ranking import Ranked
+from secondpass.scores import Pair, Score, Spec, Stage
+from secondpass.scoring.scorer import Scorer, score_checked
+from secondpass.scoring.windows import Windowed, Windows
+
+_MOST = 64  # windows; the call stays small
+
+
+@dataclass(slots=True)
+class CloserReading:
+    """Scores small windows of a candidate's best window, or of its text where it was scored as a whole.
+
+    It never fails: a candidate of which no windows could be scored stays as it was.
+
+    :param scorer: Scores the windows, as it scored the candidates.
+    :param by: The specification of the candidates' scores.
+    :param query: The query.
+    :param max_tokens: The most tokens of a window.
+    :param call: Deadline and cancellation.
+    :param stages: What the calls did.
+    """
+
+    scorer: Scorer
+    by: Spec
+    query: str
+    max_tokens: int
+    call: Call
+    stages: list[Stage] = field(default_factory=list)
+
+    def __call__(self, item: Ranked) -> Ranked:
+        """Return a candidate with its score, and with small windows."""
+        outcome, best = item.outcome, item.best_window
+        if not isinstance(outcome, Score) or self.by.own_windows or self.call.stop_reason():
+            return item
+        started, shift = time.perf_counter(), best.start if best else 0
+        inner = self.scorer.scorer if isinstance(self.scorer, Windowed) else self.scorer
+        scorer = Windowed(inner, Windows(self.max_tokens, overlap=0.0, max_windows=_MOST))
+        text = item.candidate.text[shift : best.end if best else None]
+        facts: dict[str, object] = {"max_tokens": self.max_tokens}
+        try:
+            scored = score_checked(scorer, [Pair(self.query, text)], self.call)
+        except (ScoringError, OSError) as error:  # OSError: as in score_requests
+            self.stages.append(Stage("closer reading", time.perf_counter() - started, facts | {"error": str(error)}))
+            return item
+        (closer,) = scored.outcomes
+        windows = closer.windows if isinstance(closer, Score) and scored.by.scale == self.by.scale else ()
+        self.stages.append(Stage("closer reading", time.perf_counter() - started, facts | {"windows": len(windows)}))
+        if len(windows) < 2:
+            return item
+        windows = tuple(replace(one, start=one.start + shift, end=one.end + shift) for one in windows)
+        return replace(item, outcome=replace(outcome, windows=windows))
