@@ -40,6 +40,7 @@ def test_the_example_states_every_part_of_a_reranker(tmp_path: Path) -> None:
         min_probability=0.02,
         min_keep=1,
         duplicates="near",
+        max_per_source=3,
         adaptive=LargestGap(0.3),
         budget=ContextBudget(1500),
     )

@@ -478,8 +478,8 @@ def metadata_entry(kept: Kept, ranking: Ranking) -> dict[str, Any]:
     """Return the record for a kept document's metadata: plain numbers and strings, without None.
 
     ``duplicates`` holds the id of each dropped copy, else its source, else its position in the input; ``unscored`` says
-    why there is no score. ``spans`` are the
-    character ranges of an extract, and ``best_window`` is that of the best window, in the text without its header.
+    why there is no score. ``spans`` are the character ranges of an extract, and ``best_window`` is that of the best
+    window, in the text without its header.
     """
     candidate = kept.candidate
     window = kept.best_window

@@ -82,8 +82,8 @@ class Shingles:
     def duplicates(self, position: int, near: float) -> list[tuple[int, float]]:
         """Return the texts that are near-duplicates of one, which is among them, and their similarities.
 
-        A text in another frame, with content that the one lacks (see ``_Content``), or with other negations (in English
-        and German) isn't a near-duplicate of it: it says something else.
+        A text in another frame, with content that the one lacks (such as a name or a number), or with other negations
+        (in English and German) isn't a near-duplicate of it: it says something else.
 
         :param position: The one.
         :param near: The similarity that a near-duplicate has at least.
@@ -118,9 +118,9 @@ class _Content:
     def __init__(self, text: str) -> None:
         self._matches = [*_WORD.finditer(text)]
         self._text = text
-        self._folded = [match[0].casefold() for match in self._matches]
+        self._folded = [match[0].casefold().replace(" ", "") for match in self._matches]  # 5 % is 5%
         self.words = frozenset(self._folded)
-        self.numbers = [match[0].replace(" ", "") for match in self._matches if match["number"]]
+        self.numbers = [word for word, match in zip(self._folded, self._matches, strict=True) if match["number"]]
         self.negations = sorted(map(str.casefold, _NEGATION.findall(text)))
 
     def within(self, other: "_Content") -> bool:
