@@ -224,9 +224,9 @@ class CallThreads:
     def withdraw(self, future: "Future[Any]") -> bool:
         """Cancel a call that still waits for a thread, and return whether it did."""
         with self._changed:
-            waits = future.cancel()
-            self._waiting = deque(item for item in self._waiting if item[0] is not future) if waits else self._waiting
-        return waits
+            for item in [item for item in self._waiting if item[0] is future]:
+                self._waiting.remove(item)
+            return future.cancel()
 
     def close(self) -> None:
         """Have the threads end after their calls; those that wait are cancelled."""

@@ -104,7 +104,7 @@ class AuditLog(CallObserver):
     def _renew(self) -> None:
         """Begin with an empty queue, also in a forked process: the parent writes its own."""
         self._queued: deque[Callable[[], dict[str, Any]]] = deque()
-        self._executor = _one_thread()
+        self._executor: ThreadPoolExecutor = _one_thread()
         self._scheduled = False
 
     def _queue(self, make: Callable[[], dict[str, Any]]) -> None:
