@@ -9,12 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from secondpass.errors import ConfigurationError
+from secondpass.errors import ConfigurationError, checked
 from secondpass.logs import REPEATED_WARNINGS
 from secondpass.ranking import FAR, Ranking
 from secondpass.reranker import Reranker
 
 
+@checked
 class FallCounter:
     """Counts how often the first stage's best candidate falls below a rank. Give it as an observer.
 
@@ -91,6 +92,7 @@ class _Process:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
+@checked
 class Shadow:
     """Scores with a second reranker what the live one scored, in the background, and only records.
 

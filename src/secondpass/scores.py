@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from secondpass.calibration import Answerability, Calibration, log_odds, logistic
-from secondpass.errors import ConfigurationError
+from secondpass.errors import ConfigurationError, checked
 
 
 class Pair(NamedTuple):
@@ -120,6 +120,7 @@ class ScaleKind(StrEnum):
     UNKNOWN = "unknown"  # higher is better, and nothing else is known
 
 
+@checked
 @dataclass(frozen=True, slots=True)
 class Scale:
     """The scale of raw values, and their conversion to probabilities.
@@ -181,6 +182,7 @@ LOGIT = Scale(ScaleKind.LOGIT)
 PROBABILITY = Scale(ScaleKind.PROBABILITY)
 
 
+@checked
 @dataclass(frozen=True, slots=True)
 class Spec:
     """The specification of a scorer.

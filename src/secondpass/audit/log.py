@@ -12,7 +12,7 @@ from typing import Any
 
 from secondpass.audit.file import AuditFile
 from secondpass.audit.record import Contents, call_record, failure_record
-from secondpass.errors import ConfigurationError
+from secondpass.errors import ConfigurationError, checked
 from secondpass.forks import watch_forks
 from secondpass.logs import REPEATED_WARNINGS
 from secondpass.observers import CallInfo, CallObserver
@@ -22,6 +22,7 @@ _BATCH = 200  # records that are written together, at most
 _FORK_SECONDS = 5.0  # how long a fork waits for the batch in progress
 
 
+@checked
 class AuditLog(CallObserver):
     """Writes a record of each call of a reranker: ``Reranker(observers=[AuditLog("audit.db")])``.
 
@@ -90,7 +91,7 @@ class AuditLog(CallObserver):
         """Queue the record of a call."""
         self._queue(partial(call_record, ranking, call, time.time(), self._contents))
 
-    def failed(self, error: Exception, call: CallInfo) -> None:
+    def failed(self, error: BaseException, call: CallInfo) -> None:
         """Queue the record of a call that raised."""
         self._queue(partial(failure_record, error, call, self._contents))
 

@@ -10,7 +10,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 from secondpass.call import Call
-from secondpass.errors import ConfigurationError
+from secondpass.errors import ConfigurationError, checked
 from secondpass.forks import watch_forks
 from secondpass.scores import Pair, Scale, Score, Scored, Spec, Stage, Unscored
 from secondpass.scoring.score_file import ScoreFile
@@ -20,6 +20,7 @@ _KEY_BYTES = 20
 _FORK_SECONDS = 1.0  # how long a fork waits for a thread that uses the memory
 
 
+@checked
 class Cached(ComposedScorer):
     """Looks scores up, in memory and on disk, and asks another scorer for those that are not there.
 

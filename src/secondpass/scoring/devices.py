@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from secondpass.call import Call
-from secondpass.errors import ConfigurationError, OutOfMemory, QueueFull, ScoringError
+from secondpass.errors import ConfigurationError, OutOfMemory, QueueFull, ScoringError, checked
 from secondpass.forks import watch_forks
 from secondpass.scores import Pair, Score, Scored, Spec, Stage, Unscored
 from secondpass.scoring.scorer import (
@@ -32,6 +32,7 @@ _SUMMED = ("batches", "merged", "halved", "tokens", "padded_tokens", "truncated_
 _logger = logging.getLogger("secondpass")
 
 
+@checked
 class Devices(ComposedScorer):
     """Scores a call's pairs on several devices, each with its own copy of the model, its own worker and thread.
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from secondpass.call import Call
-from secondpass.errors import ConfigurationError
+from secondpass.errors import ConfigurationError, checked
 from secondpass.scores import Pair, Scale, Score, Scored, Spec, Stage, Unscored, UnscoredReason, Window
 from secondpass.scoring.scorer import ComposedScorer, Scorer, count_tokens, score_checked
 from secondpass.scoring.window_cutting import Span, cut_windows
@@ -19,6 +19,7 @@ more answers in 512 tokens than 64 and 48 did (0.98, 0.95 and 0.94), and an over
 _SPECIAL_TOKENS = 4  # a pair of RoBERTa's has so many, others fewer
 
 
+@checked
 @dataclass(frozen=True, slots=True)
 class Windows:
     """How texts are cut into windows, and how the values of a text's windows become its score.
@@ -92,6 +93,7 @@ class _Text:
         return Pair(self.pair.query, self.pair.text[start:end])
 
 
+@checked
 class Windowed(ComposedScorer):
     """Scores texts in windows by another scorer; a text that fits a single window gets that scorer's own score.
 

@@ -6,7 +6,7 @@ from itertools import accumulate, pairwise
 from numbers import Real
 from typing import NamedTuple
 
-from secondpass.errors import ConfigurationError
+from secondpass.errors import ConfigurationError, checked
 
 
 class Cutoff(NamedTuple):
@@ -16,6 +16,7 @@ class Cutoff(NamedTuple):
     detail: str
 
 
+@checked
 @dataclass(frozen=True, slots=True)
 class LargestGap:
     """Keep the candidates above the largest gap between two neighbouring probabilities.
@@ -47,6 +48,7 @@ class LargestGap:
         return Cutoff(above, f"the largest gap is from {above:.4f} to {below:.4f}")
 
 
+@checked
 @dataclass(frozen=True, slots=True)
 class CoveredMass:
     """Keep the fewest candidates whose probabilities add up to a share of the sum of all candidates'.

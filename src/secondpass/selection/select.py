@@ -6,7 +6,7 @@ from numbers import Integral, Real
 from typing import Literal, get_args
 
 from secondpass.candidates import Candidate
-from secondpass.errors import ConfigurationError
+from secondpass.errors import ConfigurationError, checked
 from secondpass.logs import REPEATED_WARNINGS, logger
 from secondpass.ranking import Dropped, Kept, Ranked, nothing_relevant
 from secondpass.scores import Note
@@ -30,6 +30,7 @@ Duplicates = Literal["exact", "near", "keep"]
 DUPLICATES: tuple[Duplicates, ...] = get_args(Duplicates)
 
 
+@checked
 @dataclass(frozen=True, slots=True)
 class Selection:
     """How the kept are chosen.

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
-from secondpass.errors import ConfigurationError
+from secondpass.errors import ConfigurationError, checked
 from secondpass.optimize import DEFAULT_SETTINGS, OptimizeSettings
 
 Objective = Literal["mse", "margin-mse"]
@@ -14,6 +14,7 @@ Loss = Literal[
 Precision = Literal["auto", "float32", "bfloat16"]
 
 
+@checked
 @dataclass(frozen=True, slots=True)
 class Student:
     """What the student starts from.
@@ -103,6 +104,7 @@ class TrainSettings:
         return settings
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DistillSettings(TrainSettings):
     """How a student is trained; further settings as in ``TrainSettings``.
@@ -134,6 +136,7 @@ class DistillSettings(TrainSettings):
         )
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinetuneSettings(TrainSettings):
     """How a model is fine-tuned; further settings as in ``TrainSettings``.
