@@ -119,7 +119,7 @@ def _stripped(text: str, start: int, end: int) -> tuple[int, int] | None:
 
 
 def as_python(value: Any) -> Any:
-    """Return numpy's dates and durations, which are numbers of any unit, as Python's; pandas's missing values as None."""
+    """Return numpy's dates and durations, numbers of any unit, as Python's, and pandas's missing values as None."""
     if type(value).__name__ in ("NAType", "NaTType"):
         return None
     kind = getattr(getattr(value, "dtype", None), "kind", "")

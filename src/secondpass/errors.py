@@ -20,7 +20,6 @@ A message says what must hold, what was given, and what to do.
 
 import math
 import re
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from functools import wraps
@@ -167,7 +166,7 @@ def checked(target: C, *, error: type[ConfigurationError] = ConfigurationError) 
         for name in bound.arguments.keys() & kinds.keys():
             value = bound.arguments[name]
             if not _fits(value, kinds[name]):
-                raise error(f"{name} must be {_described(kinds[name])}, got {value!r:.80}: see {target.__name__}")
+                raise error(f"{target.__name__}: {name} must be {_described(kinds[name])}; got {value!r:.80}")
             if isinstance(value, Real) and not isinstance(value, int | float):
                 bound.arguments[name] = int(value) if isinstance(value, Integral) else float(value)
         return create(*bound.args, **bound.kwargs)
@@ -216,7 +215,10 @@ def _is_number(value: object, kind: type[Real | Integral]) -> bool:
     """Return whether a value is a number within the range of floats, or infinity; NaN and truth values are none."""
     if isinstance(value, bool) or not isinstance(value, kind):
         return False
-    return abs(value) <= sys.float_info.max or abs(value) == math.inf  # type: ignore[operator]
+    try:
+        return not math.isnan(value)
+    except OverflowError:
+        return False
 
 
 def _names_file(value: object) -> bool:
@@ -224,7 +226,17 @@ def _names_file(value: object) -> bool:
     return not isinstance(value, str | Path) or not re.search("[\0\ud800-\udfff]", str(value))
 
 
-_WORDS = {int: "a whole number", float: "a number", str: "a string", bool: "True or False", NoneType: "None"}
+_WORDS: Mapping[Any, str] = {
+    int: "a whole number",
+    float: "a number",
+    str: "a string",
+    bool: "True or False",
+    NoneType: "None",
+    Sequence: "a list",
+    tuple: "a list",
+    Mapping: "a mapping",
+    Callable: "a function",
+}
 
 
 def _described(kind: Any) -> str:
@@ -232,4 +244,5 @@ def _described(kind: Any) -> str:
         return " or ".join(map(_described, get_args(kind)))
     if get_origin(kind) is Literal:
         return f"one of {', '.join(map(str, get_args(kind)))}"
-    return _WORDS.get(kind) or f"a {(get_origin(kind) or kind).__name__}"
+    kind = get_origin(kind) or kind
+    return _WORDS.get(kind) or f"a {kind.__name__}"

@@ -64,16 +64,12 @@ class Reranker:
         observers: Sequence[Observer] = (),
         when_cold: WhenCold = "wait",
     ) -> None:
-        if on_error not in ("degrade", "raise"):
-            raise ConfigurationError(f"on_error must be 'degrade' or 'raise', got {on_error!r}")
-        if when_cold not in ("wait", "degrade"):
-            raise ConfigurationError(f"when_cold must be 'wait' or 'degrade', got {when_cold!r}")
         check_deadline(deadline_ms)
         if fusion is not None and not hasattr(fusion, "fuse"):
             raise ConfigurationError(f"fusion must be a Fusion, such as ReciprocalRank(), or None, got {fusion!r:.80}")
         self.observers = check_observers(observers)
         self.scorer = _loaded(scorer, when_cold) if isinstance(scorer, str | Path) else _checked(scorer)
-        self.selection = _checked_selection(Selection() if selection is None else selection)
+        self.selection = Selection() if selection is None else selection
         self.fusion = _checked_fusion(fusion, self.scorer)
         self.on_error = on_error
         self.deadline_ms = deadline_ms

@@ -202,9 +202,10 @@ def test_a_cut_text_tells_its_span() -> None:
     [
         ({"top_k": 0}, "top_k must be a whole number from 1"),
         ({"min_probability": 1.5}, "min_probability must be within 0 and 1"),
-        ({"min_probability": float("nan")}, "min_probability must be within 0 and 1"),
+        ({"min_probability": float("nan")}, "min_probability must be a number or None; got nan"),
         ({"min_keep": -1}, "min_keep must be a whole number from 0"),
-        ({"budget": 1500}, "budget must be a ContextBudget or None, got 1500"),
+        ({"max_unscored": -1}, "max_unscored must be a whole number from 0"),
+        ({"budget": 1500}, "budget must be a ContextBudget or None; got 1500"),
         ({"policy": "squeeze"}, "policy must be one of fill, prefix, truncate, extract; got 'squeeze'"),
         ({"duplicates": "some"}, "duplicates must be one of exact, near, keep; got 'some'"),
         ({"policy": "extract", "diversity": 0.3}, "in which diversity has no part"),

@@ -176,18 +176,21 @@ class Connection:
         seconds = endpoint.limits.timeout_seconds
         try:
             async with asyncio.timeout(seconds):
-                return await self._answer(body)
-        except ScoringError:
-            raise
+                answer = await self._answer(body)
         except TimeoutError:
             failure = ScoringError(f"{endpoint.url} gave no complete answer within {seconds:g} s")
         except Exception as error:  # noqa: BLE001  # whatever the library makes of a server's bytes
             kind = _Busy if isinstance(error, _PASSING) else ScoringError
             why = f": {error!s:.{_EXCERPT}}" if isinstance(error, httpx.NetworkError) else ""  # the system's words
             failure = kind(f"{endpoint.url}: {type(error).__name__}{why}")
+        else:
+            if isinstance(answer, bytes):
+                return answer
+            failure = answer
         raise failure
 
-    async def _answer(self, body: bytes) -> bytes:
+    async def _answer(self, body: bytes) -> bytes | ScoringError:
+        """Send one request; return the answer, or the failure that it is: raised here, it would show the response."""
         limit, content = self.endpoint.limits.max_answer_bytes, bytearray()
         request = self._client.build_request("POST", self.endpoint.url, content=body, headers=_HEADERS)
         self.endpoint.authorize(request)
@@ -195,11 +198,11 @@ class Connection:
         request.headers.pop("Authorization", None)
         try:
             if response.headers.get("Content-Encoding", "").strip().lower() not in ("", "identity"):
-                raise ScoringError(f"{request.url} answered in an encoding that wasn't asked for")
+                return ScoringError(f"{request.url} answered in an encoding that wasn't asked for")
             async for chunk in response.aiter_raw():
                 content += chunk
                 if len(content) > limit:
-                    raise ScoringError(f"{request.url} answered with more than {limit} bytes")
+                    return ScoringError(f"{request.url} answered with more than {limit} bytes")
         finally:
             await response.aclose()
         if response.status_code == httpx.codes.OK:
@@ -207,8 +210,8 @@ class Connection:
         # the words for a status are the standard's: the server's own may repeat the key
         message = f"{request.url} answered {response.status_code} {httpx.codes.get_reason_phrase(response.status_code)}"
         if response.status_code in _BUSY:
-            raise _Busy(message, _retry_after(response.headers.get("Retry-After")))
-        raise (Refused if response.status_code in _REFUSED else ScoringError)(message)
+            return _Busy(message, _retry_after(response.headers.get("Retry-After")))
+        return (Refused if response.status_code in _REFUSED else ScoringError)(message)
 
 
 @dataclass(frozen=True)
