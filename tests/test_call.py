@@ -37,5 +37,5 @@ def test_cancellation_counts_before_the_deadline() -> None:
 @pytest.mark.parametrize("deadline_ms", [-1, -0.001, math.nan], ids=str)
 def test_invalid_deadlines_are_refused(deadline_ms: float) -> None:
     """A negative deadline and NaN are configuration errors that name the value."""
-    with pytest.raises(ConfigurationError, match=f"deadline_ms must be 0 or more milliseconds.*got {deadline_ms}"):
+    with pytest.raises(ConfigurationError, match=f"deadline_ms must be .*got {deadline_ms}"):
         Call(deadline_ms)

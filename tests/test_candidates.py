@@ -1,13 +1,16 @@
 """Candidates and their first-stage ranks."""
 
 import math
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from secondpass import Candidate
 from secondpass.candidates import as_candidates, first_stage_ranks
 from secondpass.errors import InputError
+from secondpass.fields import read_signals
 
 
 def test_a_text_becomes_a_candidate() -> None:
@@ -123,3 +126,26 @@ def test_one_string_is_no_list_of_texts() -> None:
 def test_first_stage_ranks(given: list[int | None], ranks: list[int]) -> None:
     """First-stage ranks count from 1 without gaps or ties, from given ranks where every candidate has one."""
     assert first_stage_ranks([Candidate("x", rank=rank) for rank in given]) == ranks
+
+
+@pytest.mark.parametrize("unit", ["D", "s", "ms", "ns"])
+def test_a_date_of_numpy_is_the_same_signal_in_every_unit(unit: str) -> None:
+    """Seconds since 1970, as of Python's dates; as a number it would be one of days or nanoseconds."""
+    candidate = Candidate("a", metadata={"day": np.datetime64("2020-01-01", unit)})
+    assert read_signals([candidate], ["day"])[0].signals == {"day": 1577836800.0}
+    with pytest.raises(InputError, match="signal 'day' must be a number"):
+        Candidate("a", signals={"day": np.datetime64("2020-01-01", unit)})
+
+
+@pytest.mark.parametrize("missing", [pd.NA, pd.NaT, np.datetime64("NaT"), math.nan, None])
+def test_missing_values_of_tables_are_missing_signals(missing: Any) -> None:
+    """A candidate has no such signal, as where the key is missing."""
+    assert read_signals([Candidate("a", metadata={"day": missing})], ["day"])[0].signals == {}
+    assert Candidate("a", signals={"day": missing}, score=missing).score is None
+
+
+@pytest.mark.parametrize("value", [10**400, np.array([1, 2]), np.timedelta64(1, "D"), pd.Series([1, 2])])
+def test_what_is_neither_number_nor_date_is_no_signal(value: Any) -> None:
+    """The error names the key."""
+    with pytest.raises(InputError, match="'day'"):
+        read_signals([Candidate("a", metadata={"day": value})], ["day"])

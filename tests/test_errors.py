@@ -39,7 +39,11 @@ def bases_in_the_docstring() -> dict[str, set[str]]:
 
 def test_docstring_matches_the_classes() -> None:
     """The tree in the module's docstring has exactly the exceptions of the module, with their base classes."""
-    classes = {name: value for name, value in vars(errors).items() if inspect.isclass(value)}
+    classes = {
+        name: value
+        for name, value in vars(errors).items()
+        if inspect.isclass(value) and value.__module__ == errors.__name__
+    }
     assert bases_in_the_docstring() == {
         name: {base.__name__ for base in value.__bases__}
         for name, value in classes.items()

@@ -135,11 +135,11 @@ def test_nothing_to_fuse_gives_nothing(rule: ReciprocalRank | WeightedSum) -> No
     ("make", "message"),
     [
         (lambda: ReciprocalRank(k=0), "k must be above 0, got 0"),
-        (lambda: ReciprocalRank(k=float("nan")), "k must be above 0, got nan"),
+        (lambda: ReciprocalRank(k=float("nan")), "k must be a number; got nan"),
         (lambda: ReciprocalRank(weights={}), "weights must be 0 or more"),
         (lambda: ReciprocalRank(weights={"bm25": -1.0}), "weights must be 0 or more"),
         (lambda: WeightedSum(alpha=1.5), "alpha must be within 0"),
-        (lambda: WeightedSum(alpha=float("nan")), "alpha must be within 0"),
+        (lambda: WeightedSum(alpha=float("nan")), "alpha must be a number; got nan"),
         (lambda: WeightedSum(weights={"bm25": 0.0}), "one of them above 0"),
     ],
     ids=["k of 0", "k of nan", "no weights", "negative weight", "alpha of 1.5", "alpha of nan", "all weights 0"],

@@ -1,13 +1,25 @@
 """Observers that read a call's time and settings."""
 
 import logging
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 from worlds import Failing
 
-from secondpass import ContextBudget, LargestGap, OverlapScorer, Ranking, ReciprocalRank, Reranker, Selection
-from secondpass.errors import ScoringError
+from secondpass import (
+    Call,
+    ContextBudget,
+    LargestGap,
+    OverlapScorer,
+    Pair,
+    Ranking,
+    ReciprocalRank,
+    Reranker,
+    Scored,
+    Selection,
+)
+from secondpass.errors import ConfigurationError, ScoringError, SecondpassError
 from secondpass.observers import CallInfo, CallObserver
 
 
@@ -20,7 +32,7 @@ class Keeper(CallObserver):
     def observe(self, ranking: Ranking, call: CallInfo | None) -> None:
         self.seen.append((ranking, call))
 
-    def failed(self, error: Exception, call: CallInfo) -> None:
+    def failed(self, error: BaseException, call: CallInfo) -> None:
         self.seen.append((error, call))
 
 
@@ -55,13 +67,56 @@ def test_calls_of_rerank_many_are_observed_one_by_one() -> None:
     assert [type(seen) for seen, _ in keeper.seen] == [Ranking, Ranking, ScoringError, ScoringError]
 
 
+class Wrong(OverlapScorer):
+    """Raises what isn't a failure of scoring."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+    def score_pairs(self, pairs: Sequence[Pair], *, call: Call | None = None) -> Scored:
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError("0"), MemoryError(), KeyboardInterrupt(), ConfigurationError("x")])
+def test_observers_see_whatever_a_scorer_raises(error: BaseException) -> None:
+    """A programming error and an interruption are raised as they are, and observed."""
+    keeper = Keeper()
+    with pytest.raises(type(error)):
+        Reranker(Wrong(error), observers=[keeper]).rerank("fox", ["fox"])
+    with pytest.raises(type(error)):
+        list(Reranker(Wrong(error), observers=[keeper]).rerank_many([("fox", ["fox"])]))
+    assert [(seen, call and call.query) for seen, call in keeper.seen] == [(error, "fox")] * 2
+
+
+WRONG_CALLS: dict[str, Callable[[Reranker], object]] = {
+    "query": lambda reranker: reranker.rerank(5, ["fox"]),  # type: ignore[arg-type]
+    "candidates": lambda reranker: reranker.rerank("fox", {"fox"}),
+    "selection": lambda reranker: reranker.rerank("fox", ["fox"], selection=3),  # type: ignore[arg-type]
+    "call": lambda reranker: reranker.rerank("fox", ["fox"], call=200),  # type: ignore[arg-type]
+    "exclude": lambda reranker: reranker.rerank("fox", ["fox"], exclude=5),  # type: ignore[arg-type]
+    "counter": lambda reranker: reranker.rerank(
+        "fox", ["fox"], selection=Selection(budget=ContextBudget(5, counter=int))
+    ),
+    "many": lambda reranker: list(reranker.rerank_many([("fox", {"fox"})])),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_CALLS)
+def test_observers_see_calls_that_fail_before_and_after_scoring(name: str) -> None:
+    """A wrong argument, and a counter that fails while candidates are selected, are calls that raise."""
+    keeper = Keeper()
+    with pytest.raises((SecondpassError, ValueError)) as raised:
+        WRONG_CALLS[name](Reranker(OverlapScorer(), observers=[keeper]))
+    assert [seen for seen, _ in keeper.seen] == [raised.value]
+
+
 class Broken(CallObserver):
     """Fails at everything."""
 
     def observe(self, ranking: Ranking, call: CallInfo | None) -> None:
         raise LookupError
 
-    def failed(self, error: Exception, call: CallInfo) -> None:
+    def failed(self, error: BaseException, call: CallInfo) -> None:
         raise LookupError
 
 

@@ -118,7 +118,7 @@ def test_a_missed_deadline_is_in_the_report() -> None:
     [
         ({"fusion": "rrf"}, "fusion must be a Fusion"),
         ({"selection": {"top_k": 3}}, "selection must be a Selection"),
-        ({"observers": print}, "observers must be a list of functions"),
+        ({"observers": print}, "observers must be a list"),
         ({"observers": [asyncio.sleep]}, "functions of a Ranking, not async"),
     ],
     ids=str,

@@ -8,11 +8,11 @@ import json
 import math
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, Self
 
-from secondpass.errors import ConfigurationError
+from secondpass.errors import ConfigurationError, checked
 
 CALIBRATION_FILE = "calibration.json"
 ANSWERABILITY_FILE = "answerability.json"
@@ -50,31 +50,29 @@ class FittedRecord:
 
         :raises ConfigurationError: If a field is missing, unknown, or out of its range.
         """
-        try:
-            return cls(**{name: _as_tuple(value) for name, value in data.items()})
-        except TypeError as error:
-            names = ", ".join(field.name for field in fields(cls))  # type: ignore[arg-type]  # as above
-            raise ConfigurationError(f"{cls.__name__} must have the fields {names}: {error}") from error
+        if not isinstance(data, Mapping):
+            raise ConfigurationError(f"the data of a {cls.__name__} must be an object, got {type(data).__name__}")
+        return cls(**{str(name): _as_tuple(value) for name, value in data.items()})
 
+    @checked
     def save(self, path: str | Path) -> None:
         """Write a JSON file: as ``calibration.json`` or ``answerability.json`` in the model's folder it is applied."""
         Path(path).write_text(json.dumps(self.to_dict(), indent=1) + "\n", encoding="utf-8")
 
     @classmethod
+    @checked
     def load(cls, path: str | Path) -> Self:
         """Read the file that ``save`` wrote.
 
         :raises ConfigurationError: If it is missing or no such file.
         """
         try:
-            data = json.loads(Path(path).read_text(encoding="utf-8"))
+            return cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
         except (OSError, ValueError) as error:
             raise ConfigurationError(f"{path} must be the JSON file of a {cls.__name__}: {error}") from error
-        if not isinstance(data, dict):
-            raise ConfigurationError(f"{path} must hold a JSON object, got {type(data).__name__}")
-        return cls.from_dict(data)
 
 
+@checked
 @dataclass(frozen=True, slots=True)
 class Calibration(FittedRecord):
     """A map from log-odds (of an unknown scale, from raw values) to probabilities; never falling.
@@ -102,8 +100,6 @@ class Calibration(FittedRecord):
 
     def __post_init__(self) -> None:
         """Check the settings."""
-        if self.method not in get_args(Method):
-            raise ConfigurationError(f"method must be one of {', '.join(get_args(Method))}; got {self.method!r}")
         if not (self.slope > 0 and math.isfinite(self.slope) and math.isfinite(self.intercept)):
             raise ConfigurationError(f"the slope must be above 0 and finite, got {self.slope!r} and {self.intercept!r}")
         if self.method == "isotonic":
@@ -124,6 +120,7 @@ class Calibration(FittedRecord):
         return y0 + (y1 - y0) * (x - x0) / (x1 - x0)
 
 
+@checked
 @dataclass(frozen=True, slots=True)
 class Answerability(FittedRecord):
     """The probability that what is kept holds the answer: logistic regression over the distribution of the scores.

@@ -5,13 +5,14 @@ import threading
 import time
 from numbers import Real
 
-from secondpass.errors import ConfigurationError
+from secondpass.errors import ConfigurationError, checked
 from secondpass.scores import UnscoredReason
 
 _POLL_SECONDS = 0.1
 """How long a cancelled caller goes on waiting for an engine that hangs, at most."""
 
 
+@checked
 class Call:
     """Deadline and cancellation of one call. Safe across threads.
 
@@ -49,6 +50,16 @@ class Call:
         if self.deadline is not None and time.monotonic() >= self.deadline:
             return UnscoredReason.DEADLINE
         return None
+
+
+def as_call(call: Call | None, deadline_ms: float | None = None) -> Call:
+    """Return the call that was given, or one with a deadline of its own.
+
+    :raises ConfigurationError: If it is something else.
+    """
+    if call is not None and not isinstance(call, Call):
+        raise ConfigurationError(f"call must be a Call, such as Call(deadline_ms=200), got {call!r:.80}")
+    return Call(deadline_ms) if call is None else call
 
 
 def check_deadline(deadline_ms: float | None) -> None:

@@ -4,8 +4,9 @@ import math
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from secondpass.errors import InputError
+from secondpass.errors import InputError, check_list
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +89,9 @@ class Candidate:
 def as_candidates(items: Iterable["str | Candidate"]) -> tuple[Candidate, ...]:
     """Wrap texts as candidates; candidates stay as they are.
 
-    :raises InputError: If an item is neither, naming its position.
+    :raises InputError: If an item is neither, naming its position, or they have no order.
     """
-    if isinstance(items, str | Mapping | Candidate) or not isinstance(items, Iterable):
-        raise InputError(f"candidates must be a list of texts or Candidates, got {type(items).__name__}: {items!r:.80}")
+    check_list(items, "candidates must be a list of texts or Candidates")
     return tuple(_as_candidate(position, item) for position, item in enumerate(items))
 
 
@@ -126,7 +126,16 @@ def _stripped(text: str, start: int, end: int) -> tuple[int, int] | None:
     return (start, start + len(part.strip())) if part.strip() else None
 
 
+def as_python(value: Any) -> Any:
+    """Return numpy's dates and durations, numbers of any unit, as Python's, and pandas's missing values as None."""
+    if type(value).__name__ in ("NAType", "NaTType"):
+        return None
+    kind = getattr(getattr(value, "dtype", None), "kind", "")
+    return value.astype(f"{kind}8[us]").item() if kind in ("M", "m") and getattr(value, "ndim", 1) == 0 else value
+
+
 def _number(name: str, value: object) -> float | None:
+    value = as_python(value)
     if value is None:
         return None
     try:

@@ -1,4 +1,4 @@
-"""The exceptions of secondpass, and the check for optional dependencies.
+"""The exceptions of secondpass, and the checks of settings and of optional dependencies.
 
 ::
 
@@ -18,10 +18,19 @@
 A message says what must hold, what was given, and what to do.
 """
 
-from collections.abc import Callable, Sequence
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
+from functools import wraps
 from importlib.util import find_spec
-from typing import TypeVar
+from inspect import Parameter, signature
+from numbers import Integral, Real
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
+C = TypeVar("C", bound=Callable[..., Any])
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
@@ -131,3 +140,133 @@ def contained(
     if len(items) == 1:
         return [instead(items[0])]
     return [result for item in items for result in contained(work, [item], instead)]
+
+
+UNORDERED = (set, frozenset)
+
+
+def check_list(items: object, wanted: str, refused: tuple[type, ...] = UNORDERED) -> None:
+    """Check that something is a list or another iterable of items, and neither one text nor a table.
+
+    :param items: What was given.
+    :param wanted: What must be given, as a sentence's beginning: ``"candidates must be a list of texts"``.
+    :param refused: Types that can be iterated over and are refused all the same.
+    :raises InputError: If it isn't.
+    """
+    unfit = (str, bytes, Mapping, *refused)
+    try:
+        iter(items)  # type: ignore[call-overload]  # what can't be iterated over raises
+    except TypeError:
+        fit = False
+    else:
+        fit = not isinstance(items, unfit) and not hasattr(items, "columns")  # a data frame iterates over their names
+    if not fit:
+        raise InputError(f"{wanted}, got {type(items).__name__}: {items!r:.80}")
+
+
+def checked(target: C, *, error: type[ConfigurationError] = ConfigurationError) -> C:
+    """Decorate a class or function: an argument of an unknown name, or of another type than annotated, is refused.
+
+    Numbers of other libraries, such as numpy's, reach the target as Python's. Ranges, protocols and arguments without
+    an annotation are the target's to check.
+
+    :param target: The class, whose constructor is then checked, or the function.
+    :param error: What a wrong type raises.
+    :raises ConfigurationError: At a call, for an unknown, missing or superfluous argument.
+    """
+    create: Callable[..., Any] = getattr(target, "__init__") if isinstance(target, type) else target  # noqa: B009
+    accepted = signature(create)
+    variadic = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+    kinds = {name: one.annotation for name, one in accepted.parameters.items() if one.kind not in variadic}
+
+    @wraps(create)
+    def call(*args: Any, **settings: Any) -> Any:
+        try:
+            bound = accepted.bind(*args, **settings)
+        except TypeError as wrong:
+            unknown = next((name for name in settings if name not in kinds), None)
+            why = f": {wrong}" if unknown is None else _unknown(unknown, [name for name in kinds if name != "self"])
+            raise ConfigurationError(f"{target.__name__}{why}") from None
+        for name in bound.arguments.keys() & kinds.keys():
+            value = bound.arguments[name]
+            if not _fits(value, kinds[name]):
+                raise error(f"{target.__name__}: {name} must be {_described(kinds[name])}; got {value!r:.80}")
+            if isinstance(value, Real) and not isinstance(value, int | float):
+                bound.arguments[name] = int(value) if isinstance(value, Integral) else float(value)
+        return create(*bound.args, **bound.kwargs)
+
+    if isinstance(target, type):
+        target.__init__ = call  # type: ignore[misc]  # with the signature that it had
+        return target
+    return call  # type: ignore[return-value]  # as above
+
+
+_MEANT = {"model": "scorer", "k": "top_k", "threshold": "min_probability", "score_threshold": "min_probability"}
+"""Names of other rerankers, or of the integrations, with those of the core."""
+
+
+def _unknown(name: str, known: Sequence[str]) -> str:
+    meant = [_MEANT[name]] if _MEANT.get(name) in known else get_close_matches(name, known, 1)
+    hint = f"; did you mean {meant[0]!r}?" if meant else "."
+    return f" has no setting {name!r}{hint} It has {', '.join(known)}"
+
+
+def _fits(value: object, kind: Any) -> bool:
+    """Return whether a value is of an annotated type."""
+    origin, args = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        return any(_fits(value, one) for one in args) and (Path not in args or _names_file(value))
+    if kind in (Any, Parameter.empty) or isinstance(kind, str) or getattr(kind, "_is_protocol", False):
+        return True
+    if kind in (int, float):
+        return _is_number(value, Integral if kind is int else Real)
+    if origin is None or origin is Literal:
+        return isinstance(value, str) and value in args if origin else isinstance(value, kind)
+    wanted = isinstance(value, Sequence if origin is tuple else origin) and not isinstance(value, str | bytes)
+    return wanted and _items_fit(value, origin, args)
+
+
+def _items_fit(value: object, origin: type, kinds: Sequence[Any]) -> bool:
+    if isinstance(value, Mapping):
+        return all(_fits(key, kinds[0]) and _fits(item, kinds[1]) for key, item in value.items())
+    if isinstance(value, Sequence):
+        each = tuple(kinds) if origin is tuple and kinds[-1] is not ... else (kinds[0],) * len(value)
+        return len(each) == len(value) and all(map(_fits, value, each))
+    return True
+
+
+def _is_number(value: object, kind: type[Real | Integral]) -> bool:
+    """Return whether a value is a number within the range of floats, or infinity; NaN and truth values are none."""
+    if isinstance(value, bool) or not isinstance(value, kind):
+        return False
+    try:
+        return not math.isnan(value)
+    except OverflowError:
+        return False
+
+
+def _names_file(value: object) -> bool:
+    """Return whether a value can be a file's name, where it is one of text: no system takes others."""
+    return not isinstance(value, str | Path) or not re.search("[\0\ud800-\udfff]", str(value))
+
+
+_WORDS: Mapping[Any, str] = {
+    int: "a whole number",
+    float: "a number",
+    str: "a string",
+    bool: "True or False",
+    NoneType: "None",
+    Sequence: "a list",
+    tuple: "a list",
+    Mapping: "a mapping",
+    Callable: "a function",
+}
+
+
+def _described(kind: Any) -> str:
+    if get_origin(kind) in (Union, UnionType):
+        return " or ".join(map(_described, get_args(kind)))
+    if get_origin(kind) is Literal:
+        return f"one of {', '.join(map(str, get_args(kind)))}"
+    kind = get_origin(kind) or kind
+    return _WORDS.get(kind) or f"a {kind.__name__}"

@@ -4,8 +4,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime
+from typing import Any
 
-from secondpass.candidates import Candidate
+from secondpass.candidates import Candidate, as_python
 from secondpass.errors import ConfigurationError, InputError
 from secondpass.text import template_fields
 
@@ -71,20 +72,19 @@ def read_signals(candidates: Iterable[Candidate], keys: Iterable[str]) -> list[C
 
 
 def _signals(candidate: Candidate, keys: Iterable[str]) -> dict[str, float]:
-    values = {key: candidate.metadata.get(key) for key in keys}
-    return {key: _number(candidate, key, value) for key, value in values.items() if value not in (None, "")}
+    values = {key: as_python(candidate.metadata.get(key)) for key in keys}
+    blank = {key for key, value in values.items() if value is None or (isinstance(value, str) and not value)}
+    return {key: _number(candidate, key, value) for key, value in values.items() if key not in blank}
 
 
-def _number(candidate: Candidate, key: str, value: object) -> float:
+def _number(candidate: Candidate, key: str, value: Any) -> float:
     try:
-        if isinstance(value, date):
-            return _seconds(value)
-        return float(value)  # type: ignore[arg-type]  # other types raise
-    except (TypeError, ValueError):
+        return _seconds(value) if isinstance(value, date) else float(value)
+    except (TypeError, ValueError, OverflowError):
         pass
     try:
-        return _seconds(datetime.fromisoformat(value))  # type: ignore[arg-type]
-    except (TypeError, ValueError) as error:
+        return _seconds(datetime.fromisoformat(value))
+    except (TypeError, ValueError, OverflowError) as error:
         raise InputError(
             f"a signal must be a number or an ISO 8601 date, {key!r} of document {candidate.id!r} is {value!r:.60}: "
             "convert it when documents are indexed"

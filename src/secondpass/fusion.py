@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
 
 from secondpass.candidates import Candidate
-from secondpass.errors import ConfigurationError, InputError
+from secondpass.errors import ConfigurationError, InputError, checked
 
 FIRST_STAGE = "first_stage"
 
@@ -45,6 +45,7 @@ class Fusion(Protocol):
         ...
 
 
+@checked
 @dataclass(frozen=True, slots=True)
 class ReciprocalRank:
     """Reciprocal rank fusion: the sum of ``weight / (k + rank)`` over the model and the signals.
@@ -78,6 +79,7 @@ class ReciprocalRank:
         return fused
 
 
+@checked
 @dataclass(frozen=True, slots=True)
 class WeightedSum:
     """``(1 - alpha) * model + alpha * others``, each list scaled to 0..1 by its own minimum and maximum.
@@ -115,6 +117,7 @@ class WeightedSum:
         return fused
 
 
+@checked
 def merge_lists(lists: Mapping[str, Sequence[Candidate]], fusion: ReciprocalRank | None = None) -> list[Candidate]:
     """Merge the results of several retrievers by reciprocal rank fusion, before reranking.
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from difflib import get_close_matches
 from functools import partial
@@ -22,7 +22,7 @@ from pydantic import (
 
 from secondpass.call import check_deadline
 from secondpass.candidates import Candidate
-from secondpass.errors import ConfigurationError, InputError, SecondpassError
+from secondpass.errors import UNORDERED, ConfigurationError, InputError, SecondpassError, check_list
 from secondpass.fields import check_score_text, read_signals, write_score_text, write_score_texts
 from secondpass.fusion import Fusion
 from secondpass.models import DEFAULT_MODEL
@@ -451,8 +451,7 @@ def checked_items(items: Iterable[T], kind: type[T], call: str) -> list[T]:
     :param call: The call with its arguments in the right order, for the error.
     :raises InputError: If it is no iterable, or an item has another type.
     """
-    if isinstance(items, str | Mapping | kind) or not isinstance(items, Iterable):
-        raise InputError(f"{call} needs a list of {kind.__name__}s, got {type(items).__name__}: {items!r:.80}")
+    check_list(items, f"{call} needs a list of {kind.__name__}s", (*UNORDERED, kind))
     listed = list(items)
     for position, item in enumerate(listed):
         if not isinstance(item, kind):

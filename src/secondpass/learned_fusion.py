@@ -4,13 +4,14 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from secondpass.calibration import FittedRecord
-from secondpass.errors import ConfigurationError
+from secondpass.errors import ConfigurationError, checked
 from secondpass.fusion import FIRST_STAGE, FusionInput, list_values, min_max, ranks_of
 
 OWN_FEATURES = ("model", "model rank", "first stage", "first-stage rank")
 _K = 60.0  # of reciprocal ranks, as in reciprocal rank fusion
 
 
+@checked
 @dataclass(frozen=True, slots=True)
 class LearnedFusion(FittedRecord):
     """Orders by a linear combination of features; ``evaluation.fit_fusion`` fits the weights.

@@ -9,13 +9,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from secondpass.errors import ConfigurationError
+from secondpass.errors import ConfigurationError, checked
 from secondpass.logs import REPEATED_WARNINGS
 from secondpass.processes import ForkLock
 from secondpass.ranking import FAR, Ranking
 from secondpass.reranker import Reranker
 
 
+@checked
 class FallCounter:
     """Counts how often the first stage's best candidate falls below a rank. Give it as an observer.
 
@@ -92,6 +93,7 @@ class _Process:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
+@checked
 class Shadow:
     """Scores with a second reranker what the live one scored, in the background, and only records.
 

@@ -63,8 +63,12 @@ class CallObserver:
         """Observe a ranking."""
         raise NotImplementedError
 
-    def failed(self, error: Exception, call: CallInfo) -> None:
-        """Observe a call that raised instead of returning a ranking."""
+    def failed(self, error: BaseException, call: CallInfo) -> None:
+        """Observe a call that raised instead of returning a ranking, whatever it raised.
+
+        :param error: The exception, which is raised again.
+        :param call: Time and settings; the query is empty where none was given, or no string.
+        """
 
 
 def check_observers(observers: Sequence[Observer]) -> tuple[Observer, ...]:
@@ -90,7 +94,7 @@ def notify(observers: Iterable[Observer], ranking: Ranking, call: CallInfo) -> N
         )
 
 
-def notify_failed(observers: Iterable[Observer], error: Exception, call: CallInfo) -> None:
+def notify_failed(observers: Iterable[Observer], error: BaseException, call: CallInfo) -> None:
     """Call the observers that see failed calls."""
     for observer in observers:
         if isinstance(observer, CallObserver):

@@ -4,10 +4,11 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from secondpass.candidates import Candidate
+from secondpass.errors import checked
 from secondpass.scores import Note, Score, Spec, Stage, Unscored, UnscoredReason, Window
 
 if TYPE_CHECKING:
@@ -229,6 +230,7 @@ class Ranking:
 
         return as_dict(self)
 
+    @checked
     def to_json(self, indent: int | None = None) -> str:
         """Return ``to_dict`` as JSON, in ASCII characters.
 
@@ -245,12 +247,14 @@ class Ranking:
 
         return as_frame(self)
 
-    def to_html(self, path: str | PathLike[str] | None = None) -> str:
+    @checked
+    def to_html(self, path: str | Path | None = None) -> str:
         """Return the report as a complete HTML document without scripts and external files, and write it.
 
         Long texts and long lists are cut; what is left out is counted.
 
         :param path: The file, which is replaced only when all is written; None writes none.
+        :raises ConfigurationError: If the path is no file's.
         :raises OSError: If the file can't be written.
         """
         from secondpass.report.html import as_document, write  # as above

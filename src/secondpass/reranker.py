@@ -5,14 +5,16 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from contextvars import copy_context
 from functools import partial
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
-from secondpass.call import Call, check_deadline
+from secondpass.call import Call, as_call, check_deadline
 from secondpass.candidates import Candidate, as_candidates
-from secondpass.errors import ConfigurationError, InputError, ScoringError
+from secondpass.errors import ConfigurationError, InputError, check_list, checked
 from secondpass.fusion import Fusion, FusionInput
 from secondpass.learned_fusion import LearnedFusion
 from secondpass.models import DEFAULT_MODEL
@@ -32,6 +34,7 @@ from secondpass.selection.filters import Results, as_excluded
 from secondpass.selection.select import Selected, Selection, select
 
 
+@checked
 class Reranker:
     """Scores candidates against the query, reorders them, and selects those that go into the LLM's context.
 
@@ -63,16 +66,12 @@ class Reranker:
         observers: Sequence[Observer] = (),
         when_cold: WhenCold = "wait",
     ) -> None:
-        if on_error not in ("degrade", "raise"):
-            raise ConfigurationError(f"on_error must be 'degrade' or 'raise', got {on_error!r}")
-        if when_cold not in ("wait", "degrade"):
-            raise ConfigurationError(f"when_cold must be 'wait' or 'degrade', got {when_cold!r}")
         check_deadline(deadline_ms)
         if fusion is not None and not hasattr(fusion, "fuse"):
             raise ConfigurationError(f"fusion must be a Fusion, such as ReciprocalRank(), or None, got {fusion!r:.80}")
         self.observers = check_observers(observers)
         self.scorer = _loaded(scorer, when_cold) if isinstance(scorer, str | Path) else _checked(scorer)
-        self.selection = _checked_selection(Selection() if selection is None else selection)
+        self.selection = Selection() if selection is None else selection
         self.fusion = _checked_fusion(fusion, self.scorer)
         self.on_error = on_error
         self.deadline_ms = deadline_ms
@@ -129,11 +128,13 @@ class Reranker:
         :raises ConfigurationError: If the selection has a minimum probability and the scorer's scale has none.
         """
         started = time.perf_counter()
-        request = Request.of(query, as_candidates(candidates))
-        selection, excluded = self._checked(selection), as_excluded(exclude)
-        call = call or Call(self.deadline_ms)
-        (scoring,) = self._score([request], selection, call)
-        return self._ranking(request, scoring, selection, started, call, excluded)
+        with self._observed(started, [query], selection):
+            request, call = Request.of(query, as_candidates(candidates)), as_call(call, self.deadline_ms)
+            selection, excluded = self._checked(selection), as_excluded(exclude)
+            (scoring,) = self._score([request], selection, call)
+            ranking = self._ranking(request, scoring, selection, call, excluded)
+        self._notify(ranking, selection, started)
+        return ranking
 
     def rerank_many(
         self,
@@ -159,18 +160,26 @@ class Reranker:
         :raises InputError: As ``rerank``.
         :raises ScoringError: As ``rerank``.
         """
-        if pairs_at_once < 1:
-            raise ConfigurationError(f"pairs_at_once must be 1 or more, got {pairs_at_once}")
-        selection, call = self._checked(selection), call or Call()
+        if not isinstance(pairs_at_once, Integral) or pairs_at_once < 1:
+            raise ConfigurationError(f"pairs_at_once must be a whole number from 1, got {pairs_at_once!r}")
+        if progress is not None and not callable(progress):
+            raise ConfigurationError(f"progress must be a function or None, got {progress!r:.80}")
+        check_list(requests, "requests must be a list of queries with their candidates")
+        selection, call = self._checked(selection), as_call(call)
         most = pairs_at_once if self.scorer.spec.batch_invariant else 1
         queries = pairs = 0
-        stream = (Request.of(query, as_candidates(items)) for query, items in requests)
+        stream = (self._request(item, selection) for item in requests)
         for together in _grouped(stream, most, apart=not self.scorer.spec.call_invariant):
             started = time.perf_counter()
-            scorings = self._score(together, selection, call)
+            with self._observed(started, [request.query for request in together], selection):
+                scorings = self._score(together, selection, call)
             took = time.perf_counter() - started
             for request, scoring in zip(together, scorings, strict=True):
-                yield self._ranking(request, scoring, selection, time.perf_counter() - took, call)
+                called = time.perf_counter() - took
+                with self._observed(called, [request.query], selection):
+                    ranking = self._ranking(request, scoring, selection, call)
+                self._notify(ranking, selection, called)
+                yield ranking
                 queries, pairs = queries + 1, pairs + len(request.candidates)
             if progress:
                 progress(queries, pairs)
@@ -189,7 +198,7 @@ class Reranker:
         When the task is cancelled, the call is: scoring stops after the batch in progress. Up to 32 calls run at once;
         one whose deadline passes while it waits for a thread never reaches the scorer.
         """
-        call = call or Call(self.deadline_ms)
+        call = as_call(call, self.deadline_ms)
         work = partial(self.rerank, query, candidates, selection=selection, call=call, exclude=exclude)
         in_context = partial(copy_context().run, work)
         future = CALLS.submit(in_context)
@@ -206,14 +215,35 @@ class Reranker:
             raise
 
     def _score(self, requests: Sequence[Request], selection: Selection, call: Call) -> list[Scoring]:
-        """Score the requests; observers see it where that fails."""
-        scorer, started = scorer_for(selection, self.scorer), time.perf_counter()
+        return score_requests(scorer_for(selection, self.scorer), requests, call, self.on_error)
+
+    def _request(self, given: tuple[str, Iterable[str | Candidate]], selection: Selection) -> Request:
+        """Return one of several requests.
+
+        :raises InputError: If it is no query with candidates.
+        """
+        query = given[0] if isinstance(given, Sequence) and given else None
+        with self._observed(time.perf_counter(), [query], selection):
+            if not isinstance(given, Sequence) or isinstance(given, str) or len(given) != 2:
+                raise InputError(f"a request must be a query with its candidates, got {given!r:.80}")
+            return Request.of(query, as_candidates(given[1]))
+
+    @contextmanager
+    def _observed(self, started: float, queries: Sequence[object], selection: Selection | None) -> Iterator[None]:
+        """Tell the observers of what is raised within, whatever it is, once for each query."""
         try:
-            return score_requests(scorer, requests, call, self.on_error)
-        except (ScoringError, InputError, OSError) as error:
-            for request in requests if self.observers else ():
-                notify_failed(self.observers, error, self._info(started, request.query, selection))
+            yield
+        except BaseException as error:
+            used = selection if isinstance(selection, Selection) else self.selection
+            for query in queries if self.observers else ():
+                notify_failed(self.observers, error, self._info(started, query if isinstance(query, str) else "", used))
             raise
+
+    def _notify(self, ranking: Ranking, selection: Selection | None, called: float) -> None:
+        """Call the observers with the ranking of a call that began at ``called``."""
+        if self.observers:
+            used = self.selection if selection is None else selection
+            notify(self.observers, ranking, self._info(called, ranking.query, used))
 
     def _checked(self, selection: Selection | None) -> Selection:
         """Return the selection of a call.
@@ -229,11 +259,10 @@ class Reranker:
         request: Request,
         scoring: Scoring,
         selection: Selection,
-        called: float,
         call: Call,
         excluded: Sequence[Candidate | str] = (),
     ) -> Ranking:
-        """Order the candidates, select, and call the observers; the call began at ``called``."""
+        """Order the candidates, and select."""
         fitted = _fits(self.fusion, scoring.by)
         ranked, fuse_stage = self._rank(request, scoring, fitted=fitted)
         started = time.perf_counter()
@@ -242,7 +271,7 @@ class Reranker:
         closely = closer.stages if closer else ()
         seconds = time.perf_counter() - started - sum(stage.seconds for stage in closely)
         stages = (*scoring.stages, *fuse_stage, *closely, Stage("select", seconds, selected.facts))
-        ranking = noted(
+        return noted(
             Ranking(
                 request.query,
                 selected.kept,
@@ -256,9 +285,6 @@ class Reranker:
                 notes=(*scoring.notes, *(() if fitted else (FUSION_LEFT_OUT,)), *selected.notes),
             )
         )
-        if self.observers:
-            notify(self.observers, ranking, self._info(called, request.query, selection))
-        return ranking
 
     def _closer(self, query: str, scoring: Scoring, selection: Selection, call: Call) -> CloserReading | None:
         """Return what scores parts of a best candidate that doesn't fit the budget; None where that can't happen."""
@@ -294,7 +320,10 @@ class Reranker:
             return {}
         signals = {signal for candidate in request.candidates for signal in candidate.signals}
         inputs = [FusionInput(request.candidates[p], outcome.value, request.ranks[p]) for p, outcome in scores.items()]
-        return dict(zip(scores, self.fusion.fuse(inputs, signals), strict=True))
+        fused = self.fusion.fuse(inputs, signals)
+        if not isinstance(fused, Sequence) or len(fused) != len(inputs) or not all(isinstance(v, Real) for v in fused):
+            raise ConfigurationError(f"fuse must return a list of {len(inputs)} numbers, got {fused!r:.80}")
+        return dict(zip(scores, fused, strict=True))
 
     def _info(self, started: float, query: str, selection: Selection) -> CallInfo:
         """Return the record of a call that began at ``started``, for observers."""
@@ -309,7 +338,7 @@ def _loaded(name: str | Path, when_cold: WhenCold) -> Scorer:
 
 def _checked(given: Scorer | ListScorer) -> Scorer:
     scorer = as_scorer(given)
-    if not isinstance(scorer, Scorer) or isinstance(scorer, type):
+    if not isinstance(scorer, Scorer) or isinstance(scorer, type) or not isinstance(scorer.spec, Spec):
         raise ConfigurationError(
             f"scorer must be a model's name, a folder, or an object with spec and score_pairs, got {scorer!r:.80}"
         )

@@ -1,16 +1,16 @@
 """Input and output of scorers: pairs, scores, their scale, and the scorer's specification."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import NamedTuple
 
 from secondpass.calibration import Answerability, Calibration, log_odds, logistic
-from secondpass.errors import ConfigurationError
+from secondpass.errors import ConfigurationError, checked
 
 
-class Pair(NamedTuple):
-    """A query and one text to score against it.
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A query and one text to score against it; it can be unpacked into these two.
 
     :param query: The query.
     :param text: The text.
@@ -21,6 +21,11 @@ class Pair(NamedTuple):
     query: str
     text: str
     header: int = 0
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the query and the text."""
+        yield self.query
+        yield self.text
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +140,7 @@ class ScaleKind(StrEnum):
     UNKNOWN = "unknown"  # higher is better, and nothing else is known
 
 
+@checked
 @dataclass(frozen=True, slots=True)
 class Scale:
     """The scale of raw values, and their conversion to probabilities.
@@ -196,6 +202,7 @@ LOGIT = Scale(ScaleKind.LOGIT)
 PROBABILITY = Scale(ScaleKind.PROBABILITY)
 
 
+@checked
 @dataclass(frozen=True, slots=True)
 class Spec:
     """The specification of a scorer.

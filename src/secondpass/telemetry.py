@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Any
 
-from secondpass.errors import ConfigurationError, MissingExtra
+from secondpass.errors import ConfigurationError, MissingExtra, checked
 
 if find_spec("opentelemetry") is None or find_spec("opentelemetry.trace") is None:  # a namespace of distributions
     raise MissingExtra("secondpass.telemetry", "opentelemetry-api", "telemetry")
@@ -32,6 +32,7 @@ _COUNTED = {
 """The stages' facts that are counted, each with its metric's name and description."""
 
 
+@checked
 class Telemetry(CallObserver):
     """Emits a span and metrics for each call: ``Reranker(observers=[Telemetry()])``.
 
@@ -97,7 +98,7 @@ class Telemetry(CallObserver):
         for note in ranking.notes:
             self._notes.add(1, model | {"kind": str(note.kind)})
 
-    def failed(self, error: Exception, call: CallInfo) -> None:
+    def failed(self, error: BaseException, call: CallInfo) -> None:
         """Emit the span of a call that raised, and count it."""
         start = round(call.started * 1e9)
         span = self._tracer.start_span("rerank", kind=SpanKind.INTERNAL, start_time=start)

@@ -199,6 +199,9 @@ def test_answerability_needs_both_kinds_of_questions_of_one_model() -> None:
     with pytest.raises(InputError, match="none"):
         fit_answerability([])
     case = AnswerCase(SPEC, (2.0, 1.0), frozenset({0}))
+    for kept in ((), (0, 1)):
+        with pytest.raises(ConfigurationError, match="kept must be whole numbers from 1"):
+            fit_answerability([case] * 40, kept)
     with pytest.raises(ConfigurationError, match=r"got 40 and 0.*without_right"):
         fit_answerability([case] * 40)
     with pytest.raises(ConfigurationError, match="one model"):

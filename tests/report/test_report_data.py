@@ -149,3 +149,10 @@ def test_a_data_frame_needs_pandas(ranking: Ranking, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(errors, "find_spec", lambda _: None)
     with pytest.raises(MissingExtra, match=r'pip install "secondpass\[eval\]"'):
         ranking.to_frame()
+
+
+def test_a_data_frame_has_no_lone_surrogates() -> None:
+    """They have no UTF-8 form, which pandas needs: they are question marks there, as for a tokenizer."""
+    pytest.importorskip("pandas")
+    ranking = Reranker(OverlapScorer()).rerank("fox", [Candidate("a fox \ud800", id="\udfff")])
+    assert ranking.to_frame()[["id", "text"]].values.tolist() == [["?", "a fox ?"]]

@@ -50,7 +50,9 @@ def test_a_tiktoken_encoding_counts_its_tokens(tiktoken_encoding: Callable[[str]
 
 def test_special_tokens_in_a_text_are_ordinary_text(tiktoken_encoding: Callable[[str], Any]) -> None:
     """A candidate that quotes ``<|endoftext|>`` is counted and raises nothing."""
-    assert as_counter(tiktoken_encoding("cl100k_base")).count("<|endoftext|>") > 1
+    encoding = tiktoken_encoding("cl100k_base")
+    assert as_counter(encoding).count("<|endoftext|>") > 1
+    assert as_counter(encoding.encode).count("<|endoftext|>") == as_counter(encoding).count("<|endoftext|>")
 
 
 def test_padding_set_on_a_tokenizer_does_not_count() -> None:

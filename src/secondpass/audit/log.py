@@ -11,7 +11,7 @@ from typing import Any
 
 from secondpass.audit.file import AuditFile
 from secondpass.audit.record import Contents, call_record, failure_record
-from secondpass.errors import ConfigurationError
+from secondpass.errors import ConfigurationError, checked
 from secondpass.logs import REPEATED_WARNINGS
 from secondpass.observers import CallInfo, CallObserver
 from secondpass.processes import ForkLock, renew_in_child
@@ -20,6 +20,7 @@ from secondpass.ranking import Ranking
 _BATCH = 200  # records that are written together, at most
 
 
+@checked
 class AuditLog(CallObserver):
     """Writes a record of each call of a reranker: ``Reranker(observers=[AuditLog("audit.db")])``.
 
@@ -85,7 +86,7 @@ class AuditLog(CallObserver):
         """Queue the record of a call."""
         self._queue(partial(call_record, ranking, call, time.time(), self._contents))
 
-    def failed(self, error: Exception, call: CallInfo) -> None:
+    def failed(self, error: BaseException, call: CallInfo) -> None:
         """Queue the record of a call that raised."""
         self._queue(partial(failure_record, error, call, self._contents))
 

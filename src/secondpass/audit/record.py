@@ -53,7 +53,7 @@ def call_record(ranking: Ranking, call: CallInfo | None, now: float, contents: C
     }
 
 
-def failure_record(error: Exception, call: CallInfo, contents: Contents) -> dict[str, Any]:
+def failure_record(error: BaseException, call: CallInfo, contents: Contents) -> dict[str, Any]:
     """Return the record of a call that raised."""
     message = {"message": str(error)[:500]} if contents.texts else {}
     return {

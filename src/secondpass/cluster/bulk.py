@@ -9,7 +9,7 @@ from typing import Any
 
 from secondpass.candidates import Candidate
 from secondpass.cluster.blocks import Block, blocks_of, check_manifest, digest, input_files
-from secondpass.errors import ConfigurationError, InputError
+from secondpass.errors import ConfigurationError, InputError, checked
 from secondpass.jsonl import query_and_candidates, read_objects
 from secondpass.ranking import Ranking
 from secondpass.reranker import Reranker
@@ -37,6 +37,7 @@ class Summary:
     pairs: int
 
 
+@checked
 @dataclass(frozen=True, slots=True)
 class Workers:
     """The actors that rerank.

@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 
 from secondpass.calibration import Answerability, features
-from secondpass.errors import ConfigurationError, InputError
+from secondpass.errors import ConfigurationError, InputError, checked
 from secondpass.evaluation.calibrate import question_scores
 from secondpass.evaluation.collection import Collection
 from secondpass.evaluation.settings import Progress
@@ -74,14 +74,17 @@ def without_right(collection: Collection, share: float = 0.5, seed: int = 0) -> 
     return replace(collection, run=run, notes=(*collection.notes, f"nothing relevant for {len(chosen)} queries"))
 
 
+@checked
 def fit_answerability(cases: Iterable[AnswerCase], kept: Sequence[int] = KEPT) -> Answerability:
     """Fit ``Ranking.answerable`` on labelled questions by logistic regression.
 
     :param cases: Questions of which a good part has no right candidate, as in use; see ``without_right``.
     :param kept: The numbers of kept candidates that it is to hold for.
     :raises InputError: If there is no question.
-    :raises ConfigurationError: If too few are of one kind, or they were scored by several models.
+    :raises ConfigurationError: If too few are of one kind, they were scored by several models, or ``kept`` is wrong.
     """
+    if not kept or min(kept) < 1:
+        raise ConfigurationError(f"kept must be whole numbers from 1, at least one, got {kept!r:.80}")
     cases = [case for case in cases if case.scores]
     if not cases:
         raise InputError("there must be questions with scored candidates, and there are none")

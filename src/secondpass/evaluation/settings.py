@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
-from secondpass.errors import ConfigurationError
+from secondpass.errors import ConfigurationError, checked
 from secondpass.selection.budget import ContextBudget
 from secondpass.selection.tokens import as_counter
 
@@ -13,6 +13,7 @@ Progress = Callable[[str, int, int], None]
 """Called with a description of the work, how many steps of it are done, and how many there are."""
 
 
+@checked
 @dataclass(frozen=True, slots=True)
 class Sampling:
     """How intervals and tests are sampled; the same settings on the same values give the same figures.
@@ -35,6 +36,7 @@ class Sampling:
             raise ConfigurationError(f"resamples must be 100 or more, got {self.resamples!r}")
 
 
+@checked
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What an evaluation computes besides its measures.

@@ -63,7 +63,7 @@ class LangChainScorer(BaseScorer):
         if reason:
             return Scored(tuple(Unscored(reason) for _ in pairs), self.spec)
         try:
-            scores = self._model.score([pair[:2] for pair in pairs])
+            scores = self._model.score([(pair.query, pair.text) for pair in pairs])
             values = np.asarray(scores, dtype=np.float64).reshape(-1).tolist()  # some return (pairs, 1)
         except Exception as error:  # hosted ones raise their client's errors, or fail to read its answer
             raise ScoringError(f"{self.spec.name} failed: {type(error).__name__}: {error!s:.300}") from error

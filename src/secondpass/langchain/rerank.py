@@ -245,7 +245,7 @@ class SecondPassRerank(
             raise InputError(
                 f"invoke takes the keyword top_n alone, got {', '.join(unknown)}: set it on the compressor"
             )
-        excluded = as_excluded(given.get("exclude") or (), self._convert)
+        excluded = as_excluded(() if given.get("exclude") is None else given["exclude"], self._convert)
         return given["query"], self._candidates(given["documents"]), excluded, kwargs.get("top_n")
 
     def _document(self, kept: Kept, ranking: Ranking) -> Document:

@@ -45,7 +45,7 @@ class Checkpoint:
 
     def features(self, pairs: Sequence[Pair]) -> dict[str, torch.Tensor]:
         """Return the model's inputs in the order of the graph's, padded to the longest pair: (pairs, tokens) each."""
-        features = self.model.preprocess([pair[:2] for pair in pairs])
+        features = self.model.preprocess([tuple(pair) for pair in pairs])
         return {name: features[name] for name in _INPUTS if name in self.model.tokenizer.model_input_names}
 
     def equal_length_batches(self, pairs: Sequence[Pair]) -> Iterator[dict[str, Any]]:
@@ -61,7 +61,7 @@ class Checkpoint:
 
 def logits(model: Model, pairs: Sequence[Pair], batch_size: int = 8) -> list[list[float]]:
     """Return a model's raw outputs, a row for each pair; pairs of similar length share a batch."""
-    texts = [pair[:2] for pair in pairs]
+    texts = [tuple(pair) for pair in pairs]
     rows = model.predict(texts, batch_size=batch_size, activation_fn=nn.Identity(), show_progress_bar=False)
     values: list[list[float]] = rows.reshape(len(pairs), -1).tolist()
     return values

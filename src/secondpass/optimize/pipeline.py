@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from secondpass.errors import ConfigurationError, LossTooHigh
+from secondpass.errors import ConfigurationError, LossTooHigh, checked
 from secondpass.optimize.checkpoint import logits, open_checkpoint, use_first_token_layer
 from secondpass.optimize.export import export_graph, write_model
 from secondpass.optimize.quantization import quantize
@@ -24,6 +24,7 @@ INT8_BOUNDS = Bounds(mean_difference=0.03, agreement=0.975, batch_effect=0.02)
 _HELD_OUT = 5  # without held-out pairs, the pairs of every fifth question are
 
 
+@checked
 @dataclass(frozen=True, slots=True)
 class OptimizeSettings:
     """Advanced options of an optimisation.

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from secondpass.errors import require
 from secondpass.ranking import Dropped, Kept, Ranked, Ranking, Reason
 from secondpass.scores import Score, Stage, Window
+from secondpass.text import well_formed
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -32,6 +33,9 @@ def as_frame(ranking: Ranking) -> "DataFrame":
 
     data = as_dict(ranking)
     rows = [row | {"kept": name == "kept"} for name in ("kept", "dropped") for row in data[name]]
+    rows = [
+        {key: well_formed(value) if isinstance(value, str) else value for key, value in row.items()} for row in rows
+    ]
     frame = pd.DataFrame(rows, columns=[*_COLUMNS])
     return frame.astype(_TYPES)
 

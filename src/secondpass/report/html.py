@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from secondpass.errors import ConfigurationError
 from secondpass.ranking import Dropped, Kept, Ranked, Ranking
 from secondpass.report.excerpts import one_line, parts
 from secondpass.report.slope import slope
@@ -43,6 +44,8 @@ def write(document: str, path: str | os.PathLike[str]) -> None:
     :raises OSError: If the file can't be written, with the path that was given.
     """
     path = Path(path)
+    if not path.name:
+        raise ConfigurationError(f"a report must go to a file, got {str(path)!r}")
     partial = path.with_name(f".secondpass-{uuid4().hex}.partial")
     try:
         partial.write_text(document, "utf-8")

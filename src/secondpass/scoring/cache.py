@@ -9,7 +9,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 from secondpass.call import Call
-from secondpass.errors import ConfigurationError
+from secondpass.errors import ConfigurationError, checked
 from secondpass.processes import ForkLock
 from secondpass.scores import Pair, Scale, Score, Scored, Spec, Stage, Unscored
 from secondpass.scoring.score_file import ScoreFile
@@ -18,6 +18,7 @@ from secondpass.scoring.scorer import ComposedScorer, Scorer, count_tokens, scor
 _KEY_BYTES = 20
 
 
+@checked
 class Cached(ComposedScorer):
     """Looks scores up, in memory and on disk, and asks another scorer for those that are not there.
 
@@ -160,8 +161,8 @@ class _Memory:
 def _key(fingerprint: str, pair: Pair) -> bytes:
     """Return a hash of the parts, each preceded by its length: different parts never join to the same bytes."""
     digest = blake2b(digest_size=_KEY_BYTES)
-    for part in (fingerprint, *pair):
-        encoded = str(part).encode("utf-8", "surrogatepass")
+    for part in (fingerprint, *pair, str(pair.header)):
+        encoded = part.encode("utf-8", "surrogatepass")
         digest.update(len(encoded).to_bytes(8, "big"))
         digest.update(encoded)
     return digest.digest()

@@ -5,10 +5,12 @@ from dataclasses import replace
 
 from secondpass.calibration import Answerability, Calibration
 from secondpass.call import Call
+from secondpass.errors import checked
 from secondpass.scores import Pair, Scored, Spec
 from secondpass.scoring.scorer import ComposedScorer, Scorer, count_tokens, score_checked
 
 
+@checked
 class Calibrated(ComposedScorer):
     """Gives another scorer's values, whose probabilities are then the calibration's. The order doesn't change.
 

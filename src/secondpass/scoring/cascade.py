@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from secondpass.call import Call
-from secondpass.errors import ConfigurationError
+from secondpass.errors import ConfigurationError, checked
 from secondpass.scores import Note, Pair, Score, Scored, Spec, Stage, Unscored, UnscoredReason
 from secondpass.scoring.scorer import ComposedScorer, Scorer, by_query, count_tokens, score_checked
 
@@ -14,6 +14,7 @@ Keep = int | float
 _K = 60.0  # of reciprocal rank fusion, as in secondpass.fusion
 
 
+@checked
 class Cascade(ComposedScorer):
     """Scores all candidates of a query with a cheap scorer, and the best of them with the next, more precise one.
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import wait
 from typing import Any, NoReturn, Self
 
-from secondpass.call import Call
+from secondpass.call import Call, as_call
 from secondpass.errors import ConfigurationError
 from secondpass.processes import ForkLock
 from secondpass.scores import Pair, Score, Scored, Spec, Stage, Unscored, UnscoredReason
@@ -85,7 +85,7 @@ class CrossEncoder(BaseScorer):
         :raises ScoringError: If the engine failed.
         :raises ModelError: If the model's output has the wrong shape.
         """
-        call = call or Call()
+        call = as_call(call)
         engine, worker = self._here()
         started = time.perf_counter()
         once = list(dict.fromkeys(pairs))  # identical pairs are scored once

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from secondpass.call import Call
-from secondpass.errors import ConfigurationError, OutOfMemory, QueueFull, ScoringError
+from secondpass.errors import ConfigurationError, OutOfMemory, QueueFull, ScoringError, checked
 from secondpass.logs import REPEATED_WARNINGS
 from secondpass.processes import CallThreads, ForkLock
 from secondpass.scores import Note, Pair, Score, Scored, Spec, Stage, Unscored
@@ -31,6 +31,7 @@ REST_SECONDS = 30.0
 _SUMMED = ("batches", "merged", "halved", "tokens", "padded_tokens", "truncated_pairs")
 
 
+@checked
 class Devices(ComposedScorer):
     """Scores a call's pairs on several devices, each with its own copy of the model, its own worker and thread.
 

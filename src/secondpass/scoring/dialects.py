@@ -5,17 +5,19 @@ NVIDIA NIM, System One and Perplexity's decisions; for Cohere, Jina, Voyage and 
 service was asked: docs/remote.md says what was tried on a real server.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from secondpass.errors import ScoringError
+from secondpass.errors import ScoringError, checked
 from secondpass.scores import LOGIT, PROBABILITY, Scale, ScaleKind
 
 _NORMALISED = Scale(ScaleKind.BOUNDED, 0.0, 1.0, declared="normalised relevance, no probability")
 _MODEL_DEPENDENT = Scale(ScaleKind.UNKNOWN, declared="the model's own: give scale=")
 
 
+@checked
 @dataclass(frozen=True, slots=True)
 class Dialect:
     """How one kind of server is asked, and how it answers.
@@ -99,7 +101,7 @@ class DecisionDialect(Dialect):
             raise ScoringError(f"an answer of {self.name} must have an object 'answers', got {_kind(answer)}")
         for name, item in answers.items():
             number = name.removeprefix("d")
-            index = int(number) if name.startswith("d") and number.isascii() and number.isdigit() else name
+            index = int(number) if re.fullmatch(r"d[0-9]{1,9}", name) else name  # Python reads no longer numbers
             yield index, item.get("noul") if isinstance(item, dict) else None
 
 
@@ -156,7 +158,9 @@ _ALL = (
         score="score",
     ),
     Dialect("infinity", "", "/rerank", "INFINITY_API_KEY", LOGIT, limit=2048, top="top_n", fixed={"raw_scores": True}),
-    Dialect("vllm", "", "/v1/rerank", "VLLM_API_KEY", PROBABILITY, top="top_n"),
+    Dialect(  # -1 is what the model reads; without it a longer text is refused
+        "vllm", "", "/v1/rerank", "VLLM_API_KEY", PROBABILITY, top="top_n", fixed={"truncate_prompt_tokens": -1}
+    ),
     Dialect("llamacpp", "", "/v1/rerank", "LLAMA_API_KEY", _MODEL_DEPENDENT, top="top_n"),
     Dialect(
         "nim",

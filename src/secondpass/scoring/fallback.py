@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from secondpass.call import Call
-from secondpass.errors import ConfigurationError, ScoringError
+from secondpass.errors import ConfigurationError, ScoringError, checked
 from secondpass.logs import REPEATED_WARNINGS
 from secondpass.processes import ForkLock
 from secondpass.scores import Pair, Score, Scored, Spec, Stage, Unscored, UnscoredReason
@@ -64,6 +64,7 @@ class Circuit:
             return self.failures == self.max_failures
 
 
+@checked
 class Fallback(ComposedScorer):
     """Asks the first of several scorers, and the next one where it fails. All scores of a call are one scorer's.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from secondpass.calibration import RECORD_FILES, Answerability, Calibration
-from secondpass.errors import ConfigurationError, MissingExtra, ModelError, is_installed
+from secondpass.errors import ConfigurationError, MissingExtra, ModelError, checked, is_installed
 from secondpass.models import CASCADES, DEFAULT_MODEL, ModelFamily, Status, bundled_names, family_of, unsupported
 from secondpass.processes import ForkLock
 from secondpass.scoring.cascade import Cascade
@@ -60,6 +60,7 @@ ENGINES = {
 }
 
 
+@checked
 @dataclass(frozen=True, slots=True)
 class LoadOptions:
     """Advanced options of ``load_scorer``.
@@ -109,6 +110,7 @@ class LoadOptions:
 DEFAULT_OPTIONS = LoadOptions()
 
 
+@checked
 def load_scorer(
     model: str | Path = DEFAULT_MODEL,
     *,

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -124,9 +124,9 @@ def find_model(model: str | Path, engine: str, hub: HubAccess) -> ModelFolder:
     if isinstance(model, str) and model in bundled:
         return ModelFolder(bundled[model], dtype=hub.dtype)
     path = _expanded(model)
-    if path.is_dir():
+    if _holds(path.is_dir):
         return ModelFolder(path, file=hub.file, dtype=hub.dtype)
-    if isinstance(model, Path) or path.exists() or not _HUB_ID.fullmatch(model):
+    if isinstance(model, Path) or _holds(path.exists) or not _HUB_ID.fullmatch(model):
         raise _unknown(model)
     if engine != "onnx":
         return _fetched(model, [*COMMON, "*.safetensors", *(["*.py"] if hub.code else ())], hub)
@@ -149,7 +149,7 @@ def check_name(model: str | Path) -> None:
     :raises ModelNotFound: If it is neither.
     """
     bare = isinstance(model, str) and not re.search(r"[/\\]", model) and not is_remote(model)
-    if bare and model not in bundled_names() and not _expanded(model).is_dir():
+    if bare and model not in bundled_names() and not _holds(_expanded(model).is_dir):
         raise _unknown(model)
 
 
@@ -159,12 +159,19 @@ def _expanded(model: str | Path) -> Path:
     return Path(model)
 
 
+def _holds(question: Callable[[], bool]) -> bool:
+    """Return the answer to a question about a path; False for a name that no system can hold, such as a long one."""
+    with suppress(OSError, ValueError):
+        return question()
+    return False
+
+
 def _unknown(model: str | Path) -> ModelNotFound:
     bundled = bundled_names()
     similar = ["small"] if _SMALL.fullmatch(str(model)) else get_close_matches(str(model), bundled, 1)
     return ModelNotFound(
         f"model must be a bundled model ({', '.join(bundled)}), a folder, or a hub id such as owner/name; "
-        f"{str(model)!r} is none of these{f': did you mean {similar[0]!r}?' if similar else ''}"
+        f"{str(model)!r:.200} is none of these{f': did you mean {similar[0]!r}?' if similar else ''}"
     )
 
 

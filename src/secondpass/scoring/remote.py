@@ -5,23 +5,22 @@ import math
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any, Self
 
-from secondpass.call import Call
-from secondpass.errors import ConfigurationError, ScoringError, require
+from secondpass.call import Call, as_call
+from secondpass.errors import ConfigurationError, ScoringError, checked, require
 from secondpass.processes import ForkLock
 from secondpass.scores import Pair, Scale, Score, Scored, Spec, Stage, Unscored, UnscoredReason
 from secondpass.scoring.dialects import DIALECTS, Dialect
 from secondpass.scoring.scorer import BaseScorer, by_query, has_score
-from secondpass.text import well_formed
 
 require("RemoteScorer", "remote", "httpx", "tenacity")
 
 import httpx
 
-from secondpass.scoring.remote_client import Connection, Endpoint, Limits, Reply
+from secondpass.scoring.remote_client import Connection, Endpoint, Limits, Refused, Reply
 
 __all__ = ["DIALECTS", "Dialect", "Limits", "RemoteScorer"]
 
@@ -31,6 +30,7 @@ _DOUBLED = Unscored(UnscoredReason.FAILED, "the server's answer has several resu
 _Outcome = Score | Unscored
 
 
+@checked
 class RemoteScorer(BaseScorer):
     """Scores pairs by requests to a reranking server.
 
@@ -68,6 +68,8 @@ class RemoteScorer(BaseScorer):
         base = _checked_url(url or dialect.url, dialect.name)
         hosted = bool(dialect.url) and base == dialect.url
         variable = key_variable or (dialect.key_variable if hosted or not dialect.url else "")
+        if not (variable.isascii() and variable.isprintable()):
+            raise ConfigurationError(f"key_variable must name an environment variable, got {variable!r:.80}")
         if hosted and not os.environ.get(variable):
             raise ConfigurationError(f"{dialect.name} needs an API key in the environment variable {variable}")
         self.dialect = dialect if max_texts is None else replace(dialect, limit=max_texts)
@@ -92,6 +94,8 @@ class RemoteScorer(BaseScorer):
 
         :raises ConfigurationError: As the class.
         """
+        if not isinstance(name, str):
+            raise ConfigurationError(f"a remote model's name must be a string such as 'cohere:model', got {name!r:.80}")
         dialect, _, rest = name.partition(":")
         model, _, url = rest.partition("@")
         return cls(dialect, model or None, url=url or None)
@@ -127,21 +131,28 @@ class RemoteScorer(BaseScorer):
 
         :raises ScoringError: If no pair has a score because requests failed.
         """
-        call, started = call or Call(), time.perf_counter()
-        parts = self._parts(pairs)
-        bodies = [self._body(pairs, part) for part in parts]
-        replies: list[Reply] = [None] * len(parts)
-        stopped = call.stop_reason() if parts else None
-        if parts and not stopped:
-            stopped = self._connected().post(bodies, replies, call)
+        call, started = as_call(call), time.perf_counter()
         outcomes: list[_Outcome] = [_EMPTY] * len(pairs)
         errors: list[ScoringError] = []
-        for part, reply in zip(parts, replies, strict=True):
-            for position, outcome in zip(part, self._outcomes(reply, len(part), stopped, errors), strict=True):
-                outcomes[position] = outcome
+        parts, sent, splits = self._parts(pairs), 0, _Splits()
+        stopped = call.stop_reason() if parts else None
+        while parts:
+            replies: list[Reply] = [None] * len(parts)
+            if not stopped:
+                sent += len(parts)
+                stopped = self._connected().post([self._body(pairs, part) for part in parts], replies, call)
+            splits.note(parts, replies)
+            halves: list[list[int]] = []
+            for part, reply in zip(parts, replies, strict=True):
+                if not stopped and splits.allow(part, reply):
+                    halves += _halves(pairs, part)
+                    continue
+                for position, outcome in zip(part, self._outcomes(reply, len(part), stopped, errors), strict=True):
+                    outcomes[position] = outcome
+            parts = halves
         if errors and not stopped and not has_score(outcomes):
             raise errors[0]
-        facts: dict[str, object] = {"model": self.spec.name, "url": self._endpoint.url, "requests": len(parts)}
+        facts: dict[str, object] = {"model": self.spec.name, "url": self._endpoint.url, "requests": sent}
         if errors:
             facts["errors"] = "; ".join(sorted({str(error) for error in errors}))
         return Scored(tuple(outcomes), self.spec, (Stage("score", time.perf_counter() - started, facts),))
@@ -163,9 +174,9 @@ class RemoteScorer(BaseScorer):
         return [group[start : start + limit] for group in queries for start in range(0, len(group), limit)]
 
     def _body(self, pairs: Sequence[Pair], part: Sequence[int]) -> bytes:
-        texts = [well_formed(pairs[position].text) for position in part]
-        request = self.dialect.request(self.model, well_formed(pairs[part[0]].query), texts)
-        return json.dumps(request, ensure_ascii=False).encode()
+        texts = [pairs[position].text for position in part]
+        request = self.dialect.request(self.model, pairs[part[0]].query, texts)
+        return json.dumps(request, ensure_ascii=False).encode(errors="replace")  # lone surrogates have no UTF-8 form
 
     def _outcomes(
         self, reply: Reply, count: int, stopped: UnscoredReason | None, errors: list[ScoringError]
@@ -200,6 +211,39 @@ class RemoteScorer(BaseScorer):
         return [found.get(index, _MISSING) for index in range(count)]
 
 
+@dataclass(slots=True)
+class _Splits:
+    """Which refused requests are sent again as two halves, so that only the text that is refused has no score.
+
+    :param left: The further splits: at first twice the binary logarithm of a refused request's texts.
+    :param all_refused: The last rounds in which every request was refused: then it isn't for one of the texts.
+    """
+
+    left: int | None = None
+    all_refused: int = 0
+
+    def note(self, parts: Sequence[Sequence[int]], replies: Sequence[Reply]) -> None:
+        """Note the replies of a round."""
+        refused = [len(part) for part, reply in zip(parts, replies, strict=True) if isinstance(reply, Refused)]
+        if self.left is None:
+            self.left = sum(2 * count.bit_length() for count in refused)
+        self.all_refused = self.all_refused + 1 if len(refused) == len(parts) else 0
+
+    def allow(self, part: Sequence[int], reply: Reply) -> bool:
+        """Return whether to split a request, and count it."""
+        if not isinstance(reply, Refused) or len(part) < 2 or not self.left or self.all_refused > 2:
+            return False
+        self.left -= 1
+        return True
+
+
+def _halves(pairs: Sequence[Pair], part: Sequence[int]) -> list[list[int]]:
+    """Return the positions of the shorter and of the longer texts: those above a limit are then together."""
+    by_length = sorted(part, key=lambda position: len(pairs[position].text))
+    middle = len(part) // 2
+    return [by_length[:middle], by_length[middle:]]
+
+
 def _dialect(dialect: str | Dialect) -> Dialect:
     if isinstance(dialect, Dialect):
         return dialect
@@ -215,7 +259,7 @@ def _checked_url(url: str, dialect: str) -> str:
     """
     try:
         parsed = httpx.URL(url)
-    except httpx.InvalidURL as error:
+    except (httpx.InvalidURL, UnicodeError) as error:
         raise ConfigurationError(f"url must be a URL such as http://gpu-1:8080: {error}") from error
     if parsed.userinfo or parsed.query:
         raise ConfigurationError("url must be without user, password and query: keys come from the environment")

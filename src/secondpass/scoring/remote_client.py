@@ -10,6 +10,7 @@ from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import anyio.lowlevel
 import httpx
@@ -17,10 +18,13 @@ import tenacity
 from tenacity.stop import stop_base
 
 from secondpass.call import Call
-from secondpass.errors import ConfigurationError, ScoringError
+from secondpass.errors import ConfigurationError, ScoringError, checked
 from secondpass.scores import UnscoredReason
 
 _BUSY = {429, 502, 503, 504}
+_REFUSED = {400, 413, 422, 500}
+"""Statuses of a request that holds a text that the server can't read: 500 is that of llama.cpp's server."""
+_HEADERS = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
 _PASSING = (httpx.NetworkError, httpx.RemoteProtocolError, httpx.ConnectTimeout)
 """Errors that another attempt may not meet: no connection, or one that the server has closed."""
 _EXCERPT = 200  # characters of an error's body, in the message
@@ -29,6 +33,7 @@ Reply = bytes | ScoringError | None
 """The body of an answer, or why there is none; None while it isn't there."""
 
 
+@checked
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Limits of the requests to a server.
@@ -69,16 +74,29 @@ class Endpoint:
     key_variable: str
     limits: Limits
 
-    def headers(self) -> dict[str, str]:
-        """Return the headers of a request, with the API key where there is one.
+    def check_key(self) -> None:
+        """Check that the API key, where there is one, can be sent.
 
-        :raises ScoringError: If the key can't be sent; the message is without it.
+        :raises ScoringError: If it can't; the message is without it.
         """
-        key = os.environ.get(self.key_variable, "").strip() if self.key_variable else ""
-        if not (key.isascii() and key.isprintable()):  # the HTTP library would put it into its error
+        if not _can_be_sent(self._key()):  # the HTTP library would put it into its error
             raise ScoringError(f"the API key in {self.key_variable} must be printable ASCII characters on one line")
-        accepted = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
-        return accepted | ({"Authorization": f"Bearer {key}"} if key else {})
+
+    def authorize(self, request: httpx.Request) -> None:
+        """Put the API key into a request; no variable holds it, since tracebacks can show variables."""
+        if self._key():
+            request.headers["Authorization"] = f"Bearer {self._key()}"
+
+    def _key(self) -> str:
+        return os.environ.get(self.key_variable, "").strip() if self.key_variable else ""
+
+
+def _can_be_sent(key: str) -> bool:
+    return key.isascii() and key.isprintable()
+
+
+class Refused(ScoringError):
+    """The server refused a request for what it holds, such as one text that is too long."""
 
 
 class _Busy(ScoringError):
@@ -152,38 +170,50 @@ class Connection:
     async def _attempt(self, body: bytes) -> bytes:
         """Send one request and return its answer.
 
-        :raises ScoringError: If there is none; the message holds neither the key nor the texts.
+        :raises ScoringError: If there is none; the message holds neither the key nor the texts, nor what the server
+            wrote, which may repeat both. Nor do the frames of the HTTP library, which hold the key, hang on it.
         """
         endpoint = self.endpoint
+        endpoint.check_key()
         seconds = endpoint.limits.timeout_seconds
-        request = self._client.build_request("POST", endpoint.url, content=body, headers=endpoint.headers())
         try:
             async with asyncio.timeout(seconds):
-                return await self._answer(request)
-        except TimeoutError as error:
-            raise ScoringError(f"{endpoint.url} gave no complete answer within {seconds:g} s") from error
-        except httpx.HTTPError as error:
+                answer = await self._answer(body)
+        except TimeoutError:
+            failure = ScoringError(f"{endpoint.url} gave no complete answer within {seconds:g} s")
+        except Exception as error:  # noqa: BLE001  # whatever the library makes of a server's bytes
             kind = _Busy if isinstance(error, _PASSING) else ScoringError
-            raise kind(f"{endpoint.url}: {type(error).__name__}: {error!s:.{_EXCERPT}}") from error
-        finally:
-            request.headers.pop("Authorization", None)  # errors of the library hold their request
+            why = f": {error!s:.{_EXCERPT}}" if isinstance(error, httpx.NetworkError) else ""  # the system's words
+            failure = kind(f"{endpoint.url}: {type(error).__name__}{why}")
+        else:
+            if isinstance(answer, bytes):
+                return answer
+            failure = answer
+        raise failure
 
-    async def _answer(self, request: httpx.Request) -> bytes:
+    async def _answer(self, body: bytes) -> bytes | ScoringError:
+        """Send one request; return the answer, or the failure that it is: raised here, it would show the response."""
         limit, content = self.endpoint.limits.max_answer_bytes, bytearray()
+        request = self._client.build_request("POST", self.endpoint.url, content=body, headers=_HEADERS)
+        self.endpoint.authorize(request)
         response = await self._client.send(request, stream=True)
+        request.headers.pop("Authorization", None)
         try:
-            async for chunk in response.aiter_bytes():
+            if response.headers.get("Content-Encoding", "").strip().lower() not in ("", "identity"):
+                return ScoringError(f"{request.url} answered in an encoding that wasn't asked for")
+            async for chunk in response.aiter_raw():
                 content += chunk
                 if len(content) > limit:
-                    raise ScoringError(f"{request.url} answered with more than {limit} bytes")
+                    return ScoringError(f"{request.url} answered with more than {limit} bytes")
         finally:
             await response.aclose()
         if response.status_code == httpx.codes.OK:
             return bytes(content)
-        message = f"{request.url} answered {response.status_code} {response.reason_phrase}"
+        # the words for a status are the standard's: the server's own may repeat the key
+        message = f"{request.url} answered {response.status_code} {httpx.codes.get_reason_phrase(response.status_code)}"
         if response.status_code in _BUSY:
-            raise _Busy(message, _retry_after(response.headers.get("Retry-After")))
-        raise ScoringError(message)
+            return _Busy(message, _retry_after(response.headers.get("Retry-After")))
+        return (Refused if response.status_code in _REFUSED else ScoringError)(message)
 
 
 @dataclass(frozen=True)
@@ -216,7 +246,7 @@ def _retry_after(header: str | None) -> float | None:
         return None
     try:
         return max(0.0, float(header)) if header.strip().isdigit() else _seconds_until(parsedate_to_datetime(header))
-    except ValueError:
+    except (ValueError, OverflowError):  # OverflowError: a date beyond the year 9999 in UTC
         return None
 
 
@@ -232,6 +262,7 @@ def _run(limits: Limits, ready: "Future[tuple[asyncio.AbstractEventLoop, asyncio
         async with httpx.AsyncClient(
             timeout=httpx.Timeout(None, connect=limits.connect_seconds),
             limits=httpx.Limits(max_connections=limits.connections, max_keepalive_connections=limits.connections),
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),  # neither kept nor sent
         ) as client:
             await anyio.lowlevel.checkpoint()  # imports its backend, while a fork waits
             ready.set_result((asyncio.get_running_loop(), stop, client))

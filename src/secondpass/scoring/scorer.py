@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Protocol, Self, runtime_checkable
 
-from secondpass.call import Call
-from secondpass.errors import ConfigurationError, InputError, ScoringError
+from secondpass.call import Call, as_call
+from secondpass.errors import ConfigurationError, InputError, ScoringError, check_list
 from secondpass.scores import Note, Pair, Score, Scored, Spec, Stage, Unscored, UnscoredReason
 
 _ENDED_EARLY = {UnscoredReason.DEADLINE, UnscoredReason.CANCELLED, UnscoredReason.COLD}
@@ -77,12 +77,11 @@ class BaseScorer:
         :raises InputError: If the query or a text isn't a string.
         :raises ScoringError: If scoring failed.
         """
-        if isinstance(texts, str):
-            raise InputError(f"texts must be a list of strings, got one string: {texts!r:.80}")
+        check_list(texts, "texts must be a list of strings")
         for name, value in [("the query", query), *((f"text {i}", text) for i, text in enumerate(texts))]:
             if not isinstance(value, str):
                 raise InputError(f"{name} must be a string, got {type(value).__name__}")
-        return list(self.score_pairs([Pair(query, text) for text in texts], call=call).outcomes)
+        return list(self.score_pairs([Pair(query, text) for text in texts], call=as_call(call)).outcomes)
 
 
 class ComposedScorer(BaseScorer):
@@ -98,7 +97,8 @@ class ComposedScorer(BaseScorer):
         scorers = [as_scorer(item) for item in scorers]
         instances = all(isinstance(item, Scorer) and not isinstance(item, type) for item in scorers)
         if len(scorers) < least or not instances:
-            raise ConfigurationError(f"{needs}; got {scorers!r:.120}")
+            named = next((f": load_scorer({item!r:.60}) is a scorer" for item in scorers if isinstance(item, str)), "")
+            raise ConfigurationError(f"{needs}; got {scorers!r:.120}{named}")
         self.scorers = tuple(scorers)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
@@ -139,7 +139,7 @@ class Listwise(BaseScorer):
 
         :raises ScoringError: If scoring failed, or there is not one outcome for each text.
         """
-        call = call or Call()
+        call = as_call(call)
         outcomes: list[Score | Unscored] = [Unscored(UnscoredReason.FAILED)] * len(pairs)
         by = self.spec
         stages: tuple[Stage, ...] = ()
@@ -149,7 +149,7 @@ class Listwise(BaseScorer):
             texts = [pairs[position].text for position in positions]
             own: Sequence[Score | Unscored] = [Unscored(stopped)] * len(texts) if stopped else ()
             if not stopped:
-                scored = self.scorer.score_list(pairs[positions[0]].query, texts, call=call)
+                scored = _checked(self.scorer.score_list(pairs[positions[0]].query, texts, call=call), "score_list")
                 own, by, stages = scored.outcomes, replace(scored.by, call_invariant=False), (*stages, *scored.stages)
                 notes = (*notes, *scored.notes)
             if len(own) != len(texts):
@@ -188,11 +188,7 @@ def score_checked(scorer: Scorer, pairs: Sequence[Pair], call: Call | None) -> S
     stopped = call.stop_reason() if call else None
     if stopped:
         return Scored((Unscored(stopped),) * len(pairs), scorer.spec)
-    scored = scorer.score_pairs(pairs, call=call)
-    if not isinstance(scored, Scored) or not all(isinstance(item, Score | Unscored) for item in scored.outcomes):
-        raise ConfigurationError(
-            f"score_pairs must return Scored(outcomes, spec) with a Score or Unscored for each pair, got {scored!r:.80}"
-        )
+    scored = _checked(scorer.score_pairs(pairs, call=call), "score_pairs")
     if len(scored.outcomes) != len(pairs):
         raise ScoringError(
             f"{scored.by.name} was given {len(pairs)} pairs and returned {len(scored.outcomes)} outcomes"
@@ -200,11 +196,37 @@ def score_checked(scorer: Scorer, pairs: Sequence[Pair], call: Call | None) -> S
     return replace(scored, outcomes=tuple(map(_finite, scored.outcomes)))
 
 
+def _checked(scored: object, method: str) -> Scored:
+    """Return what a scorer's method returned.
+
+    :raises ConfigurationError: If it isn't a ``Scored`` of outcomes.
+    """
+    if isinstance(scored, Scored) and isinstance(scored.by, Spec):
+        lists = (scored.outcomes, scored.stages, scored.notes)
+        if all(isinstance(one, Sequence) for one in lists) and all(map(_is_outcome, scored.outcomes)):
+            return scored
+    raise ConfigurationError(
+        f"{method} must return Scored(outcomes, spec) with a Score or Unscored for each text, got {scored!r:.80}"
+    )
+
+
+def _is_outcome(outcome: object) -> bool:
+    return isinstance(outcome, Score) or (isinstance(outcome, Unscored) and isinstance(outcome.reason, UnscoredReason))
+
+
 def _finite(outcome: Score | Unscored) -> Score | Unscored:
-    """Return an outcome whose value is one of Python's floats, or unscored for NaN and infinity."""
+    """Return an outcome whose value is one of Python's floats, or unscored for NaN and infinity.
+
+    :raises ConfigurationError: If the value isn't a number.
+    """
     if isinstance(outcome, Unscored):
         return outcome
-    value = float(outcome.value)
+    try:
+        value = float(outcome.value)
+    except OverflowError:
+        value = math.inf
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(f"a Score's value must be a number, got {outcome.value!r:.80}") from error
     if not math.isfinite(value):
         return Unscored(UnscoredReason.INVALID, f"the scorer gave {value}")
     return outcome if type(outcome.value) is float else replace(outcome, value=value)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from secondpass.call import Call
-from secondpass.errors import ConfigurationError
+from secondpass.errors import ConfigurationError, checked
 from secondpass.scores import Pair, Scale, Score, Scored, Spec, Stage, Unscored, UnscoredReason, Window
 from secondpass.scoring.scorer import ComposedScorer, Scorer, count_tokens, score_checked
 from secondpass.scoring.window_cutting import Span, cut_windows
@@ -17,6 +17,7 @@ _SPECIAL_TOKENS = 4  # a pair of RoBERTa's has so many, others fewer
 _LONGEST_HEADER = 0.5  # the share of a window that a repeated header takes at most
 
 
+@checked
 @dataclass(frozen=True, slots=True)
 class Windows:
     """How texts are cut into windows, and how the values of a text's windows become its score.
@@ -43,18 +44,16 @@ class Windows:
 
     def __post_init__(self) -> None:
         """Check the settings."""
-        if self.max_tokens is not None and not (isinstance(self.max_tokens, int) and self.max_tokens >= 8):
+        if self.max_tokens is not None and self.max_tokens < 8:
             raise ConfigurationError(
                 f"a window's max_tokens must be a whole number from 8, or None, got {self.max_tokens!r}"
             )
-        if not (isinstance(self.overlap, int | float) and 0 <= self.overlap <= 0.5):
+        if not 0 <= self.overlap <= 0.5:
             raise ConfigurationError(f"the overlap of windows must be within 0 and 0.5, got {self.overlap!r}")
         for name in ("max_windows", "mean_of"):
             value = getattr(self, name)
-            if not (isinstance(value, int) and value >= 1):
+            if value < 1:
                 raise ConfigurationError(f"{name} must be a whole number from 1, got {value!r}")
-        if self.pooling not in ("max", "first", "mean"):
-            raise ConfigurationError(f"pooling must be max, first or mean, got {self.pooling!r}")
 
     def pool(self, values: Sequence[float]) -> float:
         """Return the score of a text from the values of its windows, which are in the text's order."""
@@ -88,8 +87,8 @@ class _Text:
     def window_pair(self, position: int) -> Pair:
         """Return the query with one window, after the header."""
         start, end = self.spans[position]
-        query, text, header = self.pair
-        return Pair(query, text[:end] if start < header else text[:header] + text[start:end])
+        text, header = self.pair.text, self.pair.header
+        return Pair(self.pair.query, text[:end] if start < header else text[:header] + text[start:end])
 
     def unread(self) -> int:
         """Return the tokens of the windows without a score; what another window repeats counts once."""
@@ -103,6 +102,7 @@ class _Text:
         return tokens
 
 
+@checked
 class Windowed(ComposedScorer):
     """Scores texts in windows by another scorer; a text that fits a single window gets that scorer's own score.
 
@@ -214,14 +214,14 @@ class Windowed(ComposedScorer):
         text, header = pair.text, pair.header
         if not header or limit is None or self.count_tokens([text])[0] <= limit:
             spans, tokens = cut_windows(text, limit, self.windows.overlap, self.count_tokens)
-            return _Text(pair._replace(header=0), spans, tokens)
+            return _Text(replace(pair, header=0), spans, tokens)
         if left is not None:
             most = max(1, int(_LONGEST_HEADER * left))
             ((_, header), *_), (before, *_) = cut_windows(text[:header], most, 0.0, self.count_tokens)
             limit = min(limit, left - before)
         spans, tokens = cut_windows(text[header:], limit, self.windows.overlap, self.count_tokens)
         spans = [(start + header if at else 0, end + header) for at, (start, end) in enumerate(spans)]
-        return _Text(pair._replace(header=header), spans, tokens)
+        return _Text(replace(pair, header=header), spans, tokens)
 
     def _choose(self, texts: Sequence[_Text], call: Call) -> tuple[Spec | None, tuple[Stage, ...]]:
         """Choose the windows to score, and return the cheap scorer's specification, and its stage if it was asked."""

@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
-from numbers import Real
 from typing import NamedTuple
 
-from secondpass.errors import ConfigurationError
+from secondpass.errors import ConfigurationError, checked
 
 
 class Cutoff(NamedTuple):
@@ -16,6 +15,7 @@ class Cutoff(NamedTuple):
     detail: str
 
 
+@checked
 @dataclass(frozen=True, slots=True)
 class LargestGap:
     """Keep the candidates above the largest gap between two neighbouring probabilities.
@@ -30,7 +30,7 @@ class LargestGap:
 
     def __post_init__(self) -> None:
         """Check the setting."""
-        if not (isinstance(self.min_gap, Real) and 0 <= float(self.min_gap) <= 1):
+        if not (0 <= self.min_gap <= 1):
             raise ConfigurationError(f"min_gap must be within 0 and 1, got {self.min_gap!r}")
 
     def cutoff(self, values: Sequence[float], *, probabilities: bool) -> Cutoff | None:
@@ -47,6 +47,7 @@ class LargestGap:
         return Cutoff(above, f"the largest gap is from {above:.4f} to {below:.4f}")
 
 
+@checked
 @dataclass(frozen=True, slots=True)
 class CoveredMass:
     """Keep the fewest candidates whose probabilities add up to a share of the sum of all candidates'.
@@ -62,7 +63,7 @@ class CoveredMass:
 
     def __post_init__(self) -> None:
         """Check the setting."""
-        if not (isinstance(self.mass, Real) and 0 < float(self.mass) <= 1):
+        if not (0 < self.mass <= 1):
             raise ConfigurationError(f"mass must be above 0 and at most 1, got {self.mass!r}")
 
     def cutoff(self, values: Sequence[float], *, probabilities: bool) -> Cutoff | None:

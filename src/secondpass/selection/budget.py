@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, SupportsIndex
 
 from secondpass.candidates import Candidate
-from secondpass.errors import BudgetError
+from secondpass.errors import BudgetError, checked
 from secondpass.selection.llm_window import (
     part_tokens,
     read_synthesizer,
@@ -22,6 +22,7 @@ Template = str | Callable[[int, str, Candidate], str]
 """How a candidate is written in the prompt; see ``ContextBudget``."""
 
 
+@partial(checked, error=BudgetError)
 @dataclass(frozen=True, slots=True)
 class ContextBudget:
     """A hard limit for the kept texts, counted on the joined text as the LLM will read it.
@@ -60,6 +61,7 @@ class ContextBudget:
         object.__setattr__(self, "template", _as_template(self.template))
 
     @classmethod
+    @partial(checked, error=BudgetError)
     def for_llm(
         cls,
         llm: object,
@@ -125,6 +127,8 @@ class ContextBudget:
 
         :raises BudgetError: If the context exceeds the budget.
         """
+        if not isinstance(context, str):
+            raise BudgetError(f"the context must be a string, got {context!r:.80}")
         tokens = self.counting.count(context)
         if tokens > self.max_tokens:
             raise BudgetError(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from secondpass.candidates import Candidate
-from secondpass.errors import InputError
+from secondpass.errors import InputError, check_list
 from secondpass.ranking import Dropped, Ranked, Ranking, Reason
 from secondpass.scores import Unscored, UnscoredReason
 from secondpass.selection.adaptive import Adaptive
@@ -128,8 +128,7 @@ def as_excluded(results: Results, convert: Callable[[Any], Any] = lambda item: i
     :param convert: From an integration's document or node to a candidate; other items stay as they are.
     :raises InputError: If they are no list, or an item has another type.
     """
-    if isinstance(results, str) or not isinstance(results, Iterable):
-        raise InputError(f"exclude must be a Ranking or a list, got {type(results).__name__}: {results!r:.80}")
+    check_list(results, "exclude must be a Ranking or a list", refused=())
     return tuple(map(_candidate_or_id, map(convert, results)))
 
 

@@ -1,6 +1,6 @@
 """The context window of an LLM, and the tokens of it that are left for the context."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from secondpass.errors import BudgetError
@@ -104,7 +104,7 @@ def _messages(part: Any) -> Sequence[object]:
 
     :raises BudgetError: If it is in none of the forms that can be counted.
     """
-    if part is None or part == "":
+    if part is None or (isinstance(part, str) and not part):
         return []
     if isinstance(part, str | Mapping) or hasattr(part, "content"):
         return [part]
@@ -114,9 +114,10 @@ def _messages(part: Any) -> Sequence[object]:
     for methods, messages in _FROM_OBJECT.items():
         if all(method in names for method in methods):
             return messages(part)
-    if isinstance(part, Iterable):
+    try:
         return list(part)
-    raise _uncountable(part)
+    except TypeError:
+        raise _uncountable(part) from None
 
 
 def _template_messages(template: Any) -> Sequence[object]:

@@ -2,11 +2,10 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from numbers import Integral, Real
 from typing import Literal, get_args
 
 from secondpass.candidates import Candidate
-from secondpass.errors import ConfigurationError
+from secondpass.errors import ConfigurationError, checked
 from secondpass.logs import REPEATED_WARNINGS, logger
 from secondpass.ranking import Dropped, Kept, Ranked, Reason, nothing_relevant
 from secondpass.scores import Note, NoteKind
@@ -20,14 +19,15 @@ from secondpass.selection.filters import (
     filter_threshold,
     filter_unranked,
 )
-from secondpass.selection.order import ORDERS, Order, deciding
-from secondpass.selection.packing import POLICIES, Policy, pack, pack_unlimited, wants_windows
+from secondpass.selection.order import Order, deciding
+from secondpass.selection.packing import Policy, pack, pack_unlimited, wants_windows
 from secondpass.selection.sequence import PackingSequence, Rules
 
 Duplicates = Literal["exact", "near", "keep"]
 DUPLICATES: tuple[Duplicates, ...] = get_args(Duplicates)
 
 
+@checked
 @dataclass(frozen=True, slots=True)
 class Selection:
     """How the kept are chosen.
@@ -78,33 +78,15 @@ class Selection:
 
     def __post_init__(self) -> None:
         """Check the settings."""
-        for name, least in (("top_k", 1), ("max_per_source", 1), ("max_unscored", 0)):
+        for name, least in (("top_k", 1), ("max_per_source", 1), ("min_keep", 0), ("max_unscored", 0)):
             value = getattr(self, name)
-            if value is not None and not (isinstance(value, Integral) and int(value) >= least):
-                raise ConfigurationError(
-                    f"{name} must be a whole number from {least}, or None for no limit, got {value!r}"
-                )
+            if value is not None and value < least:
+                limit = "" if name == "min_keep" else ", or None for no limit"
+                raise ConfigurationError(f"{name} must be a whole number from {least}{limit}, got {value!r}")
         for name in ("min_probability", "near", "diversity"):
             value = getattr(self, name)
-            if value is not None and not (isinstance(value, Real) and 0 <= float(value) <= 1):
+            if value is not None and not 0 <= value <= 1:
                 raise ConfigurationError(f"{name} must be within 0 and 1, got {value!r}")
-        if self.adaptive is not None and not isinstance(self.adaptive, Adaptive):
-            raise ConfigurationError(f"adaptive must be LargestGap(...) or CoveredMass(...), got {self.adaptive!r:.80}")
-        self._check_rules()
-
-    def _check_rules(self) -> None:
-        """Check the settings that aren't numbers, and ``min_keep``."""
-        if not (isinstance(self.min_keep, int) and self.min_keep >= 0):
-            raise ConfigurationError(f"min_keep must be a whole number from 0, got {self.min_keep!r}")
-        if self.budget is not None and not isinstance(self.budget, ContextBudget):
-            raise ConfigurationError(f"budget must be a ContextBudget or None, got {self.budget!r:.80}")
-        for name, given, allowed in (
-            ("policy", self.policy, POLICIES),
-            ("duplicates", self.duplicates, DUPLICATES),
-            ("order", self.order, ORDERS),
-        ):
-            if given not in allowed:
-                raise ConfigurationError(f"{name} must be one of {', '.join(allowed)}; got {given!r}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,15 @@
 """Counting the LLM's tokens: with its own tokenizer where one is given, else with an estimate on the safe side."""
 
+import inspect
 import operator
 import re
-from collections.abc import Callable, Mapping, Sized
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from itertools import product
 from string import ascii_lowercase
-from typing import Any, SupportsIndex
+from typing import Any
 
 from secondpass.errors import BudgetError
 from secondpass.text import well_formed
@@ -115,6 +117,8 @@ def as_counter(counter: object) -> TokenCounter:
         return ESTIMATE
     if isinstance(counter, TokenCounter):
         return counter
+    if getattr(counter, "__name__", "").startswith("encode") and inspect.ismethod(counter):
+        counter = counter.__self__  # tiktoken's own raises for a text with a special token's name, others add tokens
     name = str(getattr(counter, "name", None) or getattr(counter, "__name__", None) or type(counter).__name__)
     if hasattr(counter, "encode_ordinary"):
         return TokenCounter(f"tiktoken {name}", exact=True, function=partial(_length, counter.encode_ordinary))
@@ -135,10 +139,12 @@ def _length(function: Callable[[str], Any], text: str) -> int:
     tokens = function(text)
     if type(tokens) is int and tokens >= 0:
         return tokens  # the usual case: the checks below take longer than a fast counter
-    if isinstance(tokens, Sized) and not isinstance(tokens, Mapping | str):  # a mapping's length counts its keys
-        return len(tokens)
-    if isinstance(tokens, SupportsIndex) and not isinstance(tokens, str) and operator.index(tokens) >= 0:
-        return operator.index(tokens)
+    with suppress(TypeError):  # a number of another library, before its length: an array may have none
+        if operator.index(tokens) >= 0:
+            return operator.index(tokens)
+    with suppress(TypeError):
+        if not isinstance(tokens, Mapping | str):  # a mapping's length counts its keys
+            return len(tokens)
     raise BudgetError(f"a token counter must return a number of tokens, or the tokens, got {tokens!r:.80}")
 
 

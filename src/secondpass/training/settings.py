@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
-from secondpass.errors import ConfigurationError
+from secondpass.errors import ConfigurationError, checked
 from secondpass.optimize import DEFAULT_SETTINGS, OptimizeSettings
 
 Objective = Literal["mse", "margin-mse"]
@@ -71,6 +71,7 @@ class TrainSettings:
         return settings
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DistillSettings(TrainSettings):
     """How a student is trained; further settings as in ``TrainSettings``.
@@ -103,6 +104,7 @@ class DistillSettings(TrainSettings):
         )
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinetuneSettings(TrainSettings):
     """How a model is fine-tuned; further settings as in ``TrainSettings``.

@@ -1,6 +1,7 @@
 """A local server that speaks every dialect of reranking servers, and misbehaves on request."""
 
 import json
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -40,12 +41,15 @@ class RerankingServer:
     :ivar requests: Path, body and headers of each request.
     :ivar answers: Answers for the next requests; the last one is repeated.
     :ivar change: Changes the good answer's results before they are sent.
+    :ivar refused: Texts for which a request is refused, with ``refused_status``.
     """
 
     def __init__(self) -> None:
         self.requests: list[tuple[str, Any, dict[str, str]]] = []
         self.answers: list[Answer] = []
         self.change: Callable[[Scores], Scores] = lambda scores: scores
+        self.refused: set[str] = set()
+        self.refused_status = 400
         self.received = threading.Event()
         self.closing = threading.Event()
         self.url = ""
@@ -90,6 +94,8 @@ class _Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.state.requests.append((self.path, body, dict(self.headers)))
         answer = self.state.next_answer() if self.path in PATHS else Answer(404, b"{}")
+        if self.state.refused & {*map(str, body.get("documents", ()))}:
+            answer = Answer(self.state.refused_status, b"{}")
         self.state.received.set()
         if answer.hang:
             self.state.closing.wait()
@@ -109,6 +115,27 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *args: object) -> None:
         pass
+
+
+@contextmanager
+def answering(answer: bytes) -> Iterator[str]:
+    """Run a server that reads a request and sends these bytes, whatever they are; yield its URL."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.settimeout(10)
+
+    def serve() -> None:
+        with suppress(OSError), listener.accept()[0] as connection:
+            connection.settimeout(5)
+            connection.recv(65536)
+            connection.sendall(answer)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        listener.close()
+        thread.join()
 
 
 @contextmanager

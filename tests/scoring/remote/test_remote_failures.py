@@ -1,20 +1,24 @@
 """Remote scorers: servers that fail, are late or answer nonsense; retries, deadlines, cancellation."""
 
+import gzip
 import os
 import signal
 import threading
 import time
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from multiprocessing import get_context
 
 import pytest
-from reranking_server import Answer, RerankingServer
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from reranking_server import Answer, RerankingServer, answering
 
-from secondpass import Call, Fallback, OverlapScorer, Reranker
+from secondpass import Call, Fallback, OverlapScorer, Pair, Reranker
 from secondpass.errors import ConfigurationError, ScoringError
 from secondpass.ranking import Cause
-from secondpass.scores import Score, UnscoredReason
+from secondpass.scores import Score, Unscored, UnscoredReason
 from secondpass.scoring.remote import Limits, RemoteScorer
 
 TEXTS = ["document 10", "document 30"]
@@ -57,6 +61,14 @@ def test_retry_after_is_a_number_or_a_date(server: RerankingServer) -> None:
     past = format_datetime(datetime.now(UTC) - timedelta(hours=1), usegmt=True)
     server.answers = [Answer(429, b"", {"Retry-After": past}), Answer(429, b"", {"Retry-After": "soon"}), GOOD]
     assert scorer_of(server).score("q", TEXTS) == SCORES
+
+
+@pytest.mark.parametrize("header", ["Fri, 31 Dec 9999 23:59:59 -1200", "9" * 5000, "Mon, 01 Jan 0001 00:00:00 +1400"])
+def test_no_retry_after_is_beyond_the_clock(server: RerankingServer, header: str) -> None:
+    """A date or number that no clock can hold is a failed attempt as any other."""
+    server.answers = [Answer(429, b"", {"Retry-After": header})]
+    with pytest.raises(ScoringError, match="429"):
+        scorer_of(server, limits=Limits(retries=1)).score("q", TEXTS)
 
 
 def test_a_long_retry_after_fails_at_once(server: RerankingServer) -> None:
@@ -104,6 +116,58 @@ def test_a_huge_answer_is_not_read_to_its_end(server: RerankingServer) -> None:
     server.answers = [Answer(body=b'{"results": [' + b" " * 10_000_000 + b"]}")]
     with pytest.raises(ScoringError, match="more than 8000000 bytes"):
         scorer_of(server).score("q", TEXTS)
+
+
+def test_an_encoding_that_was_not_asked_for_is_refused_unread(server: RerankingServer) -> None:
+    """Two layers of gzip are few bytes of an answer of gigabytes."""
+    body = gzip.compress(gzip.compress(b'{"results": []}' + b" " * 1_000_000))
+    server.answers = [Answer(body=body, headers={"Content-Encoding": "gzip, gzip"})]
+    with pytest.raises(ScoringError, match="encoding that wasn't asked for"):
+        scorer_of(server).score("q", TEXTS)
+
+
+def test_cookies_are_neither_kept_nor_sent(server: RerankingServer) -> None:
+    """Calls of different users share the connections."""
+    server.answers = [Answer(headers={"Set-Cookie": "session=1; Path=/"})]
+    scorer = scorer_of(server)
+    for _ in range(2):
+        assert scorer.score("q", TEXTS) == SCORES
+    assert [name for _, _, headers in server.requests for name in headers if name.lower() == "cookie"] == []
+
+
+STATUS_LINES = st.sampled_from([b"HTTP/1.1 200 OK", b"HTTP/1.1 503 -", b"HTTP/1.1 999", b"HTTP/1.0 301 \xff", b"200"])
+HEADERS = st.sampled_from([b"Location", b"Retry-After", b"Content-Length", b"Content-Encoding", b"Set-Cookie", b"\xff"])
+VALUES = st.binary(max_size=20) | st.sampled_from(
+    [
+        b"http://\xff.example",
+        b"//[",
+        b"http://xn--\xc3\xa9",
+        b"-1",
+        b"9" * 400,
+        b"gzip",
+        b"chunked",
+        b"a=b; Max-Age=9e999",
+    ]
+)
+
+
+@settings(max_examples=60)
+@given(
+    answer=st.binary(max_size=200)
+    | st.builds(
+        lambda line, headers, body: b"\r\n".join([line, *(b": ".join(item) for item in headers), b"", body]),
+        STATUS_LINES,
+        st.lists(st.tuples(HEADERS, VALUES), max_size=4),
+        st.binary(max_size=60) | st.just(b'{"results": [{"index": 0, "relevance_score": 0.1}]}'),
+    )
+)
+def test_any_bytes_give_outcomes_or_a_scoring_error(answer: bytes) -> None:
+    """Whatever the HTTP library makes of a server's bytes, the caller sees nothing else."""
+    with answering(answer) as url:
+        scorer = RemoteScorer("infinity", url=url, limits=Limits(retries=0, timeout_seconds=5))
+        with suppress(ScoringError):
+            assert len(scorer.score("q", TEXTS)) == len(TEXTS)
+        scorer.release()
 
 
 def test_no_server_is_a_scoring_error() -> None:
@@ -166,6 +230,34 @@ def test_one_failed_request_leaves_the_others(server: RerankingServer) -> None:
     assert ranking.degraded is not None
     assert ranking.degraded.cause is Cause.SCORER_FAILED
     assert "500" in str(ranking.stages[0].facts["errors"])
+
+
+@pytest.mark.parametrize("status", [400, 413, 422, 500])
+def test_a_text_that_the_server_refuses_costs_the_others_nothing(server: RerankingServer, status: int) -> None:
+    """The request is halved until only that text is left, in at most about twice log2 of the texts further requests."""
+    texts = [f"text {number}" for number in range(100)]
+    server.refused, server.refused_status = {"text 7"}, status
+    scored = scorer_of(server).score_pairs([Pair("q", text) for text in texts])
+    assert [str(item.reason) for item in scored.outcomes if isinstance(item, Unscored)] == ["failed"]
+    assert sum(isinstance(item, Score) for item in scored.outcomes) == 99
+    assert len(server.requests) == scored.stages[0].facts["requests"] <= 1 + 2 * 7
+
+
+def test_several_long_texts_cost_the_others_nothing(server: RerankingServer) -> None:
+    """Texts are halved by their length, so that those above a limit come together."""
+    texts = [f"{'long ' * 50 * (number % 25 == 3)} {number}" for number in range(100)]
+    server.refused = {text for text in texts if "long" in text}
+    outcomes = scorer_of(server).score("q", texts)
+    assert [number for number, item in enumerate(outcomes) if isinstance(item, Unscored)] == [3, 28, 53, 78]
+    assert len(server.requests) <= 1 + 4 * 7
+
+
+def test_a_server_that_refuses_everything_is_not_asked_on_and_on(server: RerankingServer) -> None:
+    """After halves and quarters that are all refused it isn't for one of the texts."""
+    server.answers = [Answer(400, b"")]
+    with pytest.raises(ScoringError, match="400"):
+        scorer_of(server).score("q", [f"text {number}" for number in range(100)])
+    assert len(server.requests) == 1 + 2 + 4
 
 
 def test_a_fallback_answers_for_a_server_that_fails(server: RerankingServer) -> None:

@@ -248,15 +248,15 @@ class PairTokenizer:
 
     def _whole_pairs(self, pairs: Sequence[Pair]) -> list[Encoded]:
         encoded = []
-        for whole, pair in zip(self.tokenizer.encode_batch([pair[:2] for pair in pairs]), pairs, strict=True):
-            read = whole if len(whole.ids) <= self._max_length else self._truncating.encode(*pair[:2])
+        for whole, pair in zip(self.tokenizer.encode_batch([tuple(pair) for pair in pairs]), pairs, strict=True):
+            read = whole if len(whole.ids) <= self._max_length else self._truncating.encode(*pair)
             features = {"input_ids": np.array(read.ids), "token_type_ids": np.array(read.type_ids)}
             encoded.append(Encoded(len(read.ids), len(whole.ids) - len(read.ids), features))
         return encoded
 
     def _read_template(self) -> _Template | None:
         """Return the template of pairs; None where it gives other tokens than the tokenizer for any of the probes."""
-        whole = self.tokenizer.encode(*_PROBES[0][:2])
+        whole = self.tokenizer.encode(*_PROBES[0])
         belongs, count = whole.sequence_ids, len(whole.ids)
         if not {0, 1} <= set(belongs):
             return None
@@ -272,7 +272,7 @@ class PairTokenizer:
 
     def _agrees(self, template: _Template, probes: Sequence[Pair]) -> bool:
         for pair, wanted in zip(probes, self._whole_pairs(probes), strict=True):
-            query, text = self._cache.ids(pair[:2])
+            query, text = self._cache.ids(tuple(pair))
             got = template.encoded(query, text, self._max_length, self._side)
             same = all(np.array_equal(got.features[name], wanted.features[name]) for name in wanted.features)
             same = same and got.truncated == wanted.truncated

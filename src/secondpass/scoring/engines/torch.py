@@ -99,7 +99,7 @@ class TorchEngine:
         encoded: list[Encoded] = []
         while chunk := list(islice(remaining, _CHUNK)):
             with self._tokenizing:
-                features = self._open().preprocess([pair[:2] for pair in chunk], prompt=self._prompt)
+                features = self._open().preprocess([tuple(pair) for pair in chunk], prompt=self._prompt)
                 encoded += [self._encoded(features, row, pair) for row, pair in enumerate(chunk)]
         return encoded
 
@@ -270,9 +270,9 @@ class TorchEngine:
         """Return a pair's tokens without truncation, its template included."""
         model = self._open()
         if isinstance(model, PromptedModel):
-            return model.preprocess([pair[:2]], truncation=False)["input_ids"].shape[1]
+            return model.preprocess([tuple(pair)], truncation=False)["input_ids"].shape[1]
         kwargs = {"text": {"truncation": False, "verbose": False}}
-        features = model.preprocess([pair[:2]], prompt=self._prompt, processing_kwargs=kwargs)
+        features = model.preprocess([tuple(pair)], prompt=self._prompt, processing_kwargs=kwargs)
         return int(features["attention_mask"].sum())
 
     def _length(self, text: str) -> int:
