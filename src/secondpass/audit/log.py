@@ -43,6 +43,8 @@ class AuditLog(CallObserver):
     :raises ConfigurationError: If the file can't be written, is another program's, or a limit is out of its range.
     """
 
+    _executor: ThreadPoolExecutor
+
     def __init__(
         self,
         path: str | Path,
@@ -105,7 +107,7 @@ class AuditLog(CallObserver):
     def _renew(self) -> None:
         """Begin with an empty queue, also in a forked process: the parent writes its own."""
         self._queued: deque[Callable[[], dict[str, Any]]] = deque()
-        self._executor: ThreadPoolExecutor = _one_thread()
+        self._executor = _one_thread()
         self._scheduled = False
 
     def _queue(self, make: Callable[[], dict[str, Any]]) -> None:
