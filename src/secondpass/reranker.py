@@ -6,9 +6,10 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import copy_context
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from secondpass.call import Call, check_deadline
 from secondpass.candidates import Candidate, as_candidates
@@ -21,8 +22,8 @@ from secondpass.ranking import Ranked, Ranking
 from secondpass.scores import Score, Spec, Stage, Unscored
 from secondpass.scoring.load import load_scorer
 from secondpass.scoring.requests import OnError, Request, Scoring, score_requests
-from secondpass.scoring.scorer import ListScorer, Scorer, as_scorer, warm_up
-from secondpass.scoring.shared import LoadedInBackground, LoadKey, WhenCold
+from secondpass.scoring.scorer import ComposedScorer, ListScorer, Scorer, as_scorer, refuse_pickling, warm_up
+from secondpass.scoring.shared import LoadedInBackground, LoadKey, StillLoading, WhenCold
 from secondpass.scoring.windows import Windowed
 from secondpass.selection.adaptive import CoveredMass
 from secondpass.selection.filters import Results, as_excluded
@@ -66,7 +67,7 @@ class Reranker:
         if when_cold not in ("wait", "degrade"):
             raise ConfigurationError(f"when_cold must be 'wait' or 'degrade', got {when_cold!r}")
         check_deadline(deadline_ms)
-        if fusion is not None and not hasattr(fusion, "fuse"):
+        if fusion is not None and (isinstance(fusion, type) or not hasattr(fusion, "fuse")):
             raise ConfigurationError(f"fusion must be a Fusion, such as ReciprocalRank(), or None, got {fusion!r:.80}")
         self.observers = check_observers(observers)
         self.scorer = _loaded(scorer, when_cold) if isinstance(scorer, str | Path) else _checked(scorer)
@@ -76,6 +77,8 @@ class Reranker:
         self.deadline_ms = deadline_ms
         self._warm = threading.Event()
         self._executor = CallThreads("secondpass-rerank")
+        if not isinstance(self.scorer, LoadedInBackground):  # of which only the first call can say whether they fit
+            self.check()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Reranker":
         """Return a reranker with the same settings and the same scorer."""
@@ -87,6 +90,25 @@ class Reranker:
             deadline_ms=self.deadline_ms,
             observers=self.observers,
         )
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled.
+
+        :raises ConfigurationError: Always.
+        """
+        refuse_pickling("a Reranker")
+
+    def check(self, selection: Selection | None = None) -> Selection:
+        """Return the selection of a call, if it goes with the scorer; nothing is scored.
+
+        :param selection: The selection; None takes the reranker's.
+        :raises ConfigurationError: If it has a minimum probability and the scorer's scale has none, or if the scorer
+            is ``Windowed`` and nothing says how large a window is.
+        """
+        selection = _checked_selection(self.selection if selection is None else selection)
+        _check_threshold(selection, self.scorer.spec)
+        _check_windows(selection, self.scorer)
+        return selection
 
     @property
     def ready(self) -> bool:
@@ -129,7 +151,7 @@ class Reranker:
         """
         started = time.perf_counter()
         request = Request.of(query, as_candidates(candidates))
-        selection, excluded = self._checked(selection), as_excluded(exclude)
+        selection, excluded = self.check(selection), as_excluded(exclude)
         (scoring,) = self._score([request], selection, call or Call(self.deadline_ms))
         return self._ranking(request, scoring, selection, started, excluded)
 
@@ -159,7 +181,7 @@ class Reranker:
         """
         if pairs_at_once < 1:
             raise ConfigurationError(f"pairs_at_once must be 1 or more, got {pairs_at_once}")
-        selection = self._checked(selection)
+        selection = self.check(selection)
         most = pairs_at_once if self.scorer.spec.batch_invariant else 1
         queries = pairs = 0
         stream = (Request.of(query, as_candidates(items)) for query, items in requests)
@@ -210,15 +232,6 @@ class Reranker:
             for request in requests if self.observers else ():
                 notify_failed(self.observers, error, self._info(started, request.query, selection))
             raise
-
-    def _checked(self, selection: Selection | None) -> Selection:
-        """Return the selection of a call.
-
-        :raises ConfigurationError: If it has a minimum probability and the scorer's scale has none.
-        """
-        selection = _checked_selection(self.selection if selection is None else selection)
-        _check_threshold(selection, self.scorer.spec)
-        return selection
 
     def _ranking(
         self,
@@ -308,7 +321,7 @@ def _checked_selection(selection: Selection) -> Selection:
 
 def _checked_fusion(fusion: Fusion | None, scorer: Scorer) -> Fusion | None:
     """Return the fusion rule; of a model that loads in the background, the first call sees whether it fits."""
-    if isinstance(fusion, LearnedFusion) and not isinstance(scorer, LoadedInBackground):
+    if isinstance(fusion, LearnedFusion) and not isinstance(scorer, LoadedInBackground | StillLoading):
         fusion.check(scorer.spec.calibrated_as, scorer.spec.name)
     return fusion
 
@@ -329,6 +342,22 @@ def _check_threshold(selection: Selection, spec: Spec) -> None:
                 f"{name} needs scores on a known scale, and that of {spec.name} is unknown: use top_k or a budget, or "
                 "give the scorer a scale"
             )
+
+
+def _check_windows(selection: Selection, scorer: Scorer) -> None:
+    """Refuse windows without a size over a scorer that reads texts of any length: each text is one window.
+
+    With the policy ``"extract"`` the outermost ones have a size of their own.
+    """
+    sized = isinstance(scorer, Windowed) and (scorer.cuts or selection.policy == "extract")
+    inside = scorer.scorers if isinstance(scorer, ComposedScorer) else ()
+    if isinstance(scorer, Windowed) and not sized:
+        raise ConfigurationError(
+            f"Windowed has no effect around {scorer.scorer.spec.name}, which states no limit: give it "
+            "Windows(max_tokens=...), or leave it out"
+        )
+    for part in inside:
+        _check_windows(replace(selection, policy="fill"), part)
 
 
 def scorer_for(selection: Selection, scorer: Scorer) -> Scorer:

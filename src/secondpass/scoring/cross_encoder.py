@@ -15,7 +15,7 @@ from secondpass.forks import watch_forks
 from secondpass.scores import Pair, Score, Scored, Spec, Stage, Unscored, UnscoredReason
 from secondpass.scoring.engines.base import Encoded, Engine
 from secondpass.scoring.jobs import DEADLINE_BLOCK, Job
-from secondpass.scoring.scorer import BaseScorer
+from secondpass.scoring.scorer import BaseScorer, refuse_pickling
 from secondpass.scoring.worker import Worker, WorkerSettings
 from secondpass.text import well_formed
 
@@ -80,7 +80,7 @@ class CrossEncoder(BaseScorer):
 
         :raises ConfigurationError: Always.
         """
-        raise ConfigurationError("a loaded model can't be pickled: pickle its name, and load it in the other process")
+        refuse_pickling("a loaded model")
 
     @property
     def _worker(self) -> Worker:

@@ -28,6 +28,7 @@ from secondpass.selection.sequence import PackingSequence
 
 Duplicates = Literal["exact", "near", "keep"]
 DUPLICATES: tuple[Duplicates, ...] = get_args(Duplicates)
+_NEAR = 0.7
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +67,20 @@ class Selection:
     budget: ContextBudget | None = None
     policy: Policy = "fill"
     duplicates: Duplicates = "exact"
-    near: float = 0.7
+    near: float = _NEAR
     diversity: float = 0.0
     adaptive: Adaptive | None = None
     order: Order = "relevance"
 
     def __post_init__(self) -> None:
         """Check the settings."""
-        if self.top_k is not None and not (isinstance(self.top_k, Integral) and int(self.top_k) >= 1):
-            raise ConfigurationError(f"top_k must be a whole number from 1, or None for no limit, got {self.top_k!r}")
+        for name, least in (("top_k", 1), ("max_unscored", 0)):
+            value = getattr(self, name)
+            whole = isinstance(value, Integral) and not isinstance(value, bool)
+            if value is not None and not (whole and int(value) >= least):
+                raise ConfigurationError(
+                    f"{name} must be a whole number from {least}, or None for no limit, got {value!r}"
+                )
         for name in ("min_probability", "near", "diversity"):
             value = getattr(self, name)
             if value is not None and not (isinstance(value, Real) and 0 <= float(value) <= 1):
@@ -96,6 +102,10 @@ class Selection:
         ):
             if given not in allowed:
                 raise ConfigurationError(f"{name} must be one of {', '.join(allowed)}; got {given!r}")
+        if self.near != _NEAR and self.duplicates != "near":
+            raise ConfigurationError(
+                f"near={self.near!r} has no effect with duplicates={self.duplicates!r}: it is for duplicates='near'"
+            )
         if self.policy == "extract" and self.diversity:
             raise ConfigurationError(
                 "policy='extract' has its own rule, in which diversity has no part: leave that out, or take "
