@@ -110,7 +110,7 @@ class ModelTable(LoadOptions):
         :raises ConfigurationError: If a setting is out of its range, or the model can't be loaded.
         """
         if self.name == "overlap":
-            if self != ModelTable("overlap"):
+            if self != ModelTable(name="overlap"):
                 raise ConfigurationError("[model] name = 'overlap' counts words, and has no other settings")
             return OverlapScorer()
         options = LoadOptions(**_values(self, LoadOptions))
@@ -123,7 +123,7 @@ class ModelTable(LoadOptions):
 
     def other(self, name: str) -> "ModelTable":
         """Return the settings of another model: its machine's are the same, and its own are the defaults."""
-        other = ModelTable(name)
+        other = ModelTable(name=name)
         own = {"name": name} | {setting: getattr(other, setting) for setting in _OF_ONE_MODEL}
         return replace(self, **own) if other.local else other
 
@@ -246,7 +246,7 @@ class Config:
         others = [self.model.other(name) for name in (self.fallback.models if self.fallback else ())]
         model = self.model
         if not model.local and any(other.local for other in (*cheap, *others)):  # the machine's settings are for those
-            model = replace(ModelTable(model.name), **{name: getattr(model, name) for name in _OF_ONE_MODEL})
+            model = replace(ModelTable(name=model.name), **{name: getattr(model, name) for name in _OF_ONE_MODEL})
         scorer = self._load(model)
         if self.cascade:
             scorer = Cascade(*map(self._load, cheap), scorer, keep=self.cascade.keep, vote=self.cascade.vote)

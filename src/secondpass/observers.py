@@ -74,7 +74,7 @@ def check_observers(observers: Sequence[Observer]) -> tuple[Observer, ...]:
     """
     if not isinstance(observers, Sequence) or not all(map(_is_observer, observers)):
         raise ConfigurationError(
-            f"observers must be a list of functions of a Ranking, no classes and not async, got {observers!r:.80}"
+            f"observers must be a list of functions of a Ranking, not async and no class, got {observers!r:.80}"
         )
     return tuple(observers)
 
