@@ -1,6 +1,7 @@
 """The pipeline: order, fusion, settings and observers."""
 
 import math
+import pickle
 from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
@@ -10,9 +11,21 @@ import pytest
 from fake_engine import FakeEngine
 from worlds import Failing, Scripted, reasons, texts
 
-from secondpass import Candidate, OverlapScorer, Ranking, ReciprocalRank, Reranker, Selection
+from secondpass import (
+    Cached,
+    Candidate,
+    Fallback,
+    OverlapScorer,
+    Ranking,
+    ReciprocalRank,
+    Reranker,
+    Selection,
+    WeightedSum,
+    Windowed,
+)
 from secondpass.errors import ConfigurationError
 from secondpass.models import DEFAULT_MODEL
+from secondpass.monitoring import FallCounter
 from secondpass.scores import Pair, Scale, ScaleKind, Spec, Unscored, UnscoredReason
 from secondpass.scoring.cross_encoder import CrossEncoder
 
@@ -154,9 +167,43 @@ def test_scores_on_an_unknown_scale_have_no_probability() -> None:
 @pytest.mark.parametrize("on_error", ["degrade", "raise"])
 def test_a_minimum_probability_needs_a_known_scale(on_error: Any) -> None:
     """A minimum probability for scores on an unknown scale is a configuration error that names the alternatives."""
-    reranker = Reranker(UnknownScale({}), selection=Selection(min_probability=0.5), on_error=on_error)
-    with pytest.raises(ConfigurationError, match=r"min_probability needs .* unknown is unknown: use top_k or a budget"):
-        reranker.rerank("query", ["fox"])
+    message = r"min_probability needs .* unknown is unknown: use top_k or a budget"
+    selection = Selection(min_probability=0.5)
+    with pytest.raises(ConfigurationError, match=message):
+        Reranker(UnknownScale({}), selection=selection, on_error=on_error)
+    with pytest.raises(ConfigurationError, match=message):
+        Reranker(UnknownScale({}), on_error=on_error).rerank("query", ["fox"], selection=selection)
+
+
+@pytest.mark.parametrize(
+    "live",
+    [Reranker(OverlapScorer()), Cached(OverlapScorer()), Fallback(OverlapScorer(), OverlapScorer())],
+    ids=lambda live: type(live).__name__,
+)
+def test_what_holds_threads_and_locks_cannot_be_pickled(live: object) -> None:
+    """A reranker, a cache and a fallback say, as a loaded model does, what to pickle instead."""
+    with pytest.raises(ConfigurationError, match=rf"a {type(live).__name__} can't be pickled: pickle the settings"):
+        pickle.dumps(live)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"fusion": WeightedSum}, {"observers": [FallCounter]}, {"selection": Selection}],
+    ids=str,
+)
+def test_a_class_instead_of_an_object_is_refused_at_construction(settings: dict[str, Any]) -> None:
+    """A class has the methods of its objects, and would fail at the first call."""
+    with pytest.raises(ConfigurationError, match=next(iter(settings))):
+        Reranker(OverlapScorer(), **settings)
+
+
+def test_windows_without_a_size_are_refused_around_a_scorer_without_a_limit() -> None:
+    """Each text would be one window; also inside of other scorers. Extraction has its own size."""
+    windowed = Windowed(OverlapScorer())
+    for scorer in (windowed, Fallback(windowed, OverlapScorer())):
+        with pytest.raises(ConfigurationError, match="Windowed has no effect around overlap, which states no limit"):
+            Reranker(scorer)
+    assert Reranker(windowed, selection=Selection(policy="extract")).rerank("a fox", ["a fox"]).kept
 
 
 @pytest.mark.parametrize("error", [ValueError("a full disk"), ConfigurationError("a wrong setting")], ids=repr)

@@ -21,6 +21,7 @@ from secondpass.models import CASCADES, DEFAULT_MODEL
 from secondpass.reranker import Reranker
 from secondpass.scoring.cache import Cached
 from secondpass.scoring.cascade import Cascade
+from secondpass.scoring.dialects import is_remote
 from secondpass.scoring.fallback import Fallback
 from secondpass.scoring.load import EngineName, LoadOptions, cascade_of
 from secondpass.scoring.overlap import OverlapScorer
@@ -47,7 +48,9 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
-_OF_ONE_MODEL = ("file", "label", "sha256", "trust_remote_code")
+from secondpass.integration import RULES
+
+_OF_ONE_MODEL = ("max_length", "revision", "file", "label", "sha256", "trust_remote_code")
 
 
 def _beside(name: str, file: ValidationInfo) -> str:
@@ -107,14 +110,22 @@ class ModelTable(LoadOptions):
         :raises ConfigurationError: If a setting is out of its range, or the model can't be loaded.
         """
         if self.name == "overlap":
+            if self != ModelTable(name="overlap"):
+                raise ConfigurationError("[model] name = 'overlap' counts words, and has no other settings")
             return OverlapScorer()
         options = LoadOptions(**_values(self, LoadOptions))
         return LoadKey(self.name, self.engine, self.device, self.dtype, self.max_length, self.revision, options).load()
 
+    @property
+    def local(self) -> bool:
+        """Whether the model is loaded on this machine."""
+        return self.name != "overlap" and not is_remote(self.name)
+
     def other(self, name: str) -> "ModelTable":
         """Return the settings of another model: its machine's are the same, and its own are the defaults."""
-        own = {option: getattr(LoadOptions(), option) for option in _OF_ONE_MODEL}
-        return replace(self, name=name, max_length=None, revision=None, **own)
+        other = ModelTable(name=name)
+        own = {"name": name} | {setting: getattr(other, setting) for setting in _OF_ONE_MODEL}
+        return replace(self, **own) if other.local else other
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,18 +242,21 @@ class Config:
 
         :raises ConfigurationError: If a setting is out of its range, or a model can't be loaded.
         """
-        scorer = self._load(self.model)
+        cheap = [self.model.other(name) for name in (self.cascade.models if self.cascade else ())]
+        others = [self.model.other(name) for name in (self.fallback.models if self.fallback else ())]
+        model = self.model
+        if not model.local and any(other.local for other in (*cheap, *others)):  # the machine's settings are for those
+            model = replace(ModelTable(name=model.name), **{name: getattr(model, name) for name in _OF_ONE_MODEL})
+        scorer = self._load(model)
         if self.cascade:
-            cheap = [self._load(self.model.other(name)) for name in self.cascade.models]
-            scorer = Cascade(*cheap, scorer, keep=self.cascade.keep, vote=self.cascade.vote)
+            scorer = Cascade(*map(self._load, cheap), scorer, keep=self.cascade.keep, vote=self.cascade.vote)
         if self.windows:
             scorer = Windowed(scorer, self.windows)
         if self.fallback is None:
             return scorer
-        others = [self._load(self.model.other(name)) for name in self.fallback.models]
-        return Fallback(
-            scorer, *others, max_failures=self.fallback.max_failures, retry_seconds=self.fallback.retry_seconds
-        )
+        table = self.fallback
+        loaded = map(self._load, others)
+        return Fallback(scorer, *loaded, max_failures=table.max_failures, retry_seconds=table.retry_seconds)
 
     def selected(self) -> Selection:
         """Return the selection with the budget.
@@ -264,12 +278,6 @@ _TABLES: dict[str, Any] = {"": Config} | {
     for name, hint in get_type_hints(Config).items()
     for record in (hint, *get_args(hint))
     if is_dataclass(record)
-}
-_RULES: dict[str, Any] = {
-    "reciprocal_rank": ReciprocalRank,
-    "weighted_sum": WeightedSum,
-    "largest_gap": LargestGap,
-    "covered_mass": CoveredMass,
 }
 
 
@@ -335,7 +343,7 @@ def _problem(place: str, errors: Sequence[ErrorDetails]) -> str:
 def _unknown(place: str, location: Sequence[str]) -> str:
     """Return what is wrong with a key, what its table allows, and what was probably meant."""
     *_, table, key = "", *location  # the last name of the table, or its rule
-    where, allowed = place.removesuffix(key).rstrip("."), _keys((_TABLES | _RULES)[table])
+    where, allowed = place.removesuffix(key).rstrip("."), _keys((_TABLES | RULES)[table])
     homes = [f"in [{name}]" if name else "at the top level" for name in _TABLES if key in _keys(_TABLES[name])]
     close = get_close_matches(key, allowed, 1)
     hint = f": did you mean {close[0]}?" if close else f": it stands {' or '.join(homes)}" if homes else ""

@@ -1,41 +1,46 @@
 """Common code of the LangChain and LlamaIndex integrations: settings, input checks, and metadata."""
 
 import asyncio
+import operator
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from difflib import get_close_matches
+from enum import Enum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, SupportsIndex, TypeVar
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     PrivateAttr,
     ValidationError,
-    field_serializer,
+    WithJsonSchema,
     field_validator,
+    model_serializer,
     model_validator,
 )
+from pydantic.json_schema import SkipJsonSchema
 
-from secondpass.call import check_deadline
 from secondpass.candidates import Candidate
 from secondpass.errors import UNORDERED, ConfigurationError, InputError, SecondpassError, check_list
 from secondpass.fields import check_score_text, read_signals, write_score_text, write_score_texts
-from secondpass.fusion import Fusion
+from secondpass.fusion import Fusion, ReciprocalRank, WeightedSum
 from secondpass.models import DEFAULT_MODEL
 from secondpass.observers import Observer
 from secondpass.ranking import Kept, Ranking, Reason
 from secondpass.reranker import Reranker
 from secondpass.scores import Unscored
+from secondpass.scoring.dialects import is_remote
 from secondpass.scoring.load import EngineName, LoadOptions
 from secondpass.scoring.requests import OnError
 from secondpass.scoring.scorer import Scorer, as_scorer, warm_up
 from secondpass.scoring.shared import SHARED_MODELS, LoadKey, StillLoading, WhenCold
 from secondpass.scoring.windows import Windowed, Windows
-from secondpass.selection.adaptive import Adaptive
+from secondpass.selection.adaptive import Adaptive, CoveredMass, LargestGap
 from secondpass.selection.budget import ContextBudget, as_budget
 from secondpass.selection.call_budget import budget_of_call, has_call_budget
 from secondpass.selection.filters import Results
@@ -50,6 +55,18 @@ ENTRY = "secondpass"
 """The metadata key under which an integration writes ranks and scores."""
 DEFAULT_TOP_N = 5
 """What is kept where neither ``top_n``, ``budget`` nor ``min_probability`` is set."""
+RULES: dict[str, Any] = {
+    "reciprocal_rank": ReciprocalRank,
+    "weighted_sum": WeightedSum,
+    "largest_gap": LargestGap,
+    "covered_mass": CoveredMass,
+}
+"""The rules of fusion and of adaptive k that can be written as data, a table with the key ``rule``, by their names."""
+
+Default = Literal["default"]
+"""A setting that isn't set: the reranker's own, or without one the default of ``Selection``. None is a value."""
+TopN = Annotated[int, Field(ge=1)] | None | Default
+"""The most documents to keep; None sets no limit."""
 
 _SELECTION = {"top_n": "top_k"} | {
     name: name
@@ -59,12 +76,13 @@ _SELECTION = {"top_n": "top_k"} | {
     )
 }
 _BUDGET_FIELDS = ("max_tokens", "separator", "template", "origin", "prompt_tokens")
-_LOADING = ("model", "engine", "device", "dtype", "max_length", "revision")
+_LOADING = ("engine", "device", "dtype", "max_length", "revision")
 _OPTIONS = (
     *("batch_size", "file", "threads", "label", "trust_remote_code", "local_files_only", "cache_folder", "sha256"),
     *("max_queued_pairs", "watchdog_seconds"),
 )
-_RERANKING = ("fusion", "on_error", "deadline_ms", "observers")
+_OF_A_NAME = (*_LOADING, *_OPTIONS, "when_cold")
+_RERANKING = ("fusion", "deadline_ms", "observers")
 _OTHER_NAMES = {
     "top_k": "top_n",
     "k": "top_n",
@@ -84,6 +102,24 @@ _OTHER_NAMES = {
     "top_n": "k",
 }
 """Settings of other rerankers, or of another class of this package, with what is meant; only fields are suggested."""
+
+
+def _from_table(rule: Any) -> Any:
+    """Return the rule that a table with the key ``rule`` states; everything else as it is."""
+    if not isinstance(rule, Mapping):
+        return rule
+    settings = dict(rule)
+    name = settings.pop("rule", None)
+    if name not in RULES:
+        raise ValueError(f"a table needs a rule, one of {', '.join(RULES)}")
+    try:
+        return RULES[name](**settings)
+    except TypeError as error:
+        raise ValueError(f"the rule {name} has other settings: {error}") from error
+
+
+_ANY_SCHEMA = WithJsonSchema({})  # of settings that may be live objects, which have no schema of their own
+_TABLE = (BeforeValidator(_from_table), WithJsonSchema({"type": ["object", "null"]}))
 
 
 class CheckedModel(BaseModel):
@@ -118,8 +154,9 @@ class IntegrationSettings(CheckedModel):
         ``Scorer``; None takes ``small``. It is loaded on the first call or by ``warmup()``, once a process for equal
         settings.
     :param reranker: A ``Reranker``, to share one model and its settings.
-    :param top_n: The most documents to keep. Where neither it, ``budget`` nor ``min_probability`` is set, 5; None sets
-        no limit.
+    :param top_n: The most documents to keep; None sets no limit. Where neither it, ``budget`` nor ``min_probability``
+        is set, 5. It and the settings to ``order`` are ``"default"`` where they aren't set: the reranker's own then
+        count, and without one ``Selection``'s. None is a value, which lifts a limit of the reranker.
     :param budget: The context budget: tokens, a ``ContextBudget``, or a callable that is given each call's query.
     :param min_probability: The minimum probability of relevance.
     :param min_keep: How many of the best to keep even below ``min_probability``.
@@ -136,7 +173,8 @@ class IntegrationSettings(CheckedModel):
         None reads the document's own.
     :param windows: Whether texts that are longer than the model reads are scored in windows, or how, as ``Windows``.
         By default only their beginning is read, as by other libraries: that bounds the cost of a call, and what was
-        not read is reported as ``truncated``. ``policy="extract"`` always scores windows.
+        not read is reported as ``truncated``. ``policy="extract"`` always scores windows. A scorer that states no
+        limit, such as a remote one, needs ``Windows(max_tokens=...)``.
     :param engine: ``auto``, ``onnx`` or ``torch``.
     :param device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``; None is ``auto``.
     :param dtype: ``auto``, ``float32``, ``float16`` or ``bfloat16``.
@@ -154,6 +192,7 @@ class IntegrationSettings(CheckedModel):
     :param watchdog_seconds: How long one batch may take; see ``LoadOptions``.
     :param fusion: How scores are combined with the first stage's; None orders by the scores alone.
     :param on_error: What happens when scoring fails: ``degrade`` returns the first stage's order, ``raise`` raises.
+        None is the reranker's own, and without one ``degrade``.
     :param deadline_ms: Milliseconds until scoring ends; None for no limit. Loading the model isn't counted.
     :param observers: Called with each ``Ranking``.
     :param when_cold: What a call does while a named model is still loading: ``wait``, or ``degrade``, which has it
@@ -161,28 +200,32 @@ class IntegrationSettings(CheckedModel):
     :param score_text: What the model reads of a document: a format string over ``{text}`` and any metadata, such as
         ``"{title}. {text}"``. A field that a document lacks is empty; one that none has is an error.
     :param signal_keys: Metadata keys whose numbers or dates a fusion can weight as signals, higher is better.
-    :raises ConfigurationError: If a setting is invalid.
+    :param add_metadata: Whether to write scores and ranks to the documents' metadata. Stores that take flat metadata
+        alone (Chroma) refuse the record, and retrievers that remove equal documents after several reranked queries, as
+        ``MultiQueryRetriever`` does, need documents without it.
+    :raises ConfigurationError: If a setting is invalid, or has no effect together with another.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
-    model: Any = None
-    reranker: Reranker | None = Field(default=None, exclude=True, repr=False)
-    top_n: int | None = Field(default=None, ge=1)
-    budget: Any = None  # BudgetSource; pydantic would copy the record field by field, and lose the counter
-    min_probability: float | None = None
-    min_keep: int = 0
-    policy: Policy = "fill"
-    adaptive: Adaptive | None = None
-    duplicates: Duplicates = "exact"
-    near: float = 0.7
-    diversity: float = 0.0
-    order: Order = "relevance"
-    max_per_source: int | None = None
+    model: Annotated[Any, WithJsonSchema({"type": ["string", "null"]})] = None
+    reranker: SkipJsonSchema[Reranker | None] = Field(default=None, repr=False)
+    top_n: TopN = "default"
+    # a BudgetSource; pydantic would copy the record field by field, and lose the counter
+    budget: Annotated[Any, WithJsonSchema({"type": ["integer", "object", "string", "null"]})] = "default"
+    min_probability: float | Default | None = "default"
+    min_keep: int | Default = "default"
+    policy: Policy | Default = "default"
+    adaptive: Annotated[Adaptive | Default | None, *_TABLE] = "default"
+    duplicates: Duplicates | Default = "default"
+    near: float | Default = "default"
+    diversity: float | Default = "default"
+    order: Order | Default = "default"
+    max_per_source: Annotated[int, Field(ge=1)] | Default | None = "default"
     source_key: str | None = None
-    windows: bool | Windows = False
+    windows: bool | Windows | None = None
     engine: EngineName = "auto"
-    device: str | None = "auto"
+    device: str = "auto"
     dtype: str = "auto"
     max_length: int | None = None
     revision: str | None = None
@@ -196,32 +239,16 @@ class IntegrationSettings(CheckedModel):
     sha256: str | None = None
     max_queued_pairs: int = 100_000
     watchdog_seconds: float = 300.0
-    fusion: Fusion | None = None
-    on_error: OnError = "degrade"
+    fusion: Annotated[Fusion | None, *_TABLE] = None
+    on_error: OnError | None = None
     deadline_ms: float | None = None
-    observers: Sequence[Observer] = ()
+    observers: SkipJsonSchema[tuple[Observer, ...]] = ()
     when_cold: WhenCold = "wait"
     score_text: str | None = None
-    signal_keys: Sequence[str] = ()
-
-    given_settings: frozenset[str] | None = Field(default=None, exclude=True, repr=False)
-    """The names of the settings that were given; for frameworks that create a copy from all values."""
+    signal_keys: tuple[str, ...] = ()
+    add_metadata: bool = True
 
     _loaded: _Loaded = PrivateAttr(default_factory=_Loaded)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _without_defaults(cls, settings: Any) -> Any:
-        """Leave defaults out where every value is given, as by LangChain's ``configurable_fields`` for each call."""
-        fields = cls.model_fields
-        if not isinstance(settings, dict) or not fields.keys() <= settings.keys():
-            return settings
-        given = settings["given_settings"] or ()
-        return {
-            name: value
-            for name, value in settings.items()
-            if name != "given_settings" and (name in given or value != fields[name].default)
-        }
 
     @field_validator("model")
     @classmethod
@@ -231,45 +258,91 @@ class IntegrationSettings(CheckedModel):
             return model
         return str(model) if model.is_absolute() else f"./{model}"
 
+    @field_validator("device", mode="before")
+    @classmethod
+    def _device_as_text(cls, device: Any) -> Any:
+        """Return None, as other libraries write it, as ``auto``."""
+        return "auto" if device is None else device
+
     @field_validator("budget")
     @classmethod
     def _budget_from_data(cls, budget: Any) -> Any:
-        """Return the budget that ``settings`` wrote as plain data."""
+        """Return the budget that ``settings`` wrote as plain data; a class would fail at the first call."""
         try:
-            return ContextBudget(**budget) if isinstance(budget, dict) else budget
+            budget = ContextBudget(**budget) if isinstance(budget, dict) else budget
         except TypeError as error:
             raise ValueError("must be tokens, a ContextBudget or a callable") from error
+        if isinstance(budget, type):
+            raise ConfigurationError(f"budget must be tokens, a ContextBudget or a callable, got {budget!r:.80}")
+        whole = isinstance(budget, SupportsIndex) and not isinstance(budget, bool)
+        return operator.index(budget) if whole else budget
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        live = self._scorer_of(self.model)
         if self.model is not None and self.reranker is not None:
             raise ConfigurationError("give either model=... or reranker=... (a Reranker), and not both")
-        if not (self.model is None or isinstance(self.model, str | Path) or self._scorer_of(self.model)):
+        if not (self.model is None or isinstance(self.model, str | Path) or live):
             raise ConfigurationError(f"model must be a model's name, a folder or a Scorer, got {self.model!r:.80}")
-        live = "reranker" if self.reranker else "model" if self._scorer_of(self.model) else ""
-        fixed = {
-            "reranker": {*_LOADING, *_OPTIONS, *_RERANKING, "windows"},
-            "model": {*_LOADING[1:], *_OPTIONS},
-            "": set(),
-        }[live]
-        idle = sorted(self.model_fields_set & fixed)
+        fixed = (*_OF_A_NAME, *_RERANKING, "on_error", "windows") if self.reranker else _OF_A_NAME if live else ()
+        idle = [name for name in self._given() if name in fixed]
         if idle:
-            raise ConfigurationError(f"{', '.join(idle)} has no effect together with a loaded {live}: set it there")
-        check_deadline(self.deadline_ms)
-        if not live:
-            self._load_key().check()
+            loaded = "reranker" if self.reranker else "model"
+            raise ConfigurationError(f"{', '.join(idle)} has no effect together with a loaded {loaded}: set it there")
         if self.score_text is not None:
             check_score_text(self.score_text)
-        self._configured(None, Selection())
-        self.__dict__["given_settings"] = frozenset(self.model_fields_set)  # an assignment would count as a setting
+        selection = self._configured(None, self.reranker.selection if self.reranker else Selection())
+        if self.reranker or live:
+            self.shared_reranker().check(selection)
+        else:
+            self._load_key().check()
+            self._check_windows(selection)
+            self._reranker(StillLoading(self.model_name))
         return self
 
-    @field_serializer("budget")
-    def _budget_as_data(self, budget: Any) -> Any:
-        """Return plain data; ``settings`` refuses budgets that have no such form."""
-        if not isinstance(budget, ContextBudget):
-            return budget
-        return {name: getattr(budget, name) for name in _BUDGET_FIELDS}
+    def _check_windows(self, selection: Selection) -> None:
+        """Refuse windows without a size for a remote model, which states no limit; extraction has a size of its own."""
+        unlimited = self.windows is True or (isinstance(self.windows, Windows) and self.windows.max_tokens is None)
+        if unlimited and is_remote(self.model) and selection.policy != "extract":
+            raise ConfigurationError(
+                f"windows={self.windows!r} has no effect with the remote model {self.model!r}, whose limit isn't known "
+                "here: give windows=Windows(max_tokens=...)"
+            )
+
+    @model_serializer(mode="plain")
+    def _as_data(self) -> dict[str, Any]:
+        """Return the settings in every form of pydantic's."""
+        return self.settings()
+
+    def model_dump(self, **options: Any) -> dict[str, Any]:
+        """Return what ``settings`` returns.
+
+        :param options: Pydantic's.
+        :raises ConfigurationError: If there is a live object.
+        """
+        _refuse(self.live_objects(), self)
+        return super().model_dump(**options)
+
+    def model_dump_json(self, **options: Any) -> str:
+        """Return what ``settings`` returns, as JSON.
+
+        :param options: Pydantic's.
+        :raises ConfigurationError: If there is a live object.
+        """
+        _refuse(self.live_objects(), self)
+        return super().model_dump_json(**options)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:  # noqa: ARG002
+        """Return a copy that shares the model; changed settings are checked as the constructor checks them.
+
+        :param update: Settings that the copy has instead.
+        :param deep: Has no effect on settings, which are never changed.
+        :raises ConfigurationError: If a setting is invalid.
+        """
+        copy = super().model_copy()
+        if update:
+            copy = type(self)(**{name: getattr(self, name) for name in type(self).model_fields} | dict(update))
+        return copy
 
     def warmup(self, *, background: bool = False) -> None:
         """Load the model and run it once, so that the first query doesn't wait for it.
@@ -295,8 +368,12 @@ class IntegrationSettings(CheckedModel):
         """Return the reranker, or while its model is loading and the call isn't to wait, one that scores nothing."""
         if self.when_cold == "degrade" and not self.ready:
             self.warmup(background=True)
-            return Reranker(StillLoading(self.model_name), **{name: getattr(self, name) for name in _RERANKING})
+            return self._reranker(StillLoading(self.model_name))
         return self.shared_reranker()
+
+    def _reranker(self, scorer: Scorer) -> Reranker:
+        settings = {name: getattr(self, name) for name in _RERANKING}
+        return Reranker(scorer, on_error=self.on_error or "degrade", **settings)
 
     def shared_reranker(self) -> Reranker:
         """Return the reranker of this integration, loading its model if necessary.
@@ -308,7 +385,7 @@ class IntegrationSettings(CheckedModel):
             scorer = self._scorer_of(self.model) or SHARED_MODELS.get(self._load_key())
             if self.windows:
                 scorer = Windowed(scorer, self.windows if isinstance(self.windows, Windows) else None)
-            reranker = Reranker(scorer, **{name: getattr(self, name) for name in _RERANKING})
+            reranker = self._reranker(scorer)
             self._loaded = _Loaded(self._origin(), reranker)
         return reranker
 
@@ -321,39 +398,51 @@ class IntegrationSettings(CheckedModel):
     def _origin(self) -> tuple[Any, ...]:
         """Return what the reranker is made from; a forked process needs a model of its own."""
         model = self.model if self._scorer_of(self.model) else self._load_key()
-        return (os.getpid(), model, self.windows, *(getattr(self, name) for name in _RERANKING))
+        reranking = (getattr(self, name) for name in _RERANKING)
+        return (os.getpid(), model, self.windows, self.on_error, *reranking)
 
     def settings(self) -> dict[str, Any]:
-        """Return the settings that were given, as plain data from which an equal object can be created.
+        """Return the settings that aren't their defaults, as plain data from which an equal object can be created.
 
         :raises ConfigurationError: If one of them is a live object.
         """
         _refuse(self.live_objects(), self)
-        given = self._given()
-        if "budget" in given:
-            given["budget"] = self._budget_as_data(self.budget)
-        if isinstance(self.windows, Windows):
-            given["windows"] = asdict(self.windows)
-        return given
+        return {name: _plain(value) for name, value in self._given().items()}
 
     def _given(self) -> dict[str, Any]:
-        fields = [name for name, field_ in type(self).model_fields.items() if not field_.exclude]
-        return {name: getattr(self, name) for name in fields if name in self.model_fields_set}
+        """Return the settings that aren't their defaults, but for those of a framework that hold its own objects."""
+        fields = {name: field_ for name, field_ in type(self).model_fields.items() if not field_.exclude}
+        values = {name: getattr(self, name) for name in fields}
+        return {
+            name: value
+            for name, value in values.items()
+            if value != fields[name].get_default(call_default_factory=True)
+        }
 
     def live_objects(self) -> list[str]:
         """Return the names of settings that are live objects, which can't be serialised."""
-        live = [name for name in ("reranker", "fusion", "adaptive") if getattr(self, name) is not None]
+        live = ["reranker"] if self.reranker else []
+        if self.fusion is not None and type(self.fusion) not in RULES.values():
+            live.append("fusion")
         if self._scorer_of(self.model):
             live.append("model, a scorer")
         if self.observers:
             live.append("observers")
         if callable(self.budget):
             live.append("budget, a callable")
-        if isinstance(self.budget, ContextBudget) and self.budget.counting is not ESTIMATE:
+        if isinstance(self.budget, ContextBudget) and self.budget.counting != ESTIMATE:
             live.append(f"budget with the token counter {self.budget.counting.name!r}")
         if isinstance(self.budget, ContextBudget) and callable(self.budget.template):
             live.append("budget with a callable template")
         return live
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set a setting that is valid together with the others.
+
+        :raises ConfigurationError: If it isn't; nothing is changed then.
+        """
+        checked = self.model_copy(update={name: value}) if name in type(self).model_fields else None
+        super().__setattr__(name, value if checked is None else getattr(checked, name))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the settings alone; the model is loaded again in the other process.
@@ -389,7 +478,7 @@ class IntegrationSettings(CheckedModel):
         return candidate if self.score_text is None else write_score_text(candidate, self.score_text)
 
     def _rerank(
-        self, query: str, candidates: Sequence[Candidate], exclude: Results, top_n: int | None = None
+        self, query: str, candidates: Sequence[Candidate], exclude: Results, top_n: TopN = "default"
     ) -> Ranking:
         _check_query(query)
         reranker = self._reranker_of_call()
@@ -397,7 +486,7 @@ class IntegrationSettings(CheckedModel):
         return reranker.rerank(query, candidates, selection=selection, exclude=exclude)
 
     async def _arerank(
-        self, query: str, candidates: Sequence[Candidate], exclude: Results, top_n: int | None = None
+        self, query: str, candidates: Sequence[Candidate], exclude: Results, top_n: TopN = "default"
     ) -> Ranking:
         """Return what ``_rerank`` returns; only the scoring counts towards the deadline, as there."""
         _check_query(query)
@@ -410,15 +499,15 @@ class IntegrationSettings(CheckedModel):
             selection = self._selection(query, reranker.selection, top_n)
         return await reranker.arerank(query, candidates, selection=selection, exclude=exclude)
 
-    def _selection(self, query: str, base: Selection, top_n: int | None = None) -> Selection:
+    def _selection(self, query: str, base: Selection, top_n: TopN = "default") -> Selection:
         """Return the selection of one call: the reranker's, changed by the settings and by the call's own budget."""
         selection = self._configured(query, base)
         selection = replace(selection, budget=budget_of_call(selection.budget, query))
-        return self._limited(selection) if top_n is None else replace(selection, top_k=top_n)
+        return self._limited(selection) if top_n == "default" else replace(selection, top_k=top_n)
 
     def _limited(self, selection: Selection) -> Selection:
         """Return the selection with the default limit where nothing else limits it."""
-        if "top_n" in self.model_fields_set or selection.top_k is not None or selection.budget is not None:
+        if self.top_n != "default" or selection.top_k is not None or selection.budget is not None:
             return selection
         if selection.min_probability is not None:  # which can't limit what has no score
             return replace(selection, max_unscored=DEFAULT_TOP_N)
@@ -426,9 +515,11 @@ class IntegrationSettings(CheckedModel):
 
     def _configured(self, query: str | None, base: Selection) -> Selection:
         """Return the base changed by the settings; without a query a callable budget is left out."""
-        given = self.model_fields_set
-        changes = {theirs: getattr(self, ours) for ours, theirs in _SELECTION.items() if ours in given}
-        if "budget" in given and not (query is None and callable(self.budget)):
+        values = {theirs: getattr(self, ours) for ours, theirs in _SELECTION.items()}
+        changes = {name: value for name, value in values.items() if value != "default"}
+        if changes.get("duplicates", "near") != "near":
+            changes.setdefault("near", Selection().near)  # that of the reranker goes with its own rule
+        if self.budget != "default" and not (query is None and callable(self.budget)):
             changes["budget"] = as_budget(self.budget, query or "")
         return replace(base, **changes)
 
@@ -438,7 +529,7 @@ class IntegrationSettings(CheckedModel):
         return scorer if isinstance(scorer, Scorer) and not isinstance(scorer, type) else None
 
     def _load_key(self) -> LoadKey:
-        loading = {name: getattr(self, name) for name in _LOADING[1:]} | {"device": self.device or "auto"}
+        loading = {name: getattr(self, name) for name in _LOADING}
         options = LoadOptions(**{name: getattr(self, name) for name in _OPTIONS})
         return LoadKey(self.model or DEFAULT_MODEL, **loading, options=options)
 
@@ -513,16 +604,33 @@ def _check_query(query: object) -> None:
 
 def _explained(error: ValidationError, model: type[BaseModel]) -> SecondpassError:
     """Return our own error inside of pydantic's, or a ``ConfigurationError`` with its messages."""
-    messages = []
+    problems: dict[str, dict[str, list[str]]] = {}  # messages, by setting and by what came
     for item in error.errors():
         cause = item.get("ctx", {}).get("error")
         if isinstance(cause, SecondpassError):
             return cause
-        setting = ".".join(map(str, item["loc"]))
+        place = [str(part) for turn, part in enumerate(item["loc"]) if not turn or isinstance(part, int)]
+        setting = ".".join(place) or model.__name__
         other = _meant(setting, model) if item["type"] == "extra_forbidden" else None
         hint = f"; did you mean {other}?" if other else ""
-        messages.append(f"{setting}: {item['msg']}, got {item.get('input')!r:.80}{hint}")
+        came = f"got {item.get('input')!r:.80}{hint}"
+        problems.setdefault(setting, {}).setdefault(came, []).append(item["msg"])
+    messages = [
+        f"{setting}: {' or '.join(dict.fromkeys(wanted))}, {came}"
+        for setting, found in problems.items()
+        for came, wanted in found.items()
+    ]
     return ConfigurationError(f"{model.__name__}: {'; '.join(messages)}")
+
+
+def _plain(value: Any) -> Any:
+    """Return a setting as plain data."""
+    if isinstance(value, ContextBudget):
+        return {name: getattr(value, name) for name in _BUDGET_FIELDS}
+    rule = next((name for name, kind in RULES.items() if type(value) is kind), None)
+    if rule is not None or isinstance(value, Windows):
+        return asdict(value) | ({"rule": rule} if rule else {})
+    return value.value if isinstance(value, Enum) else list(value) if isinstance(value, tuple) else value
 
 
 def _refuse(live: Sequence[str], integration: IntegrationSettings) -> None:

@@ -43,18 +43,18 @@ class SecondPassRerank(IntegrationSettings, BaseNodePostprocessor):
     ``metadata["secondpass"]`` a record with the raw score and both ranks, excluded from prompts and embeddings. In a
     degraded pass, which the record marks, nodes without a score keep the first stage's.
 
-    :param metadata_mode: The form of a node that the model reads: with the metadata for embeddings (``EMBED``), for the
-        LLM (``LLM``), ``ALL`` or ``NONE``. The budget always counts the form that the LLM reads. With ``score_text``,
-        ``{text}`` is this form where a mode is given, else the node's text alone.
-    :param keep_retrieval_score: Whether to write the first-stage score to ``metadata["retrieval_score"]``, which is
-        excluded from prompts and embeddings.
+    :param metadata_mode: The form of a node that the model reads, and ``{text}`` in ``score_text``: with the metadata
+        for embeddings (``EMBED``), for the LLM (``LLM``), ``ALL`` or ``NONE``. None is ``EMBED``, and with
+        ``score_text`` ``NONE``. The budget always counts the form that the LLM reads.
+    :param keep_retrieval_score: Whether to write the first-stage score, where there is one, to
+        ``metadata["retrieval_score"]``, which is excluded from prompts and embeddings.
 
     All other settings are those of ``IntegrationSettings``.
     """
 
-    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
+    model_config = ConfigDict(extra="forbid")  # of several bases the last one's would count
 
-    metadata_mode: MetadataMode = MetadataMode.EMBED
+    metadata_mode: MetadataMode | None = None
     keep_retrieval_score: bool = False
 
     @classmethod
@@ -62,6 +62,7 @@ class SecondPassRerank(IntegrationSettings, BaseNodePostprocessor):
         """Return the name in LlamaIndex's serialised settings."""
         return "SecondPassRerank"
 
+    @_dispatcher.span
     def rank(self, nodes: Iterable[NodeWithScore], query: str | QueryBundle, *, exclude: Results = ()) -> Ranking:
         """Return the ranking, each candidate with its node as payload.
 
@@ -72,6 +73,7 @@ class SecondPassRerank(IntegrationSettings, BaseNodePostprocessor):
         """
         return self._traced(nodes, query, as_excluded(exclude, self._convert))[0]
 
+    @_dispatcher.span
     async def arank(
         self, nodes: Iterable[NodeWithScore], query: str | QueryBundle, *, exclude: Results = ()
     ) -> Ranking:
@@ -82,28 +84,12 @@ class SecondPassRerank(IntegrationSettings, BaseNodePostprocessor):
         """Return copies of the nodes that a ranking of this class kept, in reading order."""
         return [self._kept_node(kept, ranking) for kept in ranking.kept]
 
-    def to_dict(self, **_: Any) -> dict[str, Any]:
-        """Return the given settings as plain data for ``from_dict``.
-
-        :raises ConfigurationError: If one of them is a live object.
-        """
-        return self.settings() | {"class_name": self.class_name()}
-
-    def settings(self) -> dict[str, Any]:
-        """Return the given settings as plain data.
-
-        :raises ConfigurationError: If one of them is a live object.
-        """
-        given = super().settings()
-        if self.score_text is None or "metadata_mode" in given:  # a given mode changes the meaning of {text}
-            given["metadata_mode"] = self.metadata_mode.value
-        return given
-
     def _postprocess_nodes(
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
     ) -> list[NodeWithScore]:
         return self._traced(nodes, _required(query_bundle))[1]
 
+    @_dispatcher.span  # the base class has it on the abstract methods alone
     async def _apostprocess_nodes(
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
     ) -> list[NodeWithScore]:
@@ -138,9 +124,9 @@ class SecondPassRerank(IntegrationSettings, BaseNodePostprocessor):
         parents = () if self.source_key else (node.ref_doc_id,)
         prompt_text = node.get_content(metadata_mode=MetadataMode.LLM)
         own_text = node.get_content(metadata_mode=MetadataMode.NONE).strip()
-        plain = self.score_text is not None and "metadata_mode" not in self.model_fields_set
+        default = MetadataMode.EMBED if self.score_text is None else MetadataMode.NONE
         return Candidate(
-            node.get_content(metadata_mode=MetadataMode.NONE if plain else self.metadata_mode),
+            node.get_content(metadata_mode=self.metadata_mode or default),
             id=node.node_id,
             score=scored.score,
             source=source_of([*map(node.metadata.get, keys), *parents]),
@@ -160,9 +146,9 @@ class SecondPassRerank(IntegrationSettings, BaseNodePostprocessor):
         scored = kept.candidate.payload
         if not isinstance(scored, NodeWithScore):
             raise InputError(f"the ranking's payloads must be NodeWithScores, got {type(scored).__name__}")
-        added: dict[str, Any] = {ENTRY: metadata_entry(kept, ranking)}
-        if self.keep_retrieval_score:
-            added["retrieval_score"] = scored.score
+        added: dict[str, Any] = {ENTRY: metadata_entry(kept, ranking)} if self.add_metadata else {}
+        if self.keep_retrieval_score and kept.candidate.score is not None:
+            added["retrieval_score"] = kept.candidate.score
         node: BaseNode = scored.node.model_copy(
             update={
                 "metadata": scored.node.metadata | added,

@@ -76,12 +76,17 @@ def check_observers(observers: Sequence[Observer]) -> tuple[Observer, ...]:
 
     :raises ConfigurationError: If they aren't a list of synchronous functions.
     """
-    listed = isinstance(observers, Sequence)
-    if not listed or any(not callable(item) or inspect.iscoroutinefunction(item) for item in observers):
+    if not isinstance(observers, Sequence) or not all(map(_is_observer, observers)):
         raise ConfigurationError(
-            f"observers must be a list of functions of a Ranking, not async, got {observers!r:.80}"
+            f"observers must be a list of functions of a Ranking, not async and no class, got {observers!r:.80}"
         )
     return tuple(observers)
+
+
+def _is_observer(item: Any) -> bool:
+    if not callable(item) or isinstance(item, type):
+        return False
+    return not (inspect.iscoroutinefunction(item) or inspect.iscoroutinefunction(type(item).__call__))
 
 
 def notify(observers: Iterable[Observer], ranking: Ranking, call: CallInfo) -> None:

@@ -7,10 +7,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import copy_context
+from dataclasses import replace
 from functools import partial
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from secondpass.call import Call, as_call, check_deadline
 from secondpass.candidates import Candidate, as_candidates
@@ -26,8 +27,8 @@ from secondpass.scores import Score, Spec, Stage, Unscored
 from secondpass.scoring.closer import CloserReading
 from secondpass.scoring.load import load_scorer
 from secondpass.scoring.requests import OnError, Request, Scoring, score_requests
-from secondpass.scoring.scorer import ListScorer, Scorer, as_scorer, warm_up
-from secondpass.scoring.shared import LoadedInBackground, LoadKey, WhenCold
+from secondpass.scoring.scorer import ComposedScorer, ListScorer, Scorer, as_scorer, refuse_pickling, warm_up
+from secondpass.scoring.shared import LoadedInBackground, LoadKey, StillLoading, WhenCold
 from secondpass.scoring.windows import Windowed, extract_tokens
 from secondpass.selection.adaptive import CoveredMass
 from secondpass.selection.filters import Results, as_excluded
@@ -67,7 +68,7 @@ class Reranker:
         when_cold: WhenCold = "wait",
     ) -> None:
         check_deadline(deadline_ms)
-        if fusion is not None and not hasattr(fusion, "fuse"):
+        if fusion is not None and (isinstance(fusion, type) or not hasattr(fusion, "fuse")):
             raise ConfigurationError(f"fusion must be a Fusion, such as ReciprocalRank(), or None, got {fusion!r:.80}")
         self.observers = check_observers(observers)
         self.scorer = _loaded(scorer, when_cold) if isinstance(scorer, str | Path) else _checked(scorer)
@@ -76,6 +77,8 @@ class Reranker:
         self.on_error = on_error
         self.deadline_ms = deadline_ms
         self._warm = threading.Event()
+        if not isinstance(self.scorer, LoadedInBackground):  # of which only the first call can say whether they fit
+            self.check()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Reranker":
         """Return a reranker with the same settings and the same scorer."""
@@ -87,6 +90,25 @@ class Reranker:
             deadline_ms=self.deadline_ms,
             observers=self.observers,
         )
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled.
+
+        :raises ConfigurationError: Always.
+        """
+        refuse_pickling("a Reranker")
+
+    def check(self, selection: Selection | None = None) -> Selection:
+        """Return the selection of a call, if it goes with the scorer; nothing is scored.
+
+        :param selection: The selection; None takes the reranker's.
+        :raises ConfigurationError: If it has a minimum probability and the scorer's scale has none, or if the scorer
+            is ``Windowed`` and nothing says how large a window is.
+        """
+        selection = _checked_selection(self.selection if selection is None else selection)
+        _check_threshold(selection, self.scorer.spec)
+        _check_windows(selection, self.scorer)
+        return selection
 
     @property
     def ready(self) -> bool:
@@ -130,7 +152,7 @@ class Reranker:
         started = time.perf_counter()
         with self._observed(started, [query], selection):
             request, call = Request.of(query, as_candidates(candidates)), as_call(call, self.deadline_ms)
-            selection, excluded = self._checked(selection), as_excluded(exclude)
+            selection, excluded = self.check(selection), as_excluded(exclude)
             (scoring,) = self._score([request], selection, call)
             ranking = self._ranking(request, scoring, selection, call, excluded)
         self._notify(ranking, selection, started)
@@ -165,7 +187,7 @@ class Reranker:
         if progress is not None and not callable(progress):
             raise ConfigurationError(f"progress must be a function or None, got {progress!r:.80}")
         check_list(requests, "requests must be a list of queries with their candidates")
-        selection, call = self._checked(selection), as_call(call)
+        selection, call = self.check(selection), as_call(call)
         most = pairs_at_once if self.scorer.spec.batch_invariant else 1
         queries = pairs = 0
         stream = (self._request(item, selection) for item in requests)
@@ -244,15 +266,6 @@ class Reranker:
         if self.observers:
             used = self.selection if selection is None else selection
             notify(self.observers, ranking, self._info(called, ranking.query, used))
-
-    def _checked(self, selection: Selection | None) -> Selection:
-        """Return the selection of a call.
-
-        :raises ConfigurationError: If it has a minimum probability and the scorer's scale has none.
-        """
-        selection = _checked_selection(self.selection if selection is None else selection)
-        _check_threshold(selection, self.scorer.spec)
-        return selection
 
     def _ranking(
         self,
@@ -353,7 +366,7 @@ def _checked_selection(selection: Selection) -> Selection:
 
 def _checked_fusion(fusion: Fusion | None, scorer: Scorer) -> Fusion | None:
     """Return the fusion rule; of a model that loads in the background, the first call sees whether it fits."""
-    if isinstance(fusion, LearnedFusion) and not isinstance(scorer, LoadedInBackground):
+    if isinstance(fusion, LearnedFusion) and not isinstance(scorer, LoadedInBackground | StillLoading):
         fusion.check(scorer.spec.calibrated_as, scorer.spec.name)
     return fusion
 
@@ -374,6 +387,22 @@ def _check_threshold(selection: Selection, spec: Spec) -> None:
                 f"{name} needs scores on a known scale, and that of {spec.name} is unknown: use top_k or a budget, or "
                 "give the scorer a scale"
             )
+
+
+def _check_windows(selection: Selection, scorer: Scorer) -> None:
+    """Refuse windows without a size over a scorer that reads texts of any length: each text is one window.
+
+    With the policy ``"extract"`` the outermost ones have a size of their own.
+    """
+    sized = isinstance(scorer, Windowed) and (scorer.cuts or selection.policy == "extract")
+    inside = scorer.scorers if isinstance(scorer, ComposedScorer) else ()
+    if isinstance(scorer, Windowed) and not sized:
+        raise ConfigurationError(
+            f"Windowed has no effect around {scorer.scorer.spec.name}, which states no limit: give it "
+            "Windows(max_tokens=...), or leave it out"
+        )
+    for part in inside:
+        _check_windows(replace(selection, policy="fill"), part)
 
 
 def scorer_for(selection: Selection, scorer: Scorer) -> Scorer:

@@ -2,10 +2,12 @@
 
 import asyncio
 import itertools
+import json
 import logging
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from integration_support import FIRST_STAGE, QUESTION, TEXTS, BrokenScorer, LangChain, LlamaIndex, Loader
 from llama_index.core import get_response_synthesizer
@@ -157,6 +159,28 @@ def test_retrieval_score_is_kept_and_excluded(scorer: OverlapScorer) -> None:
     assert result.node.excluded_llm_metadata_keys == ["file", "secondpass", "retrieval_score"]
     assert result.node.excluded_embed_metadata_keys == ["secondpass", "retrieval_score"]
     assert node.metadata == {"file": "f"}
+
+
+@pytest.mark.parametrize(
+    ("score", "written"),
+    [(np.float32(0.5), {"retrieval_score": 0.5}), (float("nan"), {}), (float("inf"), {}), (None, {})],
+    ids=["numpy", "nan", "inf", "none"],
+)
+def test_retrieval_score_is_a_plain_number_or_left_out(score: Any, written: dict[str, float]) -> None:
+    """Metadata are written as JSON: an object of numpy's becomes a float, and what is no number is left out."""
+    node = NodeWithScore(node=TextNode(text="swallows"))
+    node.score = score
+    component = LlamaIndex().create(model=OverlapScorer(), keep_retrieval_score=True, add_metadata=False)
+    [result] = component.postprocess_nodes([node], query_str=QUESTION)
+    assert json.loads(json.dumps(result.node.metadata, allow_nan=False)) == written
+    assert all(type(value) is float for value in result.node.metadata.values())
+
+
+def test_metadata_stay_flat_on_request(integration: LangChain) -> None:
+    """With ``add_metadata=False`` a document's metadata are its own: some stores take no nested ones."""
+    before = [getattr(item, "node", item).metadata for item in integration.items()]
+    results = integration.run(integration.create(model=OverlapScorer(), add_metadata=False))
+    assert all(getattr(result, "node", result).metadata in before for result in results)
 
 
 def test_retrieval_score_is_not_kept_by_default() -> None:

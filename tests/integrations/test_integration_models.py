@@ -128,9 +128,8 @@ def test_langchain_cross_encoder_is_a_model() -> None:
 
 def test_langchain_cross_encoder_has_no_probability_for_a_threshold() -> None:
     """``min_probability`` needs a known scale, which a LangChain cross-encoder doesn't declare."""
-    component = SecondPassRerank(model=HostedCrossEncoder(), min_probability=0.5)
     with pytest.raises(ConfigurationError, match="HostedCrossEncoder is unknown"):
-        component.compress_documents(LangChain().items(), QUESTION)
+        SecondPassRerank(model=HostedCrossEncoder(), min_probability=0.5)
 
 
 @pytest.mark.parametrize("error", [RuntimeError("busy"), OSError("no network"), ValueError("quota")], ids=str)

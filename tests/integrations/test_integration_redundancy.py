@@ -43,10 +43,10 @@ def test_adaptive_k_is_a_setting(integration: LangChain, rule: Any) -> None:
     assert integration.ids(integration.run(limited, query="swallows fly")) == ["answer"]
 
 
-def test_adaptive_k_is_a_live_object(integration: LangChain) -> None:
-    """A rule can't be serialised, as a fusion can't; a reranker holds it as well."""
-    with pytest.raises(ConfigurationError, match="adaptive"):
-        integration.create(model="small", adaptive=LargestGap()).settings()
+def test_adaptive_k_is_a_table_as_in_a_configuration_file(integration: LangChain) -> None:
+    """A rule is written as data, with its name."""
+    written = integration.create(model="small", adaptive=LargestGap(0.3)).settings()["adaptive"]
+    assert written == {"rule": "largest_gap", "min_gap": 0.3}
 
 
 @pytest.mark.parametrize("form", ["ranking", "results", "ids"])

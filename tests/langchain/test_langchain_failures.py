@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from langchain_core.callbacks import BaseCallbackHandler
@@ -123,19 +124,56 @@ async def test_concurrent_calls_keep_their_queries_apart() -> None:
     assert [documents_found[0].id for documents_found in found] == ["bread", "fast", "wall", "rain"] * 4
 
 
-class StartedRuns(BaseCallbackHandler):
-    """Counts the runs that were started."""
+class Runs(BaseCallbackHandler):
+    """Counts the runs that were started, and keeps the errors that ended them."""
 
-    started = 0
+    def __init__(self) -> None:
+        self.started = 0
+        self.errors: list[BaseException] = []
 
     def on_chain_start(self, *args: object, **kwargs: object) -> None:
         self.started += 1
 
+    def on_chain_error(self, error: BaseException, **kwargs: object) -> None:
+        self.errors.append(error)
+
 
 def test_a_keyword_that_would_be_ignored_is_refused() -> None:
-    """``invoke`` accepts ``top_n``; another keyword is an error, raised before a run is traced."""
-    compressor, runs = overlap_compressor(), StartedRuns()
+    """``invoke`` accepts ``top_n``; another keyword is an error."""
+    compressor = overlap_compressor()
     with pytest.raises(InputError, match="top_k"):
-        compressor.invoke({"query": QUESTION, "documents": documents()}, {"callbacks": [runs]}, top_k=1)
-    assert runs.started == 0
+        compressor.invoke({"query": QUESTION, "documents": documents()}, top_k=1)
     assert len(compressor.invoke({"query": QUESTION, "documents": documents()}, top_n=1)) == 1
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"query": QUESTION},
+        {"query": 5, "documents": documents()},
+        {"query": QUESTION, "documents": [5]},
+        {"query": QUESTION, "documents": documents(), "exclude": 5},
+        {"query": QUESTION, "documents": documents(), "top_n": 5},
+        "text",
+    ],
+    ids=str,
+)
+async def test_input_errors_of_a_chain_are_traced(given: Any) -> None:
+    """Whatever is wrong with an input, the run of the call has begun and ends with the error, in both forms."""
+    compressor, runs = overlap_compressor(), Runs()
+    with pytest.raises(InputError):
+        compressor.invoke(given, {"callbacks": [runs]})
+    with pytest.raises(InputError):
+        await compressor.ainvoke(given, {"callbacks": [runs]})
+    assert (runs.started, [type(error) for error in runs.errors]) == (2, [InputError, InputError])
+
+
+async def test_input_errors_of_a_direct_call_are_traced() -> None:
+    """``rank`` and ``arank`` trace wrong documents, too."""
+    compressor, runs = overlap_compressor(), Runs()
+    with pytest.raises(InputError):
+        compressor.rank([5], QUESTION, callbacks=[runs])  # type: ignore[list-item]
+    with pytest.raises(InputError):
+        await compressor.arank(iter([5]), QUESTION, callbacks=[runs])  # type: ignore[arg-type]
+    assert (runs.started, [type(error) for error in runs.errors]) == (2, [InputError, InputError])

@@ -151,10 +151,12 @@ def test_rerankers_selection_applies_where_the_compressor_sets_nothing() -> None
 
 
 def test_top_n_of_one_call_replaces_the_compressors() -> None:
-    """``rank(top_n=...)`` applies to that call alone, and 0 is refused rather than read as no limit."""
+    """``rank(top_n=...)`` applies to that call alone, None sets no limit there, and 0 is refused."""
     compressor = overlap_compressor(top_n=4)
-    sizes = [len(compressor.rank(documents(), QUESTION, top_n=n)) for n in (1, None)]
-    assert sizes == [1, 4]
+    sizes = [len(compressor.rank(documents(), QUESTION, top_n=n)) for n in (1, None, "default")]
+    assert sizes == [1, 5, 4]
+    given = {"query": QUESTION, "documents": documents()}
+    assert [len(compressor.invoke(given, top_n=None)), len(compressor.invoke(given))] == [5, 4]
     with pytest.raises(ConfigurationError, match=r"top_k must be .*got 0"):
         compressor.rank(documents(), QUESTION, top_n=0)
 

@@ -1,12 +1,15 @@
 """The postprocessor in LlamaIndex's two event systems: each start has its end."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from llama_index.core.callbacks import CallbackManager
 from llama_index.core.callbacks.schema import EventPayload
 from llama_index.core.instrumentation import get_dispatcher
 from llama_index.core.instrumentation.events.rerank import ReRankEndEvent, ReRankStartEvent
+from llama_index.core.instrumentation.span import BaseSpan
+from llama_index.core.instrumentation.span_handlers import BaseSpanHandler
 from llama_index.core.schema import NodeWithScore
 from llama_support import (
     BY_RELEVANCE,
@@ -19,6 +22,7 @@ from llama_support import (
     overlap_postprocessor,
     scored_nodes,
 )
+from pydantic import Field
 
 from secondpass import Reranker
 from secondpass.errors import ScoringError
@@ -130,3 +134,39 @@ async def test_ranking_without_a_query_engine_emits_the_events_too(keeper: Event
     with pytest.raises(ScoringError):
         failing.rank(scored_nodes(), QUESTION)
     assert [type(event) for event in keeper.events[2:]] == [ReRankStartEvent, ReRankEndEvent]
+
+
+class Spans(BaseSpanHandler[BaseSpan]):
+    """Keeps the ids of the spans that were begun, with their parents."""
+
+    begun: list[tuple[str, str | None]] = Field(default_factory=list)
+
+    def new_span(self, id_: str, *_: Any, parent_span_id: str | None = None, **__: Any) -> BaseSpan:
+        self.begun.append((id_, parent_span_id))
+        return BaseSpan(id_=id_, parent_id=parent_span_id)
+
+    def prepare_to_exit_span(self, id_: str, *_: Any, **__: Any) -> BaseSpan:
+        return self.open_spans[id_]
+
+    def prepare_to_drop_span(self, id_: str, *_: Any, **__: Any) -> BaseSpan:
+        return self.open_spans[id_]
+
+
+@pytest.mark.parametrize("way", ["sync", "async", "rank", "arank"])
+async def test_each_call_is_one_span_with_its_events(keeper: EventKeeper, way: str) -> None:
+    """A call has a span of its own, whose id its events carry: they aren't attributes of the engine around it."""
+    spans, root, postprocessor = Spans(), get_dispatcher(), overlap_postprocessor()
+    root.add_span_handler(spans)
+    try:
+        if way == "rank":
+            postprocessor.rank(scored_nodes(), QUESTION)
+        elif way == "arank":
+            await postprocessor.arank(scored_nodes(), QUESTION)
+        else:
+            await run(postprocessor, way, scored_nodes())
+    finally:
+        root.span_handlers = [handler for handler in root.span_handlers if handler is not spans]
+    [(begun, parent)] = spans.begun
+    assert begun.startswith("SecondPassRerank.")
+    assert parent is None
+    assert {event.span_id for event in keeper.events} == {begun}

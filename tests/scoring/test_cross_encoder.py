@@ -205,7 +205,7 @@ def test_copies_are_the_scorer_itself() -> None:
 
 def test_pickling_says_what_to_do_instead() -> None:
     """A loaded model can't be pickled, and the error says to load it in the other process."""
-    with pytest.raises(ConfigurationError, match="pickle its name, and load it in the other process"):
+    with pytest.raises(ConfigurationError, match="a loaded model can't be pickled: pickle the settings"):
         pickle.dumps(CrossEncoder(FakeEngine()))
 
 

@@ -7,7 +7,8 @@ import numpy as np
 from langchain_core.cross_encoders import BaseCrossEncoder
 
 from secondpass.call import Call
-from secondpass.errors import ScoringError
+from secondpass.errors import ConfigurationError, ScoringError
+from secondpass.models import DEFAULT_MODEL
 from secondpass.scores import Pair, Scale, ScaleKind, Score, Scored, Spec, Unscored
 from secondpass.scoring.load import EngineName
 from secondpass.scoring.scorer import BaseScorer, Scorer
@@ -21,12 +22,20 @@ class CrossEncoderModel(BaseCrossEncoder):
         the first call, once a process.
     :param engine: As in ``load_scorer``.
     :param device: As in ``load_scorer``.
+    :raises ConfigurationError: If a setting is invalid, or has no effect.
     """
 
     def __init__(
         self, model: str | Path | Scorer | None = None, *, engine: EngineName = "auto", device: str = "auto"
     ) -> None:
-        self._model = model if isinstance(model, Scorer) else LoadKey(model or "small", engine=engine, device=device)
+        self._model: Scorer | LoadKey
+        if isinstance(model, Scorer):
+            if (engine, device) != ("auto", "auto"):
+                raise ConfigurationError("engine and device have no effect with a loaded model: set them there")
+            self._model = model
+        else:
+            self._model = LoadKey(DEFAULT_MODEL if model is None else model, engine=engine, device=device)
+            self._model.check()
 
     def score(self, text_pairs: list[tuple[str, str]]) -> list[float]:
         """Return one raw score for each (query, text), higher is better.

@@ -1,7 +1,8 @@
 """The LangChain document compressor."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from difflib import get_close_matches
+from functools import partial
 from typing import Any
 
 from langchain_core.callbacks import (
@@ -24,6 +25,7 @@ from secondpass.errors import InputError
 from secondpass.integration import (
     ENTRY,
     IntegrationSettings,
+    TopN,
     checked_items,
     metadata_entry,
     relevance_score,
@@ -37,6 +39,7 @@ from secondpass.selection.call_budget import call_budget
 from secondpass.selection.filters import Results, as_excluded
 
 _INPUT_KEYS = ("query", "documents", "budget", "history", "exclude")
+_Request = tuple[str, list[Candidate], Sequence[Candidate | str], TopN]
 
 
 class SecondPassRerank(
@@ -52,16 +55,13 @@ class SecondPassRerank(
 
     :param model: Also a LangChain ``BaseCrossEncoder``.
     :param score_key: The metadata key of a first-stage score, higher is better, for fusion; None for none.
-    :param add_metadata: Whether to write the two metadata keys. Retrievers that remove equal documents after several
-        reranked queries, as ``MultiQueryRetriever`` does, need documents without them.
 
     All other settings are those of ``IntegrationSettings``.
     """
 
-    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
+    model_config = ConfigDict(extra="forbid")  # of several bases the last one's would count
 
     score_key: str | None = None
-    add_metadata: bool = True
 
     def compress_documents(
         self, documents: Iterable[Document], query: str, callbacks: Callbacks | None = None
@@ -85,7 +85,7 @@ class SecondPassRerank(
         query: str,
         *,
         scores: Sequence[float | None] | None = None,
-        top_n: int | None = None,
+        top_n: TopN = "default",
         exclude: Results = (),
         callbacks: Callbacks | None = None,
     ) -> Ranking:
@@ -94,16 +94,15 @@ class SecondPassRerank(
         :param documents: The first stage's documents, best first.
         :param query: The query.
         :param scores: First-stage scores, higher is better, one for each document; None reads ``score_key``.
-        :param top_n: Replaces the compressor's ``top_n`` for this call.
+        :param top_n: Replaces the compressor's ``top_n`` for this call; None sets no limit.
         :param exclude: Earlier results that are not to be kept again: a ranking, documents, or ids.
         :param callbacks: LangChain callbacks; the call is a run of its own in traces.
         :raises InputError: If an argument has the wrong type, or there are too few scores.
         """
-        candidates = self._candidates(documents, scores)
-        excluded = as_excluded(exclude, self._convert)
+        documents = _read_once(documents)
         manager = CallbackManager.configure(inheritable_callbacks=_sync_callbacks(callbacks))
-        run = manager.on_chain_start(None, _inputs(query, candidates), name=type(self).__name__)
-        return self._traced(run, query, candidates, excluded, top_n)
+        run = manager.on_chain_start(None, {"query": query, "documents": documents}, name=type(self).__name__)
+        return self._traced(run, partial(self._request, query, documents, scores, exclude, top_n))
 
     async def arank(
         self,
@@ -111,16 +110,15 @@ class SecondPassRerank(
         query: str,
         *,
         scores: Sequence[float | None] | None = None,
-        top_n: int | None = None,
+        top_n: TopN = "default",
         exclude: Results = (),
         callbacks: Callbacks | None = None,
     ) -> Ranking:
         """Return what ``rank`` returns, without blocking the event loop; cancelling the task cancels the scoring."""
-        candidates = self._candidates(documents, scores)
-        excluded = as_excluded(exclude, self._convert)
+        documents = _read_once(documents)
         manager = AsyncCallbackManager.configure(inheritable_callbacks=callbacks)
-        run = await manager.on_chain_start(None, _inputs(query, candidates), name=type(self).__name__)
-        return await self._atraced(run, query, candidates, excluded, top_n)
+        run = await manager.on_chain_start(None, {"query": query, "documents": documents}, name=type(self).__name__)
+        return await self._atraced(run, partial(self._request, query, documents, scores, exclude, top_n))
 
     def invoke(self, input: dict[str, Any], config: RunnableConfig | None = None, **kwargs: Any) -> Sequence[Document]:
         """Return what ``compress_documents`` returns, as a step of a chain.
@@ -129,28 +127,26 @@ class SecondPassRerank(
             a ``ContextBudget``), ``"history"`` (messages whose tokens the budget is reduced by), and ``"exclude"`` as
             in ``rank``.
         :param config: The chain's configuration.
-        :param kwargs: ``top_n``, which replaces the compressor's own.
+        :param kwargs: ``top_n``, which replaces the compressor's own; None sets no limit.
         :raises InputError: If a key is missing, or there is another keyword.
         """
-        given = self._from_chain(input, kwargs)
-        config = ensure_config(config)
+        config, call = ensure_config(config), input if isinstance(input, dict) else {}
         run = get_callback_manager_for_config(config).on_chain_start(
             None, input, name=config.get("run_name") or type(self).__name__, run_id=config.pop("run_id", None)
         )
-        with call_budget(input.get("budget"), history=input.get("history")):
-            return self.documents(self._traced(run, *given))
+        with call_budget(call.get("budget"), history=call.get("history")):
+            return self.documents(self._traced(run, partial(self._from_chain, input, kwargs)))
 
     async def ainvoke(
         self, input: dict[str, Any], config: RunnableConfig | None = None, **kwargs: Any
     ) -> Sequence[Document]:
         """Return what ``invoke`` returns, without blocking the event loop."""
-        given = self._from_chain(input, kwargs)
-        config = ensure_config(config)
+        config, call = ensure_config(config), input if isinstance(input, dict) else {}
         run = await get_async_callback_manager_for_config(config).on_chain_start(
             None, input, name=config.get("run_name") or type(self).__name__, run_id=config.pop("run_id", None)
         )
-        with call_budget(input.get("budget"), history=input.get("history")):
-            return self.documents(await self._atraced(run, *given))
+        with call_budget(call.get("budget"), history=call.get("history")):
+            return self.documents(await self._atraced(run, partial(self._from_chain, input, kwargs)))
 
     def documents(self, ranking: Ranking) -> list[Document]:
         """Return copies of the documents that a ranking of this class kept, in reading order."""
@@ -170,37 +166,35 @@ class SecondPassRerank(
     def _scorer_of(self, model: Any) -> Scorer | None:
         return LangChainScorer(model) if isinstance(model, BaseCrossEncoder) else super()._scorer_of(model)
 
-    def _traced(
-        self,
-        run: CallbackManagerForChainRun,
-        query: str,
-        candidates: list[Candidate],
-        exclude: Results,
-        top_n: int | None,
-    ) -> Ranking:
+    def _traced(self, run: CallbackManagerForChainRun, read: Callable[[], _Request]) -> Ranking:
+        """Return the ranking of the request that is read; the run has what is wrong with it, too."""
         try:
-            ranking = self._rerank(query, candidates, exclude, top_n)
+            ranking = self._rerank(*read())
         except BaseException as error:
             run.on_chain_error(error)
             raise
         run.on_chain_end(self._outputs(ranking))
         return ranking
 
-    async def _atraced(
-        self,
-        run: AsyncCallbackManagerForChainRun,
-        query: str,
-        candidates: list[Candidate],
-        exclude: Results,
-        top_n: int | None,
-    ) -> Ranking:
+    async def _atraced(self, run: AsyncCallbackManagerForChainRun, read: Callable[[], _Request]) -> Ranking:
+        """Return what ``_traced`` returns, without blocking the event loop."""
         try:
-            ranking = await self._arerank(query, candidates, exclude, top_n)
+            ranking = await self._arerank(*read())
         except BaseException as error:
             await run.on_chain_error(error)
             raise
         await run.on_chain_end(self._outputs(ranking))
         return ranking
+
+    def _request(
+        self,
+        query: str,
+        documents: Iterable[Document],
+        scores: Sequence[float | None] | None,
+        exclude: Results,
+        top_n: TopN,
+    ) -> _Request:
+        return query, self._candidates(documents, scores), as_excluded(exclude, self._convert), top_n
 
     def _candidates(
         self, documents: Iterable[Document], scores: Sequence[float | None] | None = None
@@ -231,7 +225,7 @@ class SecondPassRerank(
         """Return a document as a candidate; other items stay as they are."""
         return self._earlier(self._candidate(item, None)) if isinstance(item, Document) else item
 
-    def _from_chain(self, given: Any, kwargs: dict[str, Any]) -> tuple[str, list[Candidate], Results, int | None]:
+    def _from_chain(self, given: Any, kwargs: dict[str, Any]) -> _Request:
         if not isinstance(given, dict) or not {"query", "documents"} <= given.keys():
             keys = sorted(given) if isinstance(given, dict) else type(given).__name__
             raise InputError(f'the input must be {{"query": str, "documents": [Document, ...]}}, got {keys}')
@@ -245,8 +239,9 @@ class SecondPassRerank(
             raise InputError(
                 f"invoke takes the keyword top_n alone, got {', '.join(unknown)}: set it on the compressor"
             )
-        excluded = as_excluded(() if given.get("exclude") is None else given["exclude"], self._convert)
-        return given["query"], self._candidates(given["documents"]), excluded, kwargs.get("top_n")
+        excluded = given.get("exclude")
+        documents, exclude = given["documents"], () if excluded is None else excluded
+        return self._request(given["query"], documents, None, exclude, kwargs.get("top_n", "default"))
 
     def _document(self, kept: Kept, ranking: Ranking) -> Document:
         document = kept.candidate.payload
@@ -291,5 +286,6 @@ def _sync_callbacks(callbacks: Callbacks | None) -> Callbacks | None:
     )
 
 
-def _inputs(query: str, candidates: list[Candidate]) -> dict[str, Any]:
-    return {"query": query, "documents": [candidate.payload for candidate in candidates]}
+def _read_once(documents: Iterable[Document]) -> Iterable[Document]:
+    """Return the documents of an iterator as a list, since traces read them too; anything else as it is."""
+    return list(documents) if isinstance(documents, Iterator) else documents

@@ -88,7 +88,9 @@ class TwoStageRetriever(CheckedModel, BaseRetriever):
         except NotImplementedError:  # not every store returns scores
             hits = _without_scores(self.vectorstore.similarity_search(query, k=self._fetch(k), **self.search_kwargs))
         documents, scores = self._split(hits)
-        ranking = self.compressor.rank(documents, query, scores=scores, top_n=k, callbacks=run_manager.get_child())
+        ranking = self.compressor.rank(
+            documents, query, scores=scores, top_n="default" if k is None else k, callbacks=run_manager.get_child()
+        )
         return self._documents(ranking, rankings)
 
     async def _aget_relevant_documents(
@@ -108,7 +110,7 @@ class TwoStageRetriever(CheckedModel, BaseRetriever):
             )
         documents, scores = self._split(hits)
         ranking = await self.compressor.arank(
-            documents, query, scores=scores, top_n=k, callbacks=run_manager.get_child()
+            documents, query, scores=scores, top_n="default" if k is None else k, callbacks=run_manager.get_child()
         )
         return self._documents(ranking, rankings)
 

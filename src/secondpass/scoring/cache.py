@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
+from typing import NoReturn
 
 from secondpass.call import Call
 from secondpass.errors import ConfigurationError, checked
 from secondpass.processes import ForkLock
 from secondpass.scores import Pair, Scale, Score, Scored, Spec, Stage, Unscored
 from secondpass.scoring.score_file import ScoreFile
-from secondpass.scoring.scorer import ComposedScorer, Scorer, count_tokens, score_checked
+from secondpass.scoring.scorer import ComposedScorer, Scorer, count_tokens, refuse_pickling, score_checked
 
 _KEY_BYTES = 20
 
@@ -59,6 +60,13 @@ class Cached(ComposedScorer):
             )
         self._memory = _Memory(max_entries)
         self._file = ScoreFile(Path(path).expanduser(), max_entries) if path is not None else None
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled.
+
+        :raises ConfigurationError: Always.
+        """
+        refuse_pickling("a Cached")
 
     def __repr__(self) -> str:
         """Return the scorer and the file."""

@@ -14,7 +14,7 @@ from secondpass.scores import Pair, Score, Scored, Spec, Stage, Unscored, Unscor
 from secondpass.scoring.engines.base import Encoded, Engine
 from secondpass.scoring.jobs import DEADLINE_BLOCK, Job
 from secondpass.scoring.reading import PairReader, count_tokens
-from secondpass.scoring.scorer import BaseScorer
+from secondpass.scoring.scorer import BaseScorer, refuse_pickling
 from secondpass.scoring.worker import Worker, WorkerSettings
 
 OVERLAPPED_PAIRS = 1024
@@ -65,7 +65,7 @@ class CrossEncoder(BaseScorer):
 
         :raises ConfigurationError: Always.
         """
-        raise ConfigurationError("a loaded model can't be pickled: pickle its name, and load it in the other process")
+        refuse_pickling("a loaded model")
 
     @property
     def _worker(self) -> Worker:

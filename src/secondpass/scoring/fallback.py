@@ -3,13 +3,22 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import NoReturn
 
 from secondpass.call import Call
 from secondpass.errors import ConfigurationError, ScoringError, checked
 from secondpass.logs import REPEATED_WARNINGS
 from secondpass.processes import ForkLock
 from secondpass.scores import Pair, Score, Scored, Spec, Stage, Unscored, UnscoredReason
-from secondpass.scoring.scorer import ComposedScorer, Scorer, count_tokens, gave_no_value, has_score, score_checked
+from secondpass.scoring.scorer import (
+    ComposedScorer,
+    Scorer,
+    count_tokens,
+    gave_no_value,
+    has_score,
+    refuse_pickling,
+    score_checked,
+)
 
 
 @dataclass(slots=True, eq=False)
@@ -88,6 +97,13 @@ class Fallback(ComposedScorer):
                 f"max_failures must be 1 or more and retry_seconds 0 or more, got {max_failures!r}, {retry_seconds!r}"
             )
         self.circuits = tuple(Circuit(max_failures, retry_seconds) for _ in scorers)
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled.
+
+        :raises ConfigurationError: Always.
+        """
+        refuse_pickling("a Fallback")
 
     def __repr__(self) -> str:
         """Return the scorers."""

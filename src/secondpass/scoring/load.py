@@ -3,7 +3,7 @@
 import importlib
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -20,7 +20,7 @@ from secondpass.scoring.engines.base import Engine, EngineSettings
 from secondpass.scoring.hardware import Request, split_devices
 from secondpass.scoring.hub import HubAccess
 from secondpass.scoring.model_content import check_sha256
-from secondpass.scoring.model_files import ModelFolder, describe_contents, find_model
+from secondpass.scoring.model_files import ModelFolder, describe_contents, find_model, is_folder
 from secondpass.scoring.scorer import Scorer
 from secondpass.scoring.worker import WorkerSettings
 
@@ -125,8 +125,8 @@ def load_scorer(
 
     :param model: A bundled model (``"small"``, ``"nano"``: no download, no extra), ``"fast"`` (the cascade of the two),
         a folder, a hub id such as ``"cross-encoder/ms-marco-MiniLM-L6-v2"``, or a server's model such as
-        ``"cohere:rerank-v3.5"`` (``RemoteScorer.named``; nothing below applies to it). Of a folder with several forms,
-        as ``secondpass.optimize`` writes it, int8 on a CPU and float32 on an accelerator.
+        ``"cohere:rerank-v3.5"`` (``RemoteScorer.named``; the other settings are refused with it). Of a folder with
+        several forms, as ``secondpass.optimize`` writes it, int8 on a CPU and float32 on an accelerator.
     :param engine: ``"onnx"`` (base install), ``"torch"`` (extra ``torch``), or ``"auto"``: the form that the folder
         has; with both forms torch on an accelerator, else ONNX Runtime; for a hub id torch if it is installed.
     :param device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``. Several GPUs share the work with
@@ -140,7 +140,9 @@ def load_scorer(
     :raises ModelError: If the model can't be used as a cross-encoder.
     :raises DeviceError: If the device or dtype is not available.
     :raises MissingExtra: If the engine is not installed.
+    :raises ConfigurationError: If a setting is out of its range, or has no effect on this model.
     """
+    check_effect(model, options, engine=engine, device=device, dtype=dtype, max_length=max_length, revision=revision)
     if isinstance(model, str) and model in CASCADES:
         load = partial(load_scorer, engine=engine, device=device, dtype=dtype, max_length=max_length, options=options)
         return cascade_of(model, load)
@@ -166,6 +168,27 @@ def load_scorer(
     open_engine = partial(_open_engine, getattr(_engine_module(name), entry.factory), settings)
     limits = WorkerSettings(options.max_queued_pairs, options.watchdog_seconds)
     return CrossEncoder(open_engine(), reopen=open_engine, limits=limits)
+
+
+def check_effect(model: object, options: LoadOptions = DEFAULT_OPTIONS, **settings: object) -> None:
+    """Check that every setting has an effect on a model: a server's is loaded there, and only a hub has revisions.
+
+    :param model: The model's name or folder.
+    :param options: The advanced options.
+    :param settings: The other arguments of ``load_scorer``.
+    :raises ConfigurationError: Naming those that have none, and the model.
+    """
+    given = [name for name, value in settings.items() if value not in ("auto", None)]
+    given += [item.name for item in fields(options) if getattr(options, item.name) != item.default]
+    bundled = isinstance(model, str) and model in bundled_names()
+    if bundled or not is_remote(model):
+        of_a_hub = {"revision", "file"} if bundled else {"revision"} if is_folder(model) else set()
+        given = [name for name in given if name in of_a_hub]
+    if given:
+        why = (
+            "is part of this package" if bundled else "is a folder" if not is_remote(model) else "is loaded by a server"
+        )
+        raise ConfigurationError(f"{', '.join(given)} has no effect on {str(model)!r:.200}, which {why}")
 
 
 @cache

@@ -153,6 +153,11 @@ def check_name(model: str | Path) -> None:
         raise _unknown(model)
 
 
+def is_folder(model: object) -> bool:
+    """Return whether a model is a folder that is there."""
+    return isinstance(model, str | Path) and _expanded(model).is_dir()
+
+
 def _expanded(model: str | Path) -> Path:
     with suppress(RuntimeError):  # the home folder of an unknown user
         return Path(model).expanduser()

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Any, NoReturn, Protocol, Self, runtime_checkable
 
 from secondpass.call import Call, as_call
 from secondpass.errors import ConfigurationError, InputError, ScoringError, check_list
@@ -269,3 +269,14 @@ def by_query(pairs: Sequence[Pair]) -> list[list[int]]:
     for position, pair in enumerate(pairs):
         groups.setdefault(pair.query, []).append(position)
     return list(groups.values())
+
+
+def refuse_pickling(what: str) -> NoReturn:
+    """Say that an object can't go to another process.
+
+    :param what: The object, with its article.
+    :raises ConfigurationError: Always.
+    """
+    raise ConfigurationError(
+        f"{what} can't be pickled: pickle the settings (a model's name, a path), and make it in the other process"
+    )

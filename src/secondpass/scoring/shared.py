@@ -18,7 +18,7 @@ from secondpass.models import CASCADES
 from secondpass.processes import ForkLock, LoadingThread, renew_in_child
 from secondpass.scores import LOGIT, Pair, Scored, Spec, Unscored, UnscoredReason
 from secondpass.scoring.hardware import Request
-from secondpass.scoring.load import EngineName, LoadOptions, cascade_of, load_scorer
+from secondpass.scoring.load import EngineName, LoadOptions, cascade_of, check_effect, load_scorer
 from secondpass.scoring.model_files import check_name
 from secondpass.scoring.scorer import BaseScorer, Scorer, count_tokens, release_memory, warm_up
 
@@ -43,11 +43,14 @@ class LoadKey:
     def check(self) -> None:
         """Check what needs neither weights nor a connection.
 
-        :raises ConfigurationError: If the name, the device, the dtype or a limit is unknown or out of range.
+        :raises ConfigurationError: If the name, the device, the dtype or a limit is unknown or out of range, or a
+            setting has no effect on the model.
         """
         options = self.options
         Request(self.device, self.dtype, options.batch_tokens, options.batch_size, options.threads)
         check_name(self.model)
+        settings = {name: getattr(self, name) for name in ("engine", "device", "dtype", "max_length", "revision")}
+        check_effect(self.model, options, **settings)
 
     def load(self) -> Scorer:
         """Load the scorer."""

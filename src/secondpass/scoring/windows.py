@@ -112,11 +112,14 @@ class Windowed(ComposedScorer):
     :param scorer: Scores the windows. Its ``count_tokens`` sizes them; without it, three bytes count as a token.
     :param windows: How texts are cut.
     :param prune_with: A cheap scorer that chooses the windows of texts that have more than ``max_windows``.
+    :raises ConfigurationError: If an argument has another type.
     """
 
     def __init__(self, scorer: Scorer, windows: Windows | None = None, *, prune_with: Scorer | None = None) -> None:
         cheap = () if prune_with is None else (prune_with,)
         super().__init__((scorer, *cheap), "Windowed needs a scorer, such as load_scorer('small')")
+        if windows is not None and not isinstance(windows, Windows):
+            raise ConfigurationError(f"windows must be a Windows(...) or None, got {windows!r:.80}")
         self.scorer = self.scorers[0]
         self.windows = windows or Windows()
         self.prune_with = self.scorers[1] if cheap else None
@@ -125,6 +128,11 @@ class Windowed(ComposedScorer):
         """Return the inner scorer and the settings."""
         pruned = f", prune_with={self.prune_with!r}" if self.prune_with else ""
         return f"Windowed({self.scorer!r}, {self.windows!r}{pruned})"
+
+    @property
+    def cuts(self) -> bool:
+        """Whether a text can be longer than a window: there is a size, or the scorer states a limit."""
+        return self.windows.max_tokens is not None or self.scorer.spec.max_tokens is not None
 
     @property
     def spec(self) -> Spec:

@@ -25,6 +25,7 @@ from secondpass.selection.sequence import PackingSequence, Rules
 
 Duplicates = Literal["exact", "near", "keep"]
 DUPLICATES: tuple[Duplicates, ...] = get_args(Duplicates)
+_NEAR = 0.7
 
 
 @checked
@@ -70,7 +71,7 @@ class Selection:
     budget: ContextBudget | None = None
     policy: Policy = "fill"
     duplicates: Duplicates = "exact"
-    near: float = 0.7
+    near: float = _NEAR
     diversity: float = 0.0
     adaptive: Adaptive | None = None
     order: Order = "relevance"
@@ -87,6 +88,10 @@ class Selection:
             value = getattr(self, name)
             if value is not None and not 0 <= value <= 1:
                 raise ConfigurationError(f"{name} must be within 0 and 1, got {value!r}")
+        if self.near != _NEAR and self.duplicates != "near":
+            raise ConfigurationError(
+                f"near={self.near!r} has no effect with duplicates={self.duplicates!r}: it is for duplicates='near'"
+            )
 
 
 @dataclass(frozen=True, slots=True)
