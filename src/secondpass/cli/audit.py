@@ -1,7 +1,7 @@
 """``secondpass audit``: what an audit file answers."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,7 @@ from secondpass.cli.app import app, bars, console, one_line_errors, say
 from secondpass.errors import ConfigurationError
 
 _NEVER = 1
+_Records = Callable[[], Iterator[dict[str, Any]]]
 _DRIFT = ("median_before", "median_after", "ks", "p_value")
 
 
@@ -47,12 +48,7 @@ def audit(
     With --why, the exit code is 1 where the document never was a candidate.
     """
     with one_line_errors():
-        if query is not None and why is None:
-            raise ConfigurationError("--query goes with --why, which names the document")
-        if export and (as_json or why is not None or drift_days is not None):
-            raise ConfigurationError("--export prints whole records: without --why, --drift-days and --json")
-        if why is not None and drift_days is not None:
-            raise ConfigurationError("--drift-days compares periods, and --why asks for a document: give one of them")
+        _check_options(export=export, as_json=as_json, why=why, query=query, drift_days=drift_days)
         records = partial(read_records, file, _moment("--since", since), end := _moment("--until", until))
         if export:
             for record in records():
@@ -63,17 +59,36 @@ def audit(
             if why is not None:
                 answer: dict[str, Any] = {"document": why, "calls": fates(records(), why, query)}
             else:
-                answer = summary(records(), top)
-                if drift_days is not None:
-                    boundary = (end or datetime.now(UTC)) - timedelta(days=drift_days)
-                    since_then = boundary.isoformat(timespec="seconds")
-                    answer |= {"drift_since": since_then, "drift": drift(records(), boundary)}
+                answer = summary(records(), top) | _drift(records, end, drift_days)
     if as_json:
         say(json.dumps(answer, indent=2, ensure_ascii=False))
     else:
         (_print_summary if why is None else partial(_print_fates, top))(console(), answer)
     if why is not None and not answer["calls"]:
         raise typer.Exit(_NEVER)
+
+
+def _check_options(
+    *, export: bool, as_json: bool, why: str | None, query: str | None, drift_days: float | None
+) -> None:
+    """Check options against each other.
+
+    :raises ConfigurationError: If one of them would have no effect.
+    """
+    if query is not None and why is None:
+        raise ConfigurationError("--query goes with --why, which names the document")
+    if export and (as_json or why is not None or drift_days is not None):
+        raise ConfigurationError("--export prints whole records: without --why, --drift-days and --json")
+    if why is not None and drift_days is not None:
+        raise ConfigurationError("--drift-days compares periods, and --why asks for a document: give one of them")
+
+
+def _drift(records: _Records, end: datetime | None, days: float | None) -> dict[str, Any]:
+    """Return the drift of the last days, where it is asked for."""
+    if days is None:
+        return {}
+    boundary = (end or datetime.now(UTC)) - timedelta(days=days)
+    return {"drift_since": boundary.isoformat(timespec="seconds"), "drift": drift(records(), boundary)}
 
 
 def _moment(option: str, given: str | None) -> datetime | None:

@@ -46,7 +46,7 @@ def reliability(probabilities: Sequence[float] | Floats, labels: Sequence[bool],
 
     Naeini, Cooper and Hauskrecht, "Obtaining well calibrated probabilities using Bayesian binning", AAAI 2015.
 
-    :raises InputError: If there is none, the lists' lengths differ, a probability is out of 0..1, or a label isn't 0 or 1.
+    :raises InputError: If there is none, the lists' lengths differ, a probability isn't in 0..1, or a label not 0 or 1.
     :raises ConfigurationError: If the number of bins isn't from 1.
     """
     if not isinstance(bins, int) or bins < 1:

@@ -159,9 +159,7 @@ def _power(gains: Floats, settings: Settings) -> tuple[float | None, int | None]
     return factor * error, max(needed, least)
 
 
-def _fusion_advice(
-    results: Sequence[QueryResult], measures: Measures, name: str, settings: Settings
-) -> FusionAdvice:
+def _fusion_advice(results: Sequence[QueryResult], measures: Measures, name: str, settings: Settings) -> FusionAdvice:
     """Choose a weight on all questions, and measure that way of choosing on fifths that it didn't see."""
     values = {
         alpha: np.array([*measures.per_query({r.query: _fused_order(r, alpha) for r in results})[name].values()])
@@ -189,8 +187,4 @@ def _fused_order(result: QueryResult, alpha: float) -> list[str]:
 def _least(values: Mapping[Setting, Floats]) -> Setting:
     """Return the least setting whose mean is within a standard error of the difference to the best one's."""
     best = max(values, key=lambda setting: (float(values[setting].mean()), -setting))
-    return min(
-        setting
-        for setting, of in values.items()
-        if (values[best] - of).mean() <= stats.sem(values[best] - of)
-    )
+    return min(setting for setting, of in values.items() if (values[best] - of).mean() <= stats.sem(values[best] - of))

@@ -164,9 +164,7 @@ def examples_of(rows: Sequence[Located]) -> Examples:
     groups: dict[str, dict[str, float | None]] = {}
     for where, row in rows:
         try:
-            if _columns(row) != columns:  # a label or a text that is missing would be read as another one
-                wanted, found = (", ".join(names) for names in (columns, _columns(row)))
-                raise InputError(f"every row must have the same columns as the first, {wanted}; got {found or 'none'}")
+            _check_columns(_columns(row), columns)
             _add(_PARSERS[shape](row), groups)
         except InputError as error:
             raise InputError(f"{where}: {error}") from error
@@ -236,6 +234,16 @@ def _columns(row: Mapping[str, Any]) -> list[str]:
     found = [_column(row, names) for names in (_QUERY, _TEXTS, _LABELS if _column(row, _TEXTS) else _LABEL)]
     found.append("positive" if "positive" in row else _column(row, _TEXT))
     return [name for name in found if name] + _negatives(row)
+
+
+def _check_columns(found: Sequence[str], wanted: Sequence[str]) -> None:
+    """Check a row's columns: a label that is missing would be read as 1, and a negative be lost.
+
+    :raises InputError: If they aren't those of the first row.
+    """
+    if found != wanted:
+        names = f"{', '.join(wanted)}; got {', '.join(found) or 'none'}"
+        raise InputError(f"every row must have the same columns as the first, {names}")
 
 
 def _negatives(row: Mapping[str, Any]) -> list[str]:
