@@ -58,7 +58,9 @@ def draws(
 
 def true_gain(questions: int) -> float:
     """Return the mean change of the reciprocal rank where there is a gain."""
-    return float(np.mean([(after - before).mean() for before, after in draws(questions, 20_000 // questions, gain=True)]))
+    return float(
+        np.mean([(after - before).mean() for before, after in draws(questions, 20_000 // questions, gain=True)])
+    )
 
 
 if __name__ == "__main__":

@@ -45,8 +45,8 @@ def interleave(first: Ranking, second: Ranking, *, limit: int | None = None, see
     Radlinski, Kurup and Joachims, "How does clickthrough data reflect retrieval quality?", CIKM 2008. Each text is
     that of the ranking that chose it. Each ranking fits the budget; what is merged of both may not: set ``limit``.
 
-    The draft takes as many of each ranking as the shorter one has, and ends where one of them has none left to choose,
-    so that neither has more items than the other; the rest follow by rank, without credit.
+    The draft takes as many of each ranking as the shorter one has, and ends where one of them may have none left to
+    choose, so that neither has more items than the other; the rest follow by rank, without credit.
 
     :param first: One ranking.
     :param second: The other, of the same candidates in the same order.
@@ -59,22 +59,23 @@ def interleave(first: Ranking, second: Ranking, *, limit: int | None = None, see
     if limit is not None and limit < 1:
         raise ConfigurationError(f"limit must be 1 or more, got {limit!r}")
     lots = random.Random(seed)
-    rankings = {"first": _by_rank(first.kept), "second": _by_rank(second.kept)}
-    shorter, length = sorted(map(len, rankings.values()))
+    shorter, length = sorted((len(first.kept), len(second.kept)))
     length = length if limit is None else limit
+    rankings = {"first": _by_rank(first.kept)[:shorter], "second": _by_rank(second.kept)[:shorter]}
     drafted: list[tuple[Kept, Side | None]] = []
     taken: set[int] = set()
     while len(drafted) < length:
         turn: list[Side] = ["first", "second"]
         lots.shuffle(turn)
-        picks: dict[int, tuple[Kept, Side | None]] = {}
-        for side in turn:
-            left = (item for item in rankings[side][:shorter] if item.index not in taken | picks.keys())
-            picks |= {item.index: (item, side) for item in islice(left, 1)}
-        if len(picks) < len(turn):
+        left = [[*islice((item for item in rankings[side] if item.index not in taken), 2)] for side in turn]
+        if not all(left):
             break
-        drafted += picks.values()
-        taken |= picks.keys()
+        then = [[item for item in own if item.index != other[0].index] for own, other in zip(left, reversed(left), strict=True)]
+        if not all(then):  # whoever began, so that the lot doesn't decide where the draft ends
+            break
+        picks = left[0][0], then[1][0]
+        drafted += zip(picks, turn, strict=True)
+        taken |= {item.index for item in picks}
     rest = {item.index: item for item in _by_rank((*first.kept, *second.kept)) if item.index not in taken}
     drafted += [(item, None) for item in rest.values()]
     kept, sides = zip(*drafted[:length], strict=True) if drafted else ((), ())
