@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.evaluation_page import table
-from secondpass.evaluation import Finding
+from secondpass.evaluation import Settings
+from secondpass.evaluation.measures import Comparison, Interval
+from secondpass.evaluation.verdict import finding_of
 
 Figures = Mapping[str, Any]
 NAMES = {
@@ -130,8 +132,12 @@ def _verdict(name: str, of: Figures) -> list[str]:
     alpha = "-" if of["fusion"] is None else f"{of['fusion']['alpha']:g}"
     means = f"{of['before']:.3f} to {of['after']:.3f}"
     change = _interval(of["gain"]["interval"], "+")
-    return [NAMES[stage], model, f"{of['questions']}", means, change, of["finding"], f"{of['detectable']:.3f}",
-            f"{of['depth']}", alpha]  # fmt: skip
+    return [NAMES[stage], model, f"{of['questions']}", means, change, of["finding"], _figure(of["detectable"], ".3f"),
+            _figure(of["depth"], "d"), alpha]  # fmt: skip
+
+
+def _figure(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)
 
 
 def _deep(evaluation: Path) -> Iterator[list[str]]:
@@ -140,12 +146,10 @@ def _deep(evaluation: Path) -> Iterator[list[str]]:
         stage, _, model = file.stem.partition("-")
         if stage in DEEP:
             figures = json.loads(file.read_text("utf-8"))
-            gain = next(d["comparison"] for d in figures["differences"] if d["measure"] == "nDCG@10")["interval"]
+            found = next(d["comparison"] for d in figures["differences"] if d["measure"] == "nDCG@10")
+            gain = found["interval"]
             before = figures["first_stage"]["nDCG@10"]["mean"]
-            finding = (
-                Finding.NO_DIFFERENCE if -0.02 <= gain["low"] <= gain["high"] <= 0.02
-                else Finding.HELPS if gain["low"] > 0 else Finding.HURTS if gain["high"] < 0 else Finding.UNDECIDED
-            )  # fmt: skip
+            finding = finding_of(Comparison(**found | {"interval": Interval(**gain)}), figures["judged"], Settings())
             means = f"{before:.3f} to {before + gain['mean']:.3f}"
             yield [DEEP[stage], model, f"{figures['judged']}", means, _interval(gain, "+"), finding, "-", "-", "-"]
 

@@ -117,12 +117,21 @@ def test_a_damaged_file_is_a_configuration_error(content: str, tmp_path: Path) -
 @pytest.mark.parametrize(
     "settings",
     [{"method": "beta"}, {"slope": 0.0}, {"slope": math.nan}, {"method": "isotonic"},
-     {"method": "isotonic", "points": ((0.0, 0.5), (1.0, 0.4))}],
+     {"method": "isotonic", "points": ((0.0, 0.5), (1.0, 0.4))}, {"points": ((0.0, 0.5),)},
+     {"method": "isotonic", "points": ((math.nan, 0.5),)}, {"method": "isotonic", "points": ((0.0, math.nan),)},
+     {"method": "isotonic", "points": ((0.0, 0.5), (math.inf, 0.5))}, {"method": "isotonic", "points": ((0.0,),)}],
 )  # fmt: skip
 def test_impossible_calibrations_are_refused(settings: dict[str, object]) -> None:
     """A calibration must be of a known method, and never fall."""
     with pytest.raises(ConfigurationError, match="must"):
         Calibration(**({"method": "platt", "fingerprint": "x"} | settings))  # type: ignore[arg-type]
+
+
+def test_weights_of_a_learned_fusion_are_finite() -> None:
+    """NaN and infinity are no weights."""
+    for weight in (math.nan, math.inf):
+        with pytest.raises(ConfigurationError, match="finite weight"):
+            LearnedFusion("x", (1.0, 0.0, 0.0, weight))
 
 
 def test_answerable_is_read_from_the_kept_scores() -> None:

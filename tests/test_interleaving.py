@@ -22,13 +22,17 @@ def ranking(values: list[float], top_k: int | None = None) -> Ranking:
 
 @given(st.integers(1, 8).flatmap(lambda n: st.tuples(*[st.permutations(list(range(n)))] * 2)), st.integers(0, 99))
 def test_a_merged_list_holds_each_item_once_and_is_fair(orders: tuple[list[int], list[int]], seed: int) -> None:
-    """Each candidate comes once; after any even number of items both sides chose as many; each chose its best left."""
+    """Each candidate comes once; after any even number of items both sides chose as many; each chose its best left.
+
+    The last of an odd number is nobody's, since the other side has none to set against it.
+    """
     first, second = (ranking([float(value) for value in order]) for order in orders)
     merged = interleave(first, second, seed=seed)
     indexes = [item.index for item in merged.kept]
     assert sorted(indexes) == sorted(item.index for item in first.kept)
     for length in range(0, len(indexes) + 1, 2):
         assert merged.sides[:length].count("first") == length // 2
+    assert merged.sides[len(indexes) // 2 * 2 :].count(None) == len(indexes) % 2
     for place, side in enumerate(merged.sides):
         own = [item.index for item in (first if side == "first" else second).kept]
         assert indexes[place] == next(index for index in own if index not in indexes[:place])
@@ -65,6 +69,37 @@ def test_the_list_ends_at_the_limit_and_where_both_end() -> None:
     """The limit cuts within a turn; without one the longer ranking decides."""
     assert len(interleave(ranking([1, 2, 3, 4]), ranking([4, 3, 2, 1]), limit=3).kept) == 3
     assert len(interleave(ranking([1, 2, 3], top_k=1), ranking([3, 2, 1], top_k=2)).kept) == 2
+
+
+@pytest.mark.parametrize(("first", "second"), [((1, 5), (1, 10)), ((1, 6), (4, 7)), ((1, 4), (2, 3)), ((1, 9), (5, 9))])
+def test_a_longer_or_overlapping_list_has_no_advantage(first: tuple[int, int], second: tuple[int, int]) -> None:
+    """Clicks at random on any item are credited to both sides as often, whichever list is longer; no item is lost."""
+    lots, wins = random.Random(0), {1: 0, 0: 0, -1: 0}
+    texts = [str(number) for number in range(10)]
+
+    def of(start: int, end: int) -> Ranking:
+        """Rank the texts from one place to another, the same order in both lists."""
+        scores = {text: float(-place) if start <= place + 1 <= end else -99.0 for place, text in enumerate(texts)}
+        selection = Selection(min_probability=1e-20)
+        return Reranker(Scripted(scores), selection=selection).rerank("q", texts)
+
+    rankings = of(*first), of(*second)
+    for seed in range(600):
+        merged = interleave(*rankings, seed=seed)
+        assert len(merged.kept) == max(map(len, (ranking.kept for ranking in rankings)))
+        wins[merged.credit([place for place in range(len(merged.kept)) if lots.random() < 0.3])] += 1
+    decided = wins[1] + wins[-1]
+    assert abs(wins[1] - decided / 2) < 3 * (decided / 4) ** 0.5
+
+
+def test_a_decision_stays() -> None:
+    """What was decided at 30 : 0 is so at 30 : 30 too; a test that begins with even counts has decided nothing."""
+    test = Preference()
+    for credit in [1] * 30 + [-1] * 30:
+        test.add(credit)
+    assert test.decided == "first"
+    assert Preference(first=30, second=30).decided is None
+    assert Preference(first=5, second=40).decided == "second"
 
 
 def test_a_clear_preference_is_decided_early() -> None:

@@ -102,12 +102,17 @@ class Calibration(FittedRecord):
         """Check the settings."""
         if not (self.slope > 0 and math.isfinite(self.slope) and math.isfinite(self.intercept)):
             raise ConfigurationError(f"the slope must be above 0 and finite, got {self.slope!r} and {self.intercept!r}")
-        if self.method == "isotonic":
-            xs, ys = [point[0] for point in self.points], [point[1] for point in self.points]
-            if not xs or xs != sorted(xs) or ys != sorted(ys) or not 0 <= ys[0] <= ys[-1] <= 1:
-                raise ConfigurationError(
-                    f"isotonic points must rise, to probabilities from 0 to 1, got {self.points!r:.80}"
-                )
+        if bool(self.points) != (self.method == "isotonic"):
+            raise ConfigurationError(
+                f"isotonic regression must have points, and no other method; got {self.points!r:.80}"
+            )
+        if any(len(point) != 2 or not all(map(math.isfinite, point)) for point in self.points):
+            raise ConfigurationError(f"isotonic points must be pairs of finite numbers, got {self.points!r:.80}")
+        xs, ys = [point[0] for point in self.points], [point[1] for point in self.points]
+        if xs != sorted(xs) or ys != sorted(ys) or not all(0 <= y <= 1 for y in ys):
+            raise ConfigurationError(
+                f"isotonic points must rise, to probabilities from 0 to 1, got {self.points!r:.80}"
+            )
 
     def probability(self, x: float) -> float:
         """Return the calibrated probability."""

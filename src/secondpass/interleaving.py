@@ -4,6 +4,7 @@ import math
 import random
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import islice
 from operator import attrgetter
 from typing import Literal
 
@@ -18,11 +19,11 @@ class Interleaved:
     """A merged list of two rankings, and which of them chose each item.
 
     :param kept: The items to show, in their order.
-    :param sides: Who chose each.
+    :param sides: Who chose each; None for items behind the draft, whose clicks count for neither.
     """
 
     kept: tuple[Kept, ...]
-    sides: tuple[Side, ...]
+    sides: tuple[Side | None, ...]
 
     def credit(self, clicked: Iterable[int]) -> int:
         """Return 1 where more clicks are on the first's items, -1 where more are on the second's, else 0.
@@ -33,8 +34,9 @@ class Interleaved:
         positions = set(clicked)
         if wrong := [place for place in positions if not 0 <= place < len(self.sides)]:
             raise InputError(f"clicked positions must be from 0 to {len(self.sides) - 1}, got {wrong[0]!r}")
-        balance = sum(1 if self.sides[place] == "first" else -1 for place in positions)
-        return (balance > 0) - (balance < 0)
+        clicks = [self.sides[place] for place in positions]
+        first, second = clicks.count("first"), clicks.count("second")
+        return (first > second) - (first < second)
 
 
 def interleave(first: Ranking, second: Ranking, *, limit: int | None = None, seed: int | None = None) -> Interleaved:
@@ -42,6 +44,9 @@ def interleave(first: Ranking, second: Ranking, *, limit: int | None = None, see
 
     Radlinski, Kurup and Joachims, "How does clickthrough data reflect retrieval quality?", CIKM 2008. Each text is
     that of the ranking that chose it. Each ranking fits the budget; what is merged of both may not: set ``limit``.
+
+    The draft takes as many of each ranking as the shorter one has, and ends where one of them may have none left to
+    choose, so that neither has more items than the other; the rest follow by rank, without credit.
 
     :param first: One ranking.
     :param second: The other, of the same candidates in the same order.
@@ -54,24 +59,30 @@ def interleave(first: Ranking, second: Ranking, *, limit: int | None = None, see
     if limit is not None and limit < 1:
         raise ConfigurationError(f"limit must be 1 or more, got {limit!r}")
     lots = random.Random(seed)
-    by_rank = attrgetter("rank")
-    queues = {"first": sorted(first.kept, key=by_rank), "second": sorted(second.kept, key=by_rank)}
-    length = max(map(len, queues.values())) if limit is None else limit
-    kept: list[Kept] = []
-    sides: list[Side] = []
+    shorter, length = sorted((len(first.kept), len(second.kept)))
+    length = length if limit is None else limit
+    rankings = {"first": _by_rank(first.kept)[:shorter], "second": _by_rank(second.kept)[:shorter]}
+    drafted: list[tuple[Kept, Side | None]] = []
     taken: set[int] = set()
-    while len(kept) < length and any(queues.values()):
+    while len(drafted) < length:
         turn: list[Side] = ["first", "second"]
         lots.shuffle(turn)
-        for side in turn[: length - len(kept)]:
-            queue = queues[side]
-            while queue and queue[0].index in taken:
-                queue.pop(0)
-            if queue:
-                taken.add(queue[0].index)
-                kept.append(queue.pop(0))
-                sides.append(side)
-    return Interleaved(tuple(kept), tuple(sides))
+        left = [[*islice((item for item in rankings[side] if item.index not in taken), 2)] for side in turn]
+        if not all(left):
+            break
+        then = [
+            [item for item in own if item.index != other[0].index]
+            for own, other in zip(left, reversed(left), strict=True)
+        ]
+        if not all(then):  # whoever began, so that the lot doesn't decide where the draft ends
+            break
+        picks = left[0][0], then[1][0]
+        drafted += zip(picks, turn, strict=True)
+        taken |= {item.index for item in picks}
+    rest = {item.index: item for item in _by_rank((*first.kept, *second.kept)) if item.index not in taken}
+    drafted += [(item, None) for item in rest.values()]
+    kept, sides = zip(*drafted[:length], strict=True) if drafted else ((), ())
+    return Interleaved(kept, sides)
 
 
 @dataclass(slots=True)
@@ -97,13 +108,14 @@ class Preference:
     first: int = 0
     second: int = 0
     ties: int = 0
-    _highest: float = field(default=0.0, repr=False)  # the largest log ratio so far
+    _highest: float = field(default=0.0, init=False, repr=False)  # the largest log ratio so far
+    _decided: Side | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Check the settings."""
-        if not (0 < self.alpha < 1 and self.prior > 0 and min(self.first, self.second, self.ties) >= 0):
+        if not (0 < self.alpha < 1 and 0 < self.prior < math.inf and min(self.first, self.second, self.ties) >= 0):
             raise ConfigurationError(f"alpha must be between 0 and 1, prior above 0 and counts 0 or more, got {self!r}")
-        self._highest = max(0.0, self._log_ratio(0.5))
+        self._read()
 
     def add(self, credit: int) -> None:
         """Count one impression: 1 for the first side, -1 for the second, 0 for a tie, as ``Interleaved.credit`` gives.
@@ -114,7 +126,7 @@ class Preference:
             raise InputError(f"a credit must be 1, -1 or 0, got {credit!r}")
         self.first, self.second = self.first + (credit > 0), self.second + (credit < 0)
         self.ties += credit == 0
-        self._highest = max(self._highest, self._log_ratio(0.5))
+        self._read()
 
     @property
     def p_value(self) -> float:
@@ -123,10 +135,8 @@ class Preference:
 
     @property
     def decided(self) -> Side | None:
-        """The better side; None while the test hasn't decided."""
-        if self.p_value > self.alpha:
-            return None
-        return "first" if self.first > self.second else "second"
+        """The better side; None while the test hasn't decided. What comes afterwards doesn't change it."""
+        return self._decided
 
     @property
     def share(self) -> tuple[float, float, float]:
@@ -136,6 +146,12 @@ class Preference:
             return 0.5, 0.0, 1.0
         share = self.first / wins
         return share, self._end(0.0, share), self._end(1.0, share)
+
+    def _read(self) -> None:
+        """Test the present counts."""
+        self._highest = max(self._highest, self._log_ratio(0.5))
+        if self._decided is None and self.p_value <= self.alpha:
+            self._decided = "first" if self.first > self.second else "second"
 
     def _end(self, outside: float, inside: float) -> float:
         """Find by bisection where the log ratio crosses ``log(1 / alpha)``."""
@@ -156,6 +172,11 @@ class Preference:
 
 def _log_beta(a: float, b: float) -> float:
     return math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)
+
+
+def _by_rank(kept: Iterable[Kept]) -> list[Kept]:
+    """Return the kept in the order of relevance, whatever the order of reading."""
+    return sorted(kept, key=attrgetter("rank"))
 
 
 def _candidates(ranking: Ranking) -> list[tuple[int, str]]:

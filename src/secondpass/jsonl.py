@@ -1,6 +1,7 @@
 """JSON Lines: objects, one a line, and requests among them, a query with its candidates."""
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -43,15 +44,25 @@ def read_object(line: bytes, where: str = "the line") -> dict[str, Any]:
 
     :param line: The line, with or without its end.
     :param where: Its place, for the error.
-    :raises InputError: If it isn't an object in UTF-8.
+    :raises InputError: If it isn't an object in UTF-8, or a number in it isn't finite.
     """
     try:
-        content = json.loads(line.decode("utf-8-sig"))
+        content = json.loads(line.decode("utf-8-sig"), parse_constant=_finite, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{where} must be JSON in UTF-8: {error!s:.200}") from error
     if isinstance(content, dict):
         return content
     raise InputError(f"{where} must be a JSON object, got {content!r:.80}")
+
+
+def _finite(number: str) -> float:
+    """Return a number; Python reads NaN, Infinity and 1e999, and would write what other JSON readers refuse.
+
+    :raises ValueError: If it isn't finite.
+    """
+    if not math.isfinite(value := float(number)):
+        raise ValueError(f"numbers must be finite, got {number}")
+    return value
 
 
 def query_and_candidates(content: Mapping[str, Any]) -> tuple[str, list[Candidate]]:

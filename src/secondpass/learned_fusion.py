@@ -1,5 +1,6 @@
 """Learned fusion: a weighted combination of model score, ranks, first-stage score and signals, fitted on questions."""
 
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
@@ -23,7 +24,7 @@ class LearnedFusion(FittedRecord):
     :param weights: The weight of each feature: ``OWN_FEATURES``, then the signals.
     :param signals: The signals' names.
     :param questions: On how many questions it was fitted.
-    :raises ConfigurationError: If there isn't a weight for each feature.
+    :raises ConfigurationError: If there isn't a finite weight for each feature.
     """
 
     fingerprint: str
@@ -34,8 +35,8 @@ class LearnedFusion(FittedRecord):
     def __post_init__(self) -> None:
         """Check the weights."""
         names = (*OWN_FEATURES, *self.signals)
-        if len(self.weights) != len(names):
-            raise ConfigurationError(f"there must be a weight for each of {names}, got {self.weights!r}")
+        if len(self.weights) != len(names) or not all(map(math.isfinite, self.weights)):
+            raise ConfigurationError(f"there must be a finite weight for each of {names}, got {self.weights!r}")
 
     def fuse(self, inputs: Sequence[FusionInput], known: Collection[str] = ()) -> list[float]:
         """Return the fused value of each input."""

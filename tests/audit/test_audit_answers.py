@@ -11,20 +11,17 @@ import pytest
 
 pytest.importorskip("typer", reason="the extra cli isn't installed")
 pytest.importorskip("scipy", reason="the extra eval isn't installed")
-from hypothesis import given
-from hypothesis import strategies as st
 from scipy.stats import ks_2samp
 from typer.testing import CliRunner
 
 from secondpass import Call, Candidate, OverlapScorer, Reranker, Selection
 from secondpass.audit import AuditLog, read_records
-from secondpass.audit.answers import drift, kolmogorov_smirnov, stability_index, summary
+from secondpass.audit.answers import drift, summary
 from secondpass.audit.file import AuditFile
 from secondpass.cli import app
 
 FOXES = [Candidate("a blue whale", id="whale"), Candidate("a red fox", id="fox"), Candidate("red", id="red")]
 NOW = datetime.now(UTC)
-FINITE = st.lists(st.floats(-100, 100), min_size=1, max_size=50)
 
 
 def audit(*arguments: object) -> Any:
@@ -130,6 +127,8 @@ def test_a_period_ends_before_its_last_moment(tmp_path: Path) -> None:
         (["{}/other.db", "--export"], "isn't one"),
         (["{}/audit.db", "--since", "yesterday"], "--since must be as"),
         (["{}/audit.db", "--query", "q"], "--query goes with --why"),
+        (["{}/audit.db", "--why", "fox", "--drift-days", "7"], "give one of them"),
+        (["{}/audit.db", "--export", "--drift-days", "7"], "--export prints whole records"),
         (["{}/audit.db", "--export", "--json"], "--export prints whole records"),
         (["{}/audit.db", "--export", "--why", "fox"], "--export prints whole records"),
     ],
@@ -144,34 +143,55 @@ def test_what_cannot_be_answered_is_one_line(tmp_path: Path, arguments: list[str
     assert result.stderr.count("\n") == 1
 
 
+def drifts(before: Sequence[float], after: Sequence[float], model: str = "m") -> list[dict[str, Any]]:
+    records = [record(days, [best, best - 1], model) for days, side in ((9, before), (1, after)) for best in side]
+    return drift(records, NOW - timedelta(days=7))
+
+
 def test_drift_finds_scores_that_have_moved() -> None:
-    """A model whose scores fell is far from its earlier ones, another stays; one without both periods is left out."""
+    """Best scores that fell are a shift, with the p-value of scipy's test; a model without both periods is left out."""
     chance = np.random.default_rng(0)
-    records = [record(days, chance.normal(0, 1, 50).tolist(), "same") for days in range(20)]
-    records += [record(days, chance.normal(0 if days > 7 else -3, 1, 50).tolist(), "moved") for days in range(20)]
-    records += [record(1, [1.0], "new"), record(1, [], "unscored")]
-    found = {(row["model"], row["scores"]): row for row in drift(records, NOW - timedelta(days=7))}
-    assert found.keys() == {(model, scores) for model in ("same", "moved") for scores in ("best", "all")}
-    assert max(found["same", "all"]["ks"], found["same", "all"]["psi"]) < 0.1
-    assert found["moved", "all"]["ks"] > 0.8
-    assert found["moved", "best"]["psi"] > 0.25
-    assert found["moved", "best"]["median_before"] - found["moved", "best"]["median_after"] > 2
+    before, after = chance.normal(0, 1, 60), chance.normal(-2, 1, 40)
+    (found,) = drifts(before.tolist(), after.tolist())
+    expected = ks_2samp(before, after)
+    assert (found["ks"], found["p_value"]) == (expected.statistic, expected.pvalue)
+    assert (found["before"], found["after"], found["finding"]) == (60, 40, "shift")
+    assert found["median_before"] - found["median_after"] > 1
+    assert drifts([], [1.0] * 30) == []
 
 
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of p-values, which are not compared
-@given(FINITE, FINITE)
-def test_distances_are_those_of_their_definitions(old: list[float], new: list[float]) -> None:
-    """The Kolmogorov-Smirnov statistic is scipy's; the stability index is 0 for equal samples, and never negative."""
-    assert kolmogorov_smirnov(old, new) == pytest.approx(ks_2samp(old, new).statistic)
-    assert stability_index(old, old) == 0
-    assert stability_index(old, new) >= 0
+@pytest.mark.parametrize("calls", [10, 20, 50, 200])
+def test_equal_periods_are_no_shift(calls: int) -> None:
+    """Of 200 pairs of equal periods at most 1 %, and three standard errors, are a shift, at any number of calls."""
+    chance = np.random.default_rng(calls)
+    found = [drifts(*chance.normal(0, 1, (2, calls)).tolist())[0]["finding"] for _ in range(200)]
+    assert found.count("shift") / 200 <= 0.01 + 3 * (0.01 * 0.99 / 200) ** 0.5
 
 
-def test_stability_index_by_hand() -> None:
-    """With the deciles of 1 to 100, a sample in the highest one alone gives the formula's sum."""
-    old = list(range(1, 101))
-    expected = 9 * (1e-4 - 0.1) * np.log(1e-4 / 0.1) + (1 - 0.1) * np.log(1 / 0.1)
-    assert stability_index(old, [200.0] * 7) == pytest.approx(expected)
+@pytest.mark.parametrize(("before", "after"), [(19, 20), (20, 19), (1, 1000)])
+def test_few_calls_show_no_drift(before: int, after: int) -> None:
+    """Below 20 calls in a period the finding is "too few", with both counts."""
+    (found,) = drifts([0.0] * before, [9.0] * after)
+    assert (found["finding"], found["p_value"]) == ("too few", None)
+    assert (found["before"], found["after"]) == (before, after)
+
+
+def test_drift_is_asked_for_and_printed(file: Path) -> None:
+    """``--drift-days`` adds drift to the answers, in a table and as JSON; without it there is none."""
+    assert "drift" not in json.loads(audit(file, "--json").stdout)
+    AuditFile(file, 1e9, 1e9).write([record(20, [1.0]) for _ in range(20)] + [record(1, [1.0]), record(20, [2.0], "n")])
+    (found,) = json.loads(audit(file, "--json", "--drift-days", "7").stdout)["drift"]
+    assert (found["model"], found["before"], found["after"], found["finding"]) == ("m", 20, 1, "too few")
+    assert "too few" in audit(file, "--drift-days", "7").stdout
+
+
+def test_drift_alone_needs_scipy(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without scipy the other answers are given, and drift names the extra."""
+    monkeypatch.setattr("secondpass.errors.is_installed", lambda package: package != "scipy")
+    assert audit(file).exit_code == 0
+    result = audit(file, "--drift-days", "7")
+    assert result.exit_code == 2
+    assert "secondpass[eval]" in result.stderr
 
 
 def test_percentiles_are_in_milliseconds() -> None:

@@ -23,7 +23,7 @@ def rerank(arguments: Sequence[str], lines: str | bytes = "") -> Any:
 
 
 def outputs(result: Any) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in result.stdout.splitlines()]
+    return [json.loads(line)["secondpass"] for line in result.stdout.splitlines()]
 
 
 def test_lines_are_reranked_from_stdin_to_stdout() -> None:
@@ -43,7 +43,7 @@ def test_file_to_file(tmp_path: Path) -> None:
     result = rerank([str(tmp_path / "in"), "--output", str(tmp_path / "out")])
     assert result.exit_code == 0
     assert result.stdout == ""
-    assert json.loads((tmp_path / "out").read_text())["kept"][0]["text"] == "a red fox"
+    assert json.loads((tmp_path / "out").read_text())["secondpass"]["kept"][0]["text"] == "a red fox"
 
 
 def test_budget_policy_and_probability_reach_the_selection() -> None:
@@ -56,9 +56,10 @@ def test_budget_policy_and_probability_reach_the_selection() -> None:
 
 
 def test_deadline_marks_the_ranking_degraded() -> None:
-    """A deadline that has passed gives the first stage's order, marked, with exit code 0."""
-    result = rerank(["--deadline-ms", "0"], GOOD)
-    assert result.exit_code == 0
+    """A deadline that has passed gives the first stage's order, marked and counted, with exit code 1."""
+    result = rerank(["--deadline-ms", "0"], f"{GOOD}\n{GOOD}")
+    assert result.exit_code == 1
+    assert "2 lines were degraded" in result.stderr
     assert outputs(result)[0]["degraded"].startswith("deadline")
 
 
@@ -82,6 +83,10 @@ def test_deadline_marks_the_ranking_degraded() -> None:
         ('{"query": "q", "candidates": [{"text": "a", "signals": [1]}]}', "'signals' of candidate 0"),
         ('{"query": "q", "candidates": [{"text": "a", "signals": {"bm25": "x"}}]}', "signal 'bm25' of candidate 0"),
         ('{"query": "q", "candidates": [{"text": "a", "sorce": "x"}]}', "'sorce'"),
+        ('{"query": "q", "candidates": ["a"], "note": NaN}', "numbers must be finite, got NaN"),
+        ('{"query": "q", "candidates": ["a"], "note": [-Infinity]}', "numbers must be finite, got -Infinity"),
+        ('{"query": "q", "candidates": ["a"], "note": {"x": 1e999}}', "numbers must be finite, got 1e999"),
+        ('{"query": "q", "candidates": ["a"], "secondpass": 1}', "'secondpass' is the output's"),
     ],
 )
 def test_an_invalid_line_does_not_stop_the_others(line: str | bytes, message: str) -> None:
@@ -98,14 +103,14 @@ def test_an_invalid_line_does_not_stop_the_others(line: str | bytes, message: st
 
 
 def test_other_keys_of_a_line_are_in_the_output() -> None:
-    """Other keys of the input are in the output, also where a line can't be reranked."""
-    line = '{"qid": "q7", "metadata": {"lang": "en"}, "kept": "theirs", "query": "fox", "candidates": %s}'
-    ranking, error = outputs(rerank([], "\n".join([line % '["a fox"]', line % "3"])))
-    for output in (ranking, error):
-        assert (output["qid"], output["metadata"]) == ("q7", {"lang": "en"})
-    assert ranking["kept"][0]["text"] == "a fox"
-    assert error["line"] == 2
-    assert "candidates" not in ranking
+    """A line's own keys come out as they were, whatever their names, also where it can't be reranked."""
+    own = {"qid": "q7", "metadata": {"lang": "en"}, "kept": "theirs", "tokens": [1], "error": None, "line": 5}
+    lines = [json.dumps(own | {"query": "fox", "candidates": candidates}) for candidates in (["a fox"], 3)]
+    result = rerank([], "\n".join(lines))
+    ranking, error = (json.loads(line) for line in result.stdout.splitlines())
+    assert ranking.pop("secondpass")["kept"][0]["text"] == "a fox"
+    assert error.pop("secondpass")["line"] == 2
+    assert ranking == error == own
 
 
 @pytest.mark.parametrize(
@@ -247,7 +252,7 @@ def test_a_closed_pipe_ends_the_command_quietly(tmp_path: Path) -> None:
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout
         assert process.stderr
-        assert json.loads(process.stdout.readline())["kept"]
+        assert json.loads(process.stdout.readline())["secondpass"]["kept"]
         process.stdout.close()
         assert process.stderr.read() == b""
 

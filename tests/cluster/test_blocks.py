@@ -20,8 +20,9 @@ def test_every_line_is_in_one_block(tmp_path: Path, texts: list[str], size: int,
     path = tmp_path / "in.jsonl"
     lines = [json.dumps({"query": text}, ensure_ascii=len(text) % 2 == 0) for text in texts]
     path.write_bytes(("\n".join(lines) + end).encode("utf-8", "surrogatepass"))
-    rows = [row["query"] for block in blocks_of([path], size) for _, row in block.rows()]
-    assert rows == texts
+    rows = [(where, row) for block in blocks_of([path], size) for where, row in block.rows()]
+    assert [row["query"] for _, row in rows if isinstance(row, dict)] == texts
+    assert [where for where, _ in rows] == [f"{path}, line {number}" for number in range(1, len(texts) + 1)]
 
 
 def test_row_groups_are_blocks(tmp_path: Path) -> None:
@@ -46,8 +47,10 @@ def test_wrong_inputs_raise(tmp_path: Path) -> None:
     path = tmp_path / "in.jsonl"
     path.write_text("{}\n[1]\n")
     (block,) = blocks_of([path], 100)
-    with pytest.raises(InputError, match=r"in\.jsonl, line at byte 3 must be a JSON object, got \[1\]"):
-        list(block.rows())
+    ((_, row), (_, error)) = block.rows()
+    assert row == {}
+    assert isinstance(error, InputError)
+    assert str(error).endswith("in.jsonl, line 2 must be a JSON object, got [1]")
 
 
 def test_another_plan_is_refused(tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ import ray
 
 from secondpass import Reranker, Selection
 from secondpass.cluster import Summary, Workers, rankings, rerank_dataset
-from secondpass.errors import ConfigurationError
+from secondpass.errors import ConfigurationError, InputError
+from secondpass.models import bundled_models
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Ray leaves sockets and files to its processes
 QUERIES = [
@@ -110,10 +111,49 @@ def test_parquet_gives_the_same(source: Path, tmp_path: Path) -> None:
     assert list(rankings(tmp_path / "rows")) == list(rankings(tmp_path / "lines"))
 
 
-def test_a_bad_row_ends_the_run(tmp_path: Path) -> None:
-    """The error names the file and the line, and nothing of the block is left in the output."""
-    path = tmp_path / "in.jsonl"
-    path.write_text(json.dumps(QUERIES[0]) + "\n" + json.dumps({"query": 1}) + "\n")
-    with pytest.raises(Exception, match=r"in\.jsonl, line at byte \d+: .query. must be a string"):
-        rerank_dataset(path, tmp_path / "out", model="overlap")
-    assert list((tmp_path / "out").glob("block-*.jsonl")) == []
+def test_a_bad_row_ends_the_run_or_is_skipped(tmp_path: Path) -> None:
+    """The error names the file's line; under ``"skip"`` the others are reranked, and the errors are in a file."""
+    path, output = tmp_path / "in.jsonl", tmp_path / "out"
+    path.write_text(json.dumps(QUERIES[0]) + "\n\n" + json.dumps({"query": 1}) + "\n{\n" + json.dumps(QUERIES[1]))
+    with pytest.raises(InputError, match=r"in\.jsonl, line 3: .query. must be a string"):
+        rerank_dataset(path, output, model="overlap")
+    assert list(output.glob("block-*.jsonl")) == []
+    with pytest.raises(ConfigurationError, match="lacks 1 of the run's 1 blocks"):
+        rankings(output)
+    summary = rerank_dataset(path, output, model="overlap", on_error="skip")
+    assert (summary.queries, summary.skipped) == (2, 2)
+    assert [row["id"] for row in rankings(output)] == ["q0", "q1"]
+    errors = [json.loads(line) for line in (output / "errors-0000000.jsonl").read_text().splitlines()]
+    assert [error["where"] for error in errors] == [f"{path}, line 3", f"{path}, line 4"]
+    with pytest.raises(InputError, match="an earlier run skipped"):
+        rerank_dataset(path, output, model="overlap")
+
+
+def test_an_incomplete_run_has_no_rankings(source: Path, tmp_path: Path) -> None:
+    """A folder without a run, and one that lacks a block, are errors before the first ranking."""
+    with pytest.raises(ConfigurationError, match="must be the output of rerank_dataset"):
+        rankings(tmp_path)
+    output = tmp_path / "out"
+    rerank_dataset(source, output, model="overlap", block_bytes=4000)
+    (output / "block-0000001.jsonl").unlink()
+    with pytest.raises(ConfigurationError, match="such as block-0000001"):
+        rankings(output)
+
+
+def test_another_model_under_the_same_name_is_refused(source: Path, tmp_path: Path) -> None:
+    """A run continues by the model that it was begun by, also where nothing is left to do."""
+    import shutil
+
+    folder, output = tmp_path / "model", tmp_path / "out"
+    shutil.copytree(bundled_models()["nano"], folder)
+    rerank_dataset(source, output, model=str(folder), block_bytes=4000)
+    shutil.rmtree(folder)
+    shutil.copytree(bundled_models()["small"], folder)
+    with pytest.raises(ConfigurationError, match="a run with other model"):
+        rerank_dataset(source, output, model=str(folder), block_bytes=4000)
+
+
+def test_a_model_that_cannot_be_loaded_is_our_error(source: Path, tmp_path: Path) -> None:
+    """What an actor can't load is a configuration error of ours, not Ray's."""
+    with pytest.raises(ConfigurationError, match="no/such"):
+        rerank_dataset(source, tmp_path / "out", model="no/such")

@@ -214,7 +214,9 @@ def test_comparison_is_symmetric(before: list[float], data: st.DataObject) -> No
         assert there.p_value == pytest.approx(back.p_value)
 
 
-@pytest.mark.parametrize("setting", [{"confidence": 1.0}, {"confidence": 0.0}, {"resamples": 99}])
+@pytest.mark.parametrize(
+    "setting", [{"confidence": 1.0}, {"confidence": 0.0}, {"resamples": 99}, {"confidence": 0.99, "resamples": 150}]
+)
 def test_sampling_settings_are_checked(setting: dict[str, float]) -> None:
     """A confidence outside 0 and 1, or too few resamples, is refused."""
     with pytest.raises(ConfigurationError, match="must be"):

@@ -7,9 +7,12 @@ import pytest
 pytest.importorskip("pytrec_eval", reason="the extra eval isn't installed")
 from worlds import Scripted
 
+from benchmarks.verdicts import shares
 from secondpass import Candidate, Reranker, WeightedSum
 from secondpass.errors import ConfigurationError
 from secondpass.evaluation import Collection, Finding, Sampling, Settings, Verdict, evaluate
+from secondpass.evaluation.measures import compare
+from secondpass.evaluation.verdict import finding_of
 
 QUICK = Settings(depths=(2, 4, 8), timed_queries=0, budgets=(), sampling=Sampling(resamples=500))
 
@@ -53,11 +56,52 @@ def test_a_clear_loss_hurts_and_no_second_pass_is_recommended() -> None:
     assert "no second pass" in " ".join(verdict.sentences())
 
 
-def test_the_same_order_makes_no_difference() -> None:
-    """Where nothing changes the whole interval is negligible."""
+@pytest.mark.parametrize("questions", [3, 5, 10])
+def test_a_null_first_stage_is_claimed_in_one_of_twenty_at_most(questions: int) -> None:
+    """Of 100 second passes without an effect at most 5 %, and three standard errors, help or hurt."""
+    helps, hurts, _ = shares(questions, 100, gain=False)
+    assert helps + hurts <= 0.05 + 3 * (0.05 * 0.95 / 100) ** 0.5
+
+
+def test_a_gain_is_found_with_enough_questions() -> None:
+    """A true gain is found in most trials of fifty questions, and never called a loss."""
+    helps, hurts, _ = shares(50, 30, gain=True)
+    assert helps > 0.7
+    assert hurts == 0
+
+
+@pytest.mark.parametrize(
+    ("gains", "finding"),
+    [
+        ([0.5, 0.5], Finding.UNDECIDED),
+        ([0.3] * 5, Finding.UNDECIDED),
+        ([0.3] * 6, Finding.HELPS),
+        ([0.001, -0.001] * 9, Finding.UNDECIDED),
+        ([0.001, -0.001] * 10, Finding.NO_DIFFERENCE),
+        ([0.0] * 30, Finding.UNDECIDED),
+        ([0.01] * 30, Finding.HELPS),
+    ],
+)
+def test_a_finding_needs_enough_questions_and_variance(gains: list[float], finding: Finding) -> None:
+    """A claim needs as many questions as its test; "no difference" needs 20, and changes that aren't all alike."""
+    before = [0.1 + place / 100 for place in range(len(gains))]
+    gain = compare(before, [b + g for b, g in zip(before, gains, strict=True)], QUICK.sampling)
+    assert finding_of(gain, len(gains), QUICK) is finding
+
+
+def test_the_same_order_on_every_question_shows_nothing() -> None:
+    """Without variance there is no sampling error: no claim, and no number of questions that would do."""
     verdict = judged(30, right_score=0.0, noise=0.0)
-    assert verdict.finding is Finding.NO_DIFFERENCE
-    assert (verdict.detectable, verdict.questions_needed) == (0.0, 0)
+    assert verdict.finding is Finding.UNDECIDED
+    assert (verdict.detectable, verdict.questions_needed) == (None, None)
+
+
+def test_nineteen_questions_give_no_advice() -> None:
+    """A depth and a weight are recommended on 20 questions or more."""
+    few, enough = (judged(questions, right_score=6.0) for questions in (19, 20))
+    assert (few.depth, few.fusion) == (None, None)
+    assert enough.depth is not None
+    assert enough.fusion is not None
 
 
 def test_few_questions_say_what_they_can_tell() -> None:

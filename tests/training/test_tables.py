@@ -58,6 +58,19 @@ def test_the_columns_decide_the_shape() -> None:
         ([{"query": "a", "texts": ["b"], "labels": ["x"]}], "row 1: .* whole numbers"),
         ([{"query": "a", "text": "b", "label": "nan"}], "row 1: a label must be a finite number"),
         ([{"query": "a", "text": "b", "label": 1}, {"query": "a", "text": "b", "label": 0}], "row 2: .* one label"),
+        ([{"query": "a", "text": "b", "label": 1}, {"query": "c", "text": "b"}], "row 2: .* same columns"),
+        ([{"query": "a", "text": "b"}, {"query": "c", "text": "b", "label": 0}], "row 2: .* same columns"),
+        ([{"query": "a", "text": "b", "label": None}], "row 1: a label must be a finite number"),
+        (
+            [
+                {"query": "a", "positive": "b", "negative": "c", "negative_2": "d"},
+                {"query": "e", "positive": "f", "negative": "g"},
+            ],
+            "row 2: .* as the first, query, positive, negative, negative_2; got query, positive, negative$",
+        ),
+        ([{"query": "a", "positive": "b", "negative": None}], "row 1: .* text in 'negative'"),
+        ([{"query": "a", "texts": ["b"], "labels": [1]}, {"query": "c", "texts": ["b"]}], "row 2: .* same columns"),
+        ([{"query": "a", "texts": ["b"], "labels": None}], "row 1: labels must be a list"),
         ([{"query": "a", "texts": ["b"], "labels": [1.5]}], "row 1: .* whole numbers from 0 to 20"),
         ([{"query": "a", "texts": ["b"], "labels": [-1]}], "row 1: .* whole numbers from 0 to 20"),
         ([{"query": "a", "texts": ["b"], "labels": [1, 0]}], "row 1: .* 2 labels and 1 texts"),
@@ -82,6 +95,28 @@ def test_a_file_that_is_no_table_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty.csv").write_text("query,text,label\n")
     with pytest.raises(InputError, match=r"empty\.csv must .* it is empty"):
         read_table(tmp_path / "empty.csv")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("query,text,label\na,b,1\nc,d, e,0\n", "line 3: there must be 3 fields, .* got 4: .* in quotes"),
+        ("query,positive,negative,negative_2\na,b,c,d\ne,f,g\n", "line 3: there must be 4 fields, .* got 3"),
+        ('query,text,label\na,"b,1\nc,d,0\n', "line 3: there must be 3 fields, .* got 2"),
+        ("query,text,text\na,b,1\n", "line 1: every column must have a name of its own"),
+    ],
+)
+def test_a_line_with_other_fields_is_named(tmp_path: Path, content: str, message: str) -> None:
+    """An unquoted comma, a missing field, an open quote and a column that comes twice are errors with their line."""
+    (tmp_path / "train.csv").write_text(content)
+    with pytest.raises(InputError, match=rf"train\.csv, {message}"):
+        read_table(tmp_path / "train.csv")
+
+
+def test_names_of_columns_have_no_case(tmp_path: Path) -> None:
+    """A label under ``Label``, or behind a blank, is one."""
+    (tmp_path / "train.csv").write_text("Query, text, Label\na,b,0\n")
+    assert read_table(tmp_path / "train.csv").labels == [0.0]
 
 
 def test_a_split_has_no_question_in_both_parts() -> None:

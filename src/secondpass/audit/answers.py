@@ -1,6 +1,5 @@
 """What records answer: why a document wasn't used, what is dropped often, drift, degraded calls."""
 
-import math
 from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,11 +7,12 @@ from datetime import datetime
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+
+from secondpass.errors import require
 
 PERCENTILES = (50, 95, 99)
-_BINS = 10
-_FLOOR = 1e-4  # the smallest share of a bin, whose logarithm is taken
+_LEAST = 20  # calls in each period
+_SHIFT = 0.01  # the p-value of a shift
 
 
 def fates(records: Iterable[dict[str, Any]], document: str, query: str | None = None) -> list[dict[str, Any]]:
@@ -93,53 +93,42 @@ def _percentiles(seconds: Sequence[float]) -> dict[str, float]:
 
 
 def drift(records: Iterable[dict[str, Any]], boundary: datetime) -> list[dict[str, Any]]:
-    """Return how far scores since a moment differ from earlier ones, for models with both.
+    """Return whether each call's best score since a moment differs from earlier ones, for models with both.
 
-    ``ks`` is the two-sample Kolmogorov-Smirnov statistic, the largest distance between both
-    distribution functions. ``psi`` is the population stability index, ``sum((p - q) * ln(p / q))``
-    over ten bins, the deciles of the earlier scores (q), with shares of at least 1e-4: by convention
-    below 0.1 is stable, and above 0.25 a shift. ``scores`` is ``best`` for each call's highest score,
-    ``all`` for every candidate's.
+    ``ks`` is the two-sample Kolmogorov-Smirnov statistic, the largest distance between both distribution functions,
+    ``p_value`` that of its test, ``finding`` what it says: a shift is a p-value below 0.01, since a monitor is read
+    often. Below 20 calls in a period both are None. One score of each call, because the scores of one call depend on
+    each other.
+
+    :raises MissingExtra: If scipy isn't installed, which is in the extra ``eval``.
     """
-    scores: defaultdict[tuple[str, str, str], tuple[array[float], array[float]]] = defaultdict(
+    require("drift", "eval", "scipy")
+    from scipy.stats import ks_2samp
+
+    scores: defaultdict[tuple[str, str], tuple[array[float], array[float]]] = defaultdict(
         lambda: (array("d"), array("d"))
     )
     for record in records:
         values = [item["score"] for item in record.get("candidates", ()) if "score" in item]
-        model = record.get("model") or "", record.get("fingerprint") or ""
-        period = datetime.fromisoformat(record["time"]) >= boundary
+        scorer = record.get("model") or "", record.get("fingerprint") or ""
         if values:
-            scores[*model, "best"][period].append(max(values))
-            scores[*model, "all"][period].extend(values)
-    return [
-        {
-            **dict(zip(("model", "fingerprint", "scores"), key, strict=True)),
-            "before": len(before),
-            "after": len(after),
-            "median_before": float(np.median(before)),
-            "median_after": float(np.median(after)),
-            "ks": kolmogorov_smirnov(before, after),
-            "psi": stability_index(before, after),
-        }
-        for key, (before, after) in scores.items()
-        if before and after
-    ]
-
-
-def kolmogorov_smirnov(old: ArrayLike, new: ArrayLike) -> float:
-    """Return the largest distance between two samples' distribution functions, from 0 to 1."""
-    first, second = np.sort(np.asarray(old)), np.sort(np.asarray(new))
-    points = np.concatenate([first, second])
-    below = [np.searchsorted(values, points, side="right") / len(values) for values in (first, second)]
-    return float(np.abs(below[0] - below[1]).max())
-
-
-def stability_index(old: ArrayLike, new: ArrayLike) -> float:
-    """Return the population stability index over the deciles of the first sample; 0 for equal shares."""
-    edges = np.unique(np.quantile(np.asarray(old), np.linspace(0, 1, _BINS + 1)[1:-1]))
-    shares = [
-        np.bincount(np.searchsorted(edges, values, side="left"), minlength=len(edges) + 1) / len(values)
-        for values in map(np.asarray, (old, new))
-    ]
-    q, p = (np.maximum(share, _FLOOR) for share in shares)
-    return math.fsum((p - q) * np.log(p / q))
+            scores[scorer][datetime.fromisoformat(record["time"]) >= boundary].append(max(values))
+    rows = []
+    for (model, fingerprint), (before, after) in scores.items():
+        if before and after:
+            enough = min(len(before), len(after)) >= _LEAST
+            test = ks_2samp(before, after) if enough else None
+            rows.append(
+                {
+                    "model": model,
+                    "fingerprint": fingerprint,
+                    "before": len(before),
+                    "after": len(after),
+                    "median_before": float(np.median(before)),
+                    "median_after": float(np.median(after)),
+                    "ks": test and float(test.statistic),
+                    "p_value": test and float(test.pvalue),
+                    "finding": "too few" if not test else "shift" if test.pvalue < _SHIFT else "no shift shown",
+                }
+            )
+    return rows

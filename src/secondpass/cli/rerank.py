@@ -2,13 +2,14 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
+from secondpass.candidates import Candidate
 from secondpass.cli.app import app, console, one_line_errors
 from secondpass.cli.settings import (
     ConfigFile,
@@ -28,6 +29,7 @@ from secondpass.report.html import as_document, write
 from secondpass.reranker import Reranker
 
 _BAD_LINES = 1
+_OURS = "secondpass"  # the key of the rankings, apart from the keys of the lines
 _REPORTED = 100  # queries that an HTML page holds
 STREAM = Path("-")
 
@@ -67,8 +69,9 @@ def rerank(
     """Rerank JSON Lines: one {"query": ..., "candidates": [...]} a line in, one ranking a line out.
 
     A candidate is a text, or an object with "text" and, if wanted, "id", "score", "rank", "signals", "source" and
-    "prompt_text". All other keys of a line come out again with its ranking. A line that can't be read comes out as
-    {"line": n, "error": "..."}, and the exit code is then 1.
+    "prompt_text". All other keys of a line come out again, and its ranking under "secondpass"; there a line that can't
+    be read has {"line": n, "error": "..."}. The exit code is 1 if a line couldn't be read, or was degraded to its first
+    order.
     """
     with one_line_errors():
         settings = command_config(
@@ -87,18 +90,21 @@ def rerank(
         )
         _check_files(source, output, report)
         wanted = _REPORTED if report else 0
-        bad, rankings = _rerank_file(source, output, open_reranker(settings), wanted)
+        bad, degraded, rankings = _rerank_file(source, output, open_reranker(settings), wanted)
         if report:
             _write_report(rankings, report)
-    if bad:
-        typer.echo(f"secondpass: {bad} lines could not be reranked; the output says why", err=True)
+    for count, what in ((bad, "could not be reranked"), (degraded, "were degraded to the first stage's order")):
+        if count:
+            typer.echo(f"secondpass: {count} lines {what}; the output says why", err=True)
+    if bad or degraded:
         raise typer.Exit(_BAD_LINES)
 
 
 def rerank_lines(lines: Iterable[bytes], reranker: Reranker) -> Iterator[tuple[dict[str, Any], Ranking | None]]:
-    """Yield each line's ranking as plain data and itself; or the line's number and error, and None.
+    """Yield each line's output and its ranking; or the output with the line's number and error, and None.
 
-    :param lines: JSON objects with ``query`` and ``candidates``, whose other keys come out again; blank lines don't.
+    :param lines: JSON objects with ``query`` and ``candidates``, whose other keys come out again beside ``secondpass``;
+        blank lines don't.
     :param reranker: What ranks them.
     """
     for number, line in enumerate(lines, start=1):
@@ -108,11 +114,17 @@ def rerank_lines(lines: Iterable[bytes], reranker: Reranker) -> Iterator[tuple[d
         try:
             content = read_object(line)
             others = {name: value for name, value in content.items() if name not in {"query", "candidates"}}
-            query, candidates = query_and_candidates(content)
+            query, candidates = _request(content)
             ranking = reranker.rerank(query, candidates)
-            yield others | ranking.to_dict(), ranking
+            yield others | {_OURS: ranking.to_dict()}, ranking
         except (InputError, ScoringError) as error:
-            yield others | {"line": number, "error": str(error)}, None
+            yield others | {_OURS: {"line": number, "error": str(error)}}, None
+
+
+def _request(content: Mapping[str, Any]) -> tuple[str, list[Candidate]]:
+    if _OURS in content:
+        raise InputError(f"the key {_OURS!r} is the output's: give the line's own another name")
+    return query_and_candidates(content)
 
 
 def _check_files(source: Path, target: Path, report: Path | None) -> None:
@@ -132,19 +144,20 @@ def _check_files(source: Path, target: Path, report: Path | None) -> None:
             raise ConfigurationError(f"{option} must be another file than INPUT, got {path} for both")
 
 
-def _rerank_file(source: Path, target: Path, reranker: Reranker, reported: int) -> tuple[int, list[Ranking]]:
-    """Rerank line by line, each written when it is done; return how many failed, and some rankings."""
-    bad, rankings = 0, list[Ranking]()
+def _rerank_file(source: Path, target: Path, reranker: Reranker, reported: int) -> tuple[int, int, list[Ranking]]:
+    """Rerank line by line, each written when done; return how many failed, how many were degraded, and rankings."""
+    bad, degraded, rankings = 0, 0, list[Ranking]()
     with _open(source, "rb", "stdin") as lines, _open(target, "wb", "stdout") as output, _progress(target) as report:
         for done, (content, ranking) in enumerate(rerank_lines(lines, reranker), start=1):
             text = json.dumps(content, ensure_ascii=False) + "\n"
             output.write(text.encode("utf-8", "backslashreplace"))  # lone surrogates stay escapes
             output.flush()
             bad += ranking is None
+            degraded += ranking is not None and ranking.degraded is not None
             if ranking is not None and len(rankings) < reported:
                 rankings.append(ranking)
             report(f"reranked {done} lines" + (f", {bad} of them bad" if bad else ""))
-    return bad, rankings
+    return bad, degraded, rankings
 
 
 def _write_report(rankings: Sequence[Ranking], path: Path) -> None:

@@ -1,15 +1,17 @@
 """Input files cut into blocks, and the plan that a run is continued by."""
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from secondpass.errors import ConfigurationError
+from secondpass.errors import ConfigurationError, InputError
 from secondpass.jsonl import read_object
 
+_READ = 2**20
 _LINES = {".jsonl", ".ndjson", ".json"}
 
 
@@ -28,11 +30,8 @@ class Block:
     start: int
     end: int
 
-    def rows(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Yield the rows, one after the other, each with its place.
-
-        :raises InputError: If a line isn't an object.
-        """
+    def rows(self) -> Iterator[tuple[str, dict[str, Any] | InputError]]:
+        """Yield the rows, one after the other, each with its place; an error for a line that isn't an object."""
         if Path(self.path).suffix == ".parquet":
             from pyarrow import parquet
 
@@ -42,17 +41,23 @@ class Block:
                 for number, row in enumerate(rows, start=1):
                     yield f"{self.path}, row {number} of row group {self.start + 1}", row
         else:
-            for where, line in self._lines():
-                yield where, read_object(line, where)
+            yield from self._lines()
 
-    def _lines(self) -> Iterator[tuple[str, bytes]]:
+    def _lines(self) -> Iterator[tuple[str, dict[str, Any] | InputError]]:
         with open(self.path, "rb") as file:  # noqa: PTH123
+            number = 1
+            for start in range(0, self.start, _READ):  # the lines before, to name this block's by their numbers
+                number += file.read(min(_READ, self.start - start)).count(b"\n")
             if self.start:
                 file.seek(self.start - 1)
-                file.readline()  # of a line that begins before, the rest
-            while (place := file.tell()) < self.end and (line := file.readline()):
+                number += not file.readline().startswith(b"\n")  # of a line that begins before, the rest
+            while file.tell() < self.end and (line := file.readline()):
                 if line.strip():
-                    yield f"{self.path}, line at byte {place}", line
+                    try:
+                        yield (where := f"{self.path}, line {number}"), read_object(line, where)
+                    except InputError as error:
+                        yield where, error
+                number += 1
 
 
 def input_files(source: str | Path | Sequence[str | Path]) -> list[Path]:
@@ -83,8 +88,13 @@ def blocks_of(files: Iterable[Path], block_bytes: int) -> Iterator[Block]:
         else:
             size, step = path.stat().st_size, block_bytes
         for start in range(0, size, step):
-            yield Block(f"block-{number:07d}.jsonl", str(path), start, min(size, start + step))
+            yield Block(block_name(number), str(path), start, min(size, start + step))
             number += 1
+
+
+def block_name(number: int) -> str:
+    """Return the name of a block's output."""
+    return f"block-{number:07d}.jsonl"
 
 
 def digest(blocks: Sequence[Block]) -> str:
@@ -94,13 +104,13 @@ def digest(blocks: Sequence[Block]) -> str:
     return sha256(json.dumps([[asdict(block) for block in blocks], files]).encode()).hexdigest()
 
 
-def check_manifest(path: Path, plan: Mapping[str, str]) -> None:
+def check_manifest(path: Path, plan: Mapping[str, Any]) -> None:
     """Write the plan of a new run, or compare it with that of the run that is continued.
 
     :raises ConfigurationError: If they differ.
     """
     if not path.exists():
-        partial = path.with_suffix(".partial")
+        partial = path.with_suffix(f".{os.getpid()}.partial")
         partial.write_text(json.dumps(plan, indent=1) + "\n", encoding="utf-8")
         partial.replace(path)
         return

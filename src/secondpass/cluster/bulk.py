@@ -3,13 +3,15 @@
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TextIO, get_args
 
 from secondpass.candidates import Candidate
-from secondpass.cluster.blocks import Block, blocks_of, check_manifest, digest, input_files
-from secondpass.errors import ConfigurationError, InputError, checked
+from secondpass.cluster.blocks import Block, block_name, blocks_of, check_manifest, digest, input_files
+from secondpass.errors import ConfigurationError, InputError, ScoringError, SecondpassError, checked
 from secondpass.jsonl import query_and_candidates, read_objects
 from secondpass.ranking import Ranking
 from secondpass.reranker import Reranker
@@ -18,7 +20,10 @@ from secondpass.scoring.overlap import OverlapScorer
 from secondpass.scoring.scorer import Scorer
 from secondpass.selection.select import Selection
 
-_MANIFEST = "manifest.json"
+_MANIFEST, _MODEL = "manifest.json", "model.json"
+_CHECK = Block("", "", 0, 0)  # no block: where all are there, an actor compares its model with the run's
+_ERRORS = {"input": InputError, "scoring": ScoringError}
+OnError = Literal["raise", "skip"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +34,14 @@ class Summary:
     :param resumed: Those of them that were there before.
     :param queries: Queries reranked in this run.
     :param pairs: Candidates of these queries.
+    :param skipped: Rows of this run that were no requests, in files ``errors-*.jsonl``.
     """
 
     blocks: int
     resumed: int
     queries: int
     pairs: int
+    skipped: int = 0
 
 
 @checked
@@ -77,43 +84,90 @@ class RerankBlocks:
     :param selection: The selection.
     :param workers: Processors and GPUs.
     :param output: The folder.
+    :param on_error: What becomes of a row that is no request.
     """
 
-    def __init__(self, model: str, selection: Selection, workers: Workers, output: str) -> None:
-        self.output = Path(output)
-        self.reranker = Reranker(workers.scorer(model), selection=selection, on_error="raise")
+    def __init__(self, model: str, selection: Selection, workers: Workers, output: str, on_error: OnError) -> None:
+        self.output, self.on_error = Path(output), on_error
+        self._load = partial(workers.scorer, model)
+        self._selection = selection
 
-    def __call__(self, row: Mapping[str, Any]) -> dict[str, int]:
-        """Rerank one block and return how many queries and pairs it has."""
-        block = Block(**row)
-        counts = {"queries": 0, "pairs": 0}
-        target = self.output / block.name
-        partial = target.with_suffix(f".{os.getpid()}.partial")
-        with partial.open("w", encoding="utf-8", errors="backslashreplace") as file:
-            for line in self._ranked(block, counts):
+    @cached_property
+    def reranker(self) -> Reranker:
+        """The reranker, whose model is that of the run: equal names may stand for other weights."""
+        reranker = Reranker(self._load(), selection=self._selection, on_error="raise")
+        spec = reranker.scorer.spec
+        check_manifest(self.output / _MODEL, {"model": spec.fingerprint, "scale": repr(spec.scale)})
+        return reranker
+
+    def __call__(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """Rerank one block and return how many queries and pairs it has, or the error, which Ray would wrap."""
+        counts = {"queries": 0, "pairs": 0, "skipped": 0}
+        try:
+            reranker = self.reranker
+            if row["name"] != _CHECK.name:
+                self._write(Block(**row), reranker, counts)
+        except SecondpassError as error:
+            kind = next((name for name, of in _ERRORS.items() if isinstance(error, of)), "")
+            return counts | {"error": str(error), "kind": kind}
+        return counts | {"error": "", "kind": ""}
+
+    def _write(self, block: Block, reranker: Reranker, counts: dict[str, int]) -> None:
+        errors: list[dict[str, Any]] = []
+        with _complete(self.output / block.name) as file:
+            for line in self._ranked(block, reranker, counts, errors):
                 file.write(json.dumps(line, ensure_ascii=False) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(target)
-        return counts
+            if errors:
+                with _complete(self.output / block.name.replace("block", "errors")) as skipped:
+                    skipped.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in errors)
+        counts["skipped"] = len(errors)
 
-    def _ranked(self, block: Block, counts: dict[str, int]) -> Iterator[dict[str, Any]]:
+    def _ranked(
+        self, block: Block, reranker: Reranker, counts: dict[str, int], errors: list[dict[str, Any]]
+    ) -> Iterator[dict[str, Any]]:
         """Yield the rankings of a block's rows; only the rows are held that are scored together."""
         kept: list[Any] = []
 
         def requests() -> Iterator[tuple[str, list[Candidate]]]:
             for where, row in block.rows():
                 try:
+                    if isinstance(row, InputError):
+                        raise row
                     query, candidates = query_and_candidates(row)
+                    identity = _identity(row.get("id"))
                 except InputError as error:
-                    raise InputError(f"{where}: {error}") from error
-                kept.append(row.get("id"))
+                    message = str(error) if error is row else f"{where}: {error}"
+                    if self.on_error == "raise":
+                        raise InputError(message) from error
+                    errors.append({"where": where, "error": message})
+                    continue
+                kept.append(identity)
                 yield query, candidates
 
-        for ranking in self.reranker.rerank_many(requests()):
+        for ranking in reranker.rerank_many(requests()):
             counts["queries"] += 1
             counts["pairs"] += len(ranking.kept) + len(ranking.dropped)
             yield {"id": kept.pop(0)} | _compact(ranking)
+
+
+def _identity(value: Any) -> Any:
+    """Return a row's id, which JSON must be able to hold, as times and NaN of a Parquet file are not."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise InputError(f'"id" must be what JSON holds, got {value!r:.80}') from error
+    return value
+
+
+@contextmanager
+def _complete(target: Path) -> Iterator[TextIO]:
+    """Open a file that appears under its name when it is complete."""
+    temporary = target.with_suffix(f".{os.getpid()}.partial")
+    with temporary.open("w", encoding="utf-8", errors="backslashreplace") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(target)
 
 
 def rerank_dataset(
@@ -124,6 +178,7 @@ def rerank_dataset(
     selection: Selection | None = None,
     workers: Workers | None = None,
     block_bytes: int = 16_000_000,
+    on_error: OnError = "raise",
 ) -> Summary:
     """Rerank files of queries with their candidates on Ray, and return what was done.
 
@@ -138,40 +193,62 @@ def rerank_dataset(
     :param selection: How candidates are selected; None keeps all.
     :param workers: The actors.
     :param block_bytes: The size of a block of JSON Lines.
-    :raises ConfigurationError: If there is no input, or the folder holds the output of another run.
-    :raises InputError: If a row is no request.
+    :param on_error: ``"raise"`` ends the run at a row that is no request; ``"skip"`` leaves it out, and writes its
+        place and the error to the block's file ``errors-*.jsonl``. A run that was ended continues with either.
+    :raises ConfigurationError: If there is no input, or the folder holds the output of another run, or of another model
+        under the same name.
+    :raises InputError: If a row is no request, or was skipped in an earlier run, under ``"raise"``.
+    :raises ScoringError: If scoring failed.
     """
+    if on_error not in get_args(OnError):
+        raise ConfigurationError(f"on_error must be one of {', '.join(get_args(OnError))}; got {on_error!r}")
     workers, selection = workers or Workers(), selection or Selection(duplicates="keep")
     if block_bytes < 1:
         raise ConfigurationError(f"block_bytes must be 1 or more, got {block_bytes}")
     blocks = list(blocks_of(input_files(source), block_bytes))
     folder = Path(output).absolute()
     folder.mkdir(parents=True, exist_ok=True)
-    check_manifest(folder / _MANIFEST, {"model": model, "selection": repr(selection), "blocks": digest(blocks)})
+    plan = {"selection": repr(selection), "blocks": digest(blocks), "count": len(blocks)}
+    check_manifest(folder / _MANIFEST, plan)
+    if on_error == "raise" and (earlier := next(folder.glob("errors-*.jsonl"), None)):
+        raise InputError(f'{earlier} holds rows that an earlier run skipped: give on_error="skip", or another folder')
     todo = [block for block in blocks if not (folder / block.name).is_file()]
-    counted = _run(todo, (model, selection, workers, str(folder)), workers) if todo else []
-    for partial in folder.glob("*.partial"):  # of actors that were lost, now or in an earlier run
-        partial.unlink()
+    counted = _run(todo or [_CHECK], (model, selection, workers, str(folder), on_error), workers)
+    for temporary in folder.glob("*.partial"):  # of actors that were lost, now or in an earlier run
+        temporary.unlink()
     return Summary(
         len(blocks),
         len(blocks) - len(todo),
         sum(item["queries"] for item in counted),
         sum(item["pairs"] for item in counted),
+        sum(item["skipped"] for item in counted),
     )
 
 
 def rankings(output: str | Path) -> Iterator[dict[str, Any]]:
-    """Yield the rankings of a finished run in the order of its input.
+    """Return the rankings of a finished run in the order of its input.
 
     :param output: The run's folder.
+    :raises ConfigurationError: If it isn't one, or the run isn't finished.
     """
-    for path in sorted(Path(output).glob("block-*.jsonl")):
-        for _, line in read_objects(path):
-            yield line
+    folder = Path(output)
+    try:
+        count = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))["count"]
+    except (OSError, ValueError, KeyError) as error:
+        raise ConfigurationError(f"{folder} must be the output of rerank_dataset, with its {_MANIFEST}") from error
+    paths = [folder / block_name(number) for number in range(count)]
+    if missing := [path.name for path in paths if not path.is_file()]:
+        raise ConfigurationError(
+            f"{folder} lacks {len(missing)} of the run's {count} blocks, such as {missing[0]}: run rerank_dataset again"
+        )
+    return (line for path in paths for _, line in read_objects(path))
 
 
-def _run(blocks: Sequence[Block], job: tuple[Any, ...], workers: Workers) -> list[dict[str, int]]:
-    """Rerank blocks by an actor pool; Ray restarts an actor that is lost, and gives its blocks out again."""
+def _run(blocks: Sequence[Block], job: tuple[Any, ...], workers: Workers) -> list[dict[str, Any]]:
+    """Rerank blocks by an actor pool; Ray restarts an actor that is lost, and gives its blocks out again.
+
+    :raises SecondpassError: For the first block that failed.
+    """
     import ray.data
 
     resources = workers.resources()
@@ -182,7 +259,11 @@ def _run(blocks: Sequence[Block], job: tuple[Any, ...], workers: Workers) -> lis
         num_cpus=resources["num_cpus"],
         num_gpus=resources.get("num_gpus"),
     )
-    counted: list[dict[str, int]] = dataset.take_all()
+    counted: list[dict[str, Any]] = []
+    for row in dataset.iter_rows():
+        if row["error"]:
+            raise _ERRORS.get(row["kind"], ConfigurationError)(row["error"])
+        counted.append(row)
     return counted
 
 

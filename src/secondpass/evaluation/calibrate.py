@@ -3,14 +3,15 @@
 A ``Labelled`` set fits, another one judges: figures on the pairs that a calibration was fitted on flatter it.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize, stats
+from scipy import optimize, special
 from sklearn.isotonic import IsotonicRegression
-from sklearn.linear_model import LogisticRegression
 
 from secondpass.calibration import Calibration, Method
 from secondpass.errors import ConfigurationError, InputError, ScoringError
@@ -21,6 +22,7 @@ from secondpass.scoring.scorer import Scorer
 
 Floats = NDArray[np.float64]
 _LEAST = 10  # labelled pairs of each class
+_LEAST_ISOTONIC = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +47,8 @@ class Labelled:
         if not len(self.values) == len(self.labels) == len(self.questions):
             counts = (len(self.values), len(self.labels), len(self.questions))
             raise InputError(f"there must be a value, a label and a question for each pair, got {counts}")
-        if not np.isfinite(np.asarray(self.values, dtype=np.float64)).all():
-            raise InputError("the raw values must be finite: leave out what has no score")
+        if not all(isinstance(value, (int, float, np.number)) and math.isfinite(value) for value in self.values):
+            raise InputError("the raw values must be finite numbers: leave out what has no score")
         if wrong := [label for label in self.labels if label not in (0, 1)]:
             raise InputError(f"labels must be 0 or 1, got {wrong[0]!r}: choose the lowest grade that is relevant")
         relevant = sum(map(bool, self.labels))
@@ -125,37 +127,57 @@ def join_labelled(*sets: Labelled) -> Labelled:
 def fit_calibration(labelled: Labelled, method: Method = "platt") -> Calibration:
     """Fit a calibration on labelled pairs.
 
-    :param labelled: The pairs. A few hundred do for a temperature or for Platt scaling, which has two parameters;
-        isotonic regression follows any rising curve, and takes a thousand.
+    All methods fit Platt's targets, ``(positives + 1) / (positives + 2)`` and ``1 / (negatives + 2)``, instead of 1 and
+    0, so that few pairs, or pairs that a threshold parts, don't give certainty.
+
+    :param labelled: The pairs, 10 of each class at least. A few hundred do for a temperature or for Platt scaling,
+        which has two parameters; isotonic regression follows any rising curve, and takes a thousand at least.
     :param method: ``"temperature"``, ``"platt"`` or ``"isotonic"``.
-    :raises ConfigurationError: If higher values aren't more often relevant, or the method is unknown.
+    :raises ConfigurationError: If the method is unknown or has too few pairs, the scores are all alike, higher ones
+        aren't more often relevant, or no temperature brings them nearer to the labels than 0.5 is.
     """
+    if method not in get_args(Method):
+        raise ConfigurationError(f"method must be one of {', '.join(get_args(Method))}; got {method!r}")
     xs = np.array([labelled.spec.scale.log_odds(value) for value in labelled.values], dtype=np.float64)
-    ys = np.asarray(labelled.labels, dtype=np.float64)
-    record = Calibration("platt", labelled.spec.calibrated_as, pairs=len(ys))
-    if method == "temperature":
-        slope, intercept = _temperature(xs, ys), 0.0
-    elif method == "platt":
-        model = LogisticRegression(C=1e6).fit(xs[:, None], ys)
-        slope, intercept = float(model.coef_[0, 0]), float(model.intercept_[0])
-    else:
-        slope, intercept = float(stats.spearmanr(xs, ys).statistic), 0.0
+    relevant = np.asarray(labelled.labels, dtype=bool)
+    if method == "isotonic" and len(xs) < _LEAST_ISOTONIC:
+        raise ConfigurationError(f"isotonic regression needs {_LEAST_ISOTONIC} pairs, got {len(xs)}: fit by platt")
+    targets = np.where(relevant, (relevant.sum() + 1) / (relevant.sum() + 2), 1 / ((~relevant).sum() + 2))
+    slope, intercept = _logistic(xs, targets, float(xs.mean()))
     if not slope > 0:
         raise ConfigurationError(f"higher scores of {labelled.spec.name} must be more often relevant, and they aren't")
-    points = _isotonic(xs, ys) if method == "isotonic" else ()
-    slope = 1.0 if method == "isotonic" else slope
-    return replace(record, method=method, slope=slope, intercept=intercept, points=points)
+    record = Calibration("platt", labelled.spec.calibrated_as, slope, intercept, pairs=len(xs))
+    if method == "platt":
+        return record
+    if method == "isotonic":
+        return replace(record, method=method, slope=1.0, intercept=0.0, points=_isotonic(xs, targets))
+    slope, _ = _logistic(xs, targets)
+    if not slope > 0:
+        raise ConfigurationError(f"no temperature fits {labelled.spec.name}, whose scores need an offset: fit by platt")
+    return replace(record, method=method, slope=slope, intercept=0.0)
 
 
-def _temperature(xs: Floats, ys: Floats) -> float:
-    def loss(log_slope: float) -> float:
-        zs = np.exp(log_slope) * xs
-        return float((np.logaddexp(0, zs) - ys * zs).mean())
+def _logistic(xs: Floats, targets: Floats, centre: float | None = None) -> tuple[float, float]:
+    """Return the slope and the intercept of least log loss; without a centre through 0, without an intercept.
 
-    return float(np.exp(optimize.minimize_scalar(loss, bounds=(-6, 6), method="bounded").x))
+    :raises ConfigurationError: If the scores are all alike.
+    """
+    shifted = xs - (centre or 0.0)
+    spread = float(np.sqrt((shifted**2).mean()))
+    if not 1e-9 * np.abs(xs).max() < spread < math.inf:
+        raise ConfigurationError(f"scores must differ to be calibrated, and all are near {xs[0]:g}")
+    scaled = shifted / spread
+    columns = np.column_stack([scaled] if centre is None else [scaled, np.ones_like(scaled)])
+
+    def loss(weights: Floats) -> tuple[float, Floats]:
+        zs = columns @ weights
+        return float((np.logaddexp(0, zs) - targets * zs).mean()), (special.expit(zs) - targets) @ columns / len(zs)
+
+    weights = optimize.minimize(loss, np.zeros(columns.shape[1]), jac=True, method="BFGS").x
+    slope = float(weights[0]) / spread
+    return slope, 0.0 if centre is None else float(weights[1]) - slope * centre
 
 
-def _isotonic(xs: Floats, ys: Floats) -> tuple[tuple[float, float], ...]:
-    model = IsotonicRegression(out_of_bounds="clip").fit(xs, ys)
-    points = zip(model.X_thresholds_, model.y_thresholds_, strict=True)
-    return tuple((float(x), min(1.0, max(0.0, float(y)))) for x, y in points)
+def _isotonic(xs: Floats, targets: Floats) -> tuple[tuple[float, float], ...]:
+    model = IsotonicRegression(out_of_bounds="clip").fit(xs, targets)
+    return tuple(zip(model.X_thresholds_.tolist(), model.y_thresholds_.tolist(), strict=True))

@@ -13,6 +13,7 @@ from secondpass.evaluation.measures import Interval
 from secondpass.evaluation.settings import Sampling
 
 _DEFAULT_SAMPLING = Sampling()
+_DRAWN = 2**20  # questions drawn together
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +46,14 @@ def reliability(probabilities: Sequence[float] | Floats, labels: Sequence[bool],
 
     Naeini, Cooper and Hauskrecht, "Obtaining well calibrated probabilities using Bayesian binning", AAAI 2015.
 
-    :raises InputError: If there is none, the lists' lengths differ, or a probability is out of 0..1.
+    :raises InputError: If there is none, the lists' lengths differ, a probability isn't in 0..1, or a label not 0 or 1.
+    :raises ConfigurationError: If the number of bins isn't from 1.
     """
+    if not isinstance(bins, int) or bins < 1:
+        raise ConfigurationError(f"bins must be a whole number from 1, got {bins!r}")
     ps, ys = np.asarray(probabilities, dtype=np.float64), np.asarray(labels, dtype=np.float64)
-    if not len(ps) or len(ps) != len(ys) or not ((ps >= 0) & (ps <= 1)).all():
-        raise InputError(f"there must be a probability from 0 to 1 for each label, got {len(ps)} for {len(ys)}")
+    if not len(ps) or len(ps) != len(ys) or not ((ps >= 0) & (ps <= 1) & ((ys == 0) | (ys == 1))).all():
+        raise InputError(f"there must be a probability from 0 to 1 for each label, 0 or 1: {len(ps)} for {len(ys)}")
     places = np.minimum((ps * bins).astype(int), bins - 1)
     filled = [
         ReliabilityBin(place / bins, (place + 1) / bins, int(at.sum()), float(ps[at].mean()), float(ys[at].mean()))
@@ -118,16 +122,23 @@ def reached(labelled: Labelled, threshold: float, calibration: Calibration | Non
 def _threshold(labelled: Labelled, ps: Floats, threshold: float, sampling: Sampling) -> Threshold:
     """Return a threshold with its precision and recall, whose intervals are by resampling questions."""
     taken, ys = (ps >= threshold).astype(np.float64), np.asarray(labelled.labels, dtype=np.float64)
-    _, of = np.unique(np.asarray(labelled.questions), return_inverse=True)
+    places: dict[str, int] = {}
+    of = [places.setdefault(question, len(places)) for question in labelled.questions]
     hits, takes, relevant = (np.bincount(of, weights=column).astype(np.float64) for column in (taken * ys, taken, ys))
     return Threshold(threshold, _ratio(hits, takes, sampling), _ratio(hits, relevant, sampling))
 
 
 def _ratio(parts: Floats, wholes: Floats, sampling: Sampling) -> Interval:
-    mean = float(parts.sum() / wholes.sum())
+    """Return the ratio of two sums over questions, with its interval; the resamples are drawn in small batches."""
+    mean, questions = float(parts.sum() / wholes.sum()), len(parts)
+    if questions < 2:
+        return Interval(mean, None, None)
     rng = np.random.default_rng(sampling.seed)
-    draws = rng.multinomial(len(parts), np.full(len(parts), 1 / len(parts)), size=sampling.resamples)
-    totals = draws @ wholes
-    ratios = (draws @ parts)[totals > 0] / totals[totals > 0]
+    ratios: list[float] = []
+    step = max(1, _DRAWN // questions)
+    for done in range(0, sampling.resamples, step):
+        drawn = rng.integers(questions, size=(min(step, sampling.resamples - done), questions), dtype=np.int32)
+        totals = wholes[drawn].sum(axis=1)
+        ratios += (parts[drawn].sum(axis=1)[totals > 0] / totals[totals > 0]).tolist()
     low, high = np.quantile(ratios, [(1 - sampling.confidence) / 2, (1 + sampling.confidence) / 2])
     return Interval(mean, float(low), float(high))

@@ -1,5 +1,6 @@
 """The settings of an evaluation: depths, budgets, the token counter, and how intervals and tests are sampled."""
 
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from itertools import pairwise
@@ -19,7 +20,7 @@ class Sampling:
     """How intervals and tests are sampled; the same settings on the same values give the same figures.
 
     :param confidence: The share of resamples within an interval.
-    :param resamples: The number of resamples.
+    :param resamples: The number of resamples, from 100, and enough for a p-value below 1 - confidence.
     :param seed: The seed of the random numbers.
     :raises ConfigurationError: If a setting is out of its range.
     """
@@ -32,8 +33,11 @@ class Sampling:
         """Check the settings."""
         if not 0 < self.confidence < 1:
             raise ConfigurationError(f"confidence must be between 0 and 1, got {self.confidence!r}")
-        if self.resamples < 100:
-            raise ConfigurationError(f"resamples must be 100 or more, got {self.resamples!r}")
+        least = max(100, math.ceil(2 / (1 - self.confidence)))  # the smallest p-value is 2 / (resamples + 1)
+        if self.resamples < least:
+            raise ConfigurationError(
+                f"resamples must be {least} or more at a confidence of {self.confidence!r}, got {self.resamples!r}"
+            )
 
 
 @checked
@@ -51,7 +55,7 @@ class Settings:
     :param listed_queries: How many of the queries won, and of those lost, are listed.
     :param listed_candidates: How many moved candidates are listed for each of those.
     :param negligible: The change of the first measure that makes no difference in use; the verdict calls it so where
-        the whole interval is within it.
+        the whole interval is within it, on 20 questions or more.
     :param sampling: How intervals and tests are sampled.
     :raises ConfigurationError: If a setting is out of its range.
     :raises BudgetError: If the counter isn't one.

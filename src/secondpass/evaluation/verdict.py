@@ -22,6 +22,8 @@ Setting = TypeVar("Setting", int, float)
 ALPHAS = tuple(step / 10 for step in range(11))
 _FOLDS = 5
 _POWER = 0.8
+_LEAST = 20  # questions for "no difference" and for advice: a bootstrap interval of fewer is too narrow
+_NONE = 1e-9  # variance below it is rounding
 
 
 class Finding(StrEnum):
@@ -30,7 +32,7 @@ class Finding(StrEnum):
     HELPS = "helps"
     HURTS = "hurts"
     NO_DIFFERENCE = "makes no difference"
-    UNDECIDED = "can't be told from so few questions"
+    UNDECIDED = "can't be told from these questions"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +51,19 @@ class FusionAdvice:
 class Verdict:
     """Whether a second pass helps over its first stage.
 
-    :param finding: ``HELPS`` or ``HURTS`` where the interval leaves out 0, ``NO_DIFFERENCE`` where all of it is
-        negligible, else ``UNDECIDED``.
+    :param finding: ``HELPS`` or ``HURTS`` where the interval leaves out 0 and the test rejects it, ``NO_DIFFERENCE``
+        where all of the interval is negligible, on 20 questions or more that don't all change alike, else
+        ``UNDECIDED``.
     :param measure: The measure.
     :param gain: The change of its mean, with interval and test.
     :param questions: The questions behind it.
     :param negligible: The change that counts as none.
-    :param detectable: The smallest change that so many questions show in four of five experiments.
-    :param questions_needed: How many would show a change of ``negligible`` as often.
-    :param depth: The recommended number of candidates, 0 for no second pass; None where no depths were computed.
-    :param fusion: The recommended fusion weight; None where the system fuses already.
+    :param detectable: The smallest change that so many questions show in four of five experiments; None where the test
+        can't reject with so few, or all questions change alike.
+    :param questions_needed: How many would show a change of ``negligible`` as often; None as above.
+    :param depth: The recommended number of candidates, 0 for no second pass; None where no depths were computed, or on
+        fewer than 20 questions.
+    :param fusion: The recommended fusion weight; None where the system fuses already, or on fewer than 20 questions.
     """
 
     finding: Finding
@@ -102,6 +107,8 @@ def judge(
 ) -> Verdict:
     """Return the verdict on one system, on the first measure.
 
+    "Helps" and "hurts" need the interval and the permutation test: on few questions the interval is too narrow (of
+    three that change alike it leaves out 0), and the test, which is exact, rejects no true null hypothesis too often.
     "No difference" needs the whole interval within the negligible change, as in Schuirmann, "A comparison of the two
     one-sided tests procedure and the power approach", 1987. Depth and weight are the least whose mean is within a
     standard error of the best one's: Breiman et al., "Classification and regression trees", 1984, section 3.4.3.
@@ -112,45 +119,53 @@ def judge(
     name = measures.names[0]
     before, after = ([*side[name].values()] for side in values)
     gain = compare(before, after, settings.sampling)
-    error = _standard_error(np.subtract(after, before))
-    factor = float(stats.norm.ppf((1 + settings.sampling.confidence) / 2) + stats.norm.ppf(_POWER))
-    finding = _finding(gain, settings.negligible)
+    detectable, needed = _power(np.subtract(after, before), settings)
+    advised = len(before) >= _LEAST
     depths = {depth: np.array([*at[name].values()]) for depth, at in by_depth.items()}
     return Verdict(
-        finding,
+        finding_of(gain, len(before), settings),
         name,
         gain,
         len(before),
         settings.negligible,
-        None if error is None else factor * error,
-        None if error is None else math.ceil(len(before) * (factor * error / settings.negligible) ** 2),
-        _least(depths) if depths else None,
-        None if system.reranker.fusion else _fusion_advice(results, measures, name, settings),
+        detectable,
+        needed,
+        _least(depths) if depths and advised else None,
+        _fusion_advice(results, measures, name, settings) if advised and not system.reranker.fusion else None,
     )
 
 
-def _finding(gain: Comparison, negligible: float) -> Finding:
+def finding_of(gain: Comparison, questions: int, settings: Settings) -> Finding:
+    """Return what a change on so many questions shows."""
     low, high = gain.interval.low, gain.interval.high
     if low is None or high is None:
         return Finding.UNDECIDED
-    if -negligible <= low and high <= negligible:
+    if -settings.negligible <= low and high <= settings.negligible and questions >= _LEAST and high - low > _NONE:
         return Finding.NO_DIFFERENCE
-    if low > 0:
-        return Finding.HELPS
-    return Finding.HURTS if high < 0 else Finding.UNDECIDED
+    if gain.p_value > 1 - settings.sampling.confidence or low <= 0 <= high:
+        return Finding.UNDECIDED
+    return Finding.HELPS if low > 0 else Finding.HURTS
 
 
-def _fusion_advice(
-    results: Sequence[QueryResult], measures: Measures, name: str, settings: Settings
-) -> FusionAdvice | None:
+def _power(gains: Floats, settings: Settings) -> tuple[float | None, int | None]:
+    """Return the smallest change that so many questions show, and how many would show the negligible one."""
+    confidence = settings.sampling.confidence
+    least = math.ceil(1 - math.log2(1 - confidence))  # of n signs, all alike have a p-value of 2 / 2**n
+    error = float(stats.sem(gains)) if len(gains) >= least else 0.0
+    if error < _NONE:
+        return None, None
+    factor = float(stats.norm.ppf((1 + confidence) / 2) + stats.norm.ppf(_POWER))
+    needed = math.ceil(len(gains) * (factor * error / settings.negligible) ** 2)
+    return factor * error, max(needed, least)
+
+
+def _fusion_advice(results: Sequence[QueryResult], measures: Measures, name: str, settings: Settings) -> FusionAdvice:
     """Choose a weight on all questions, and measure that way of choosing on fifths that it didn't see."""
     values = {
         alpha: np.array([*measures.per_query({r.query: _fused_order(r, alpha) for r in results})[name].values()])
         for alpha in ALPHAS
     }
     questions = len(values[0.0])
-    if questions < 2 * _FOLDS:
-        return None
     folds = np.arange(questions) % _FOLDS
     held_out = np.zeros(questions)
     for fold in range(_FOLDS):
@@ -172,12 +187,4 @@ def _fused_order(result: QueryResult, alpha: float) -> list[str]:
 def _least(values: Mapping[Setting, Floats]) -> Setting:
     """Return the least setting whose mean is within a standard error of the difference to the best one's."""
     best = max(values, key=lambda setting: (float(values[setting].mean()), -setting))
-    return min(
-        setting
-        for setting, of in values.items()
-        if (values[best] - of).mean() <= (_standard_error(values[best] - of) or 0.0)
-    )
-
-
-def _standard_error(gains: Floats) -> float | None:
-    return float(stats.sem(gains)) if len(gains) > 1 else None
+    return min(setting for setting, of in values.items() if (values[best] - of).mean() <= stats.sem(values[best] - of))

@@ -132,13 +132,14 @@ def two_parts(train: Examples, validation: Examples | float, seed: int) -> tuple
 def read_table(path: str | Path) -> Examples:
     """Read examples from CSV, TSV or JSON Lines; the columns decide their shape.
 
-    - query, text and label: pairs. Labels are 0 and 1, or other numbers; without a label all are positive.
+    - query, text and label: pairs. Labels are 0 and 1, or other numbers; without a column of labels all are positive.
     - query, positive and negative (or negative_1, negative_2 ...): triplets.
     - query, texts and labels (JSON Lines alone): lists, with whole numbers as grades, 0 for not relevant. A
       distillation needs no labels.
 
     The names that data sets use elsewhere are known too: sentence1 and sentence2, premise and hypothesis, question and
-    answer, score. Other columns are ignored, and a question in several rows is one group.
+    answer, score; case and blanks around a name don't matter. Other columns are ignored, every row has the same ones of
+    these, and a question in several rows is one group.
 
     :raises InputError: If the file can't be read or is empty, or a row doesn't fit; it names the line.
     """
@@ -155,12 +156,15 @@ def examples_of(rows: Sequence[Located]) -> Examples:
     """
     if not rows:
         raise InputError("the data must hold at least one row, and it is empty")
-    where, shape = rows[0][0], _shape(rows[0][1])
+    rows = [(where, {str(name).strip().casefold(): value for name, value in row.items()}) for where, row in rows]
+    where, columns = rows[0][0], _columns(rows[0][1])
+    shape = _shape(rows[0][1])
     if shape is None:
-        raise InputError(f"{where}: columns must be {_FORMS}; they are {', '.join(map(str, rows[0][1])) or 'none'}")
+        raise InputError(f"{where}: columns must be {_FORMS}; they are {', '.join(rows[0][1]) or 'none'}")
     groups: dict[str, dict[str, float | None]] = {}
     for where, row in rows:
         try:
+            _check_columns(_columns(row), columns)
             _add(_PARSERS[shape](row), groups)
         except InputError as error:
             raise InputError(f"{where}: {error}") from error
@@ -191,10 +195,19 @@ def _read_rows(path: Path) -> Iterator[Located]:
         yield from read_objects(path)
         return
     csv.field_size_limit(_LARGEST_FIELD)
-    lines = csv.DictReader(io.StringIO(_read(path), newline=""), dialect=dialect)
+    lines = csv.reader(io.StringIO(_read(path), newline=""), dialect=dialect)
     try:
-        for row in lines:
-            yield f"{path.name}, line {lines.line_num}", {k: value for k, value in row.items() if value is not None}
+        head = next(lines, [])
+        if len(set(head)) < len(head):
+            raise InputError(f"{path.name}, line 1: every column must have a name of its own, got {', '.join(head)}")
+        for row in filter(None, lines):
+            where = f"{path.name}, line {lines.line_num}"
+            if len(row) != len(head):
+                raise InputError(
+                    f"{where}: there must be {len(head)} fields, as in the first line, got {len(row)}: a text that "
+                    "holds the delimiter, a quote or a line break must be in quotes"
+                )
+            yield where, dict(zip(head, row, strict=True))
     except csv.Error as error:
         raise InputError(f"{path.name}, line {lines.line_num}: {error}") from error
 
@@ -214,6 +227,27 @@ def _shape(row: Mapping[str, Any]) -> Shape | None:
     if "positive" in row:
         return "triplets"
     return "pairs" if _column(row, _TEXT) else None
+
+
+def _columns(row: Mapping[str, Any]) -> list[str]:
+    """Return the columns that are read, of whatever shape."""
+    found = [_column(row, names) for names in (_QUERY, _TEXTS, _LABELS if _column(row, _TEXTS) else _LABEL)]
+    found.append("positive" if "positive" in row else _column(row, _TEXT))
+    return [name for name in found if name] + _negatives(row)
+
+
+def _check_columns(found: Sequence[str], wanted: Sequence[str]) -> None:
+    """Check a row's columns: a label that is missing would be read as 1, and a negative be lost.
+
+    :raises InputError: If they aren't those of the first row.
+    """
+    if found != wanted:
+        names = f"{', '.join(wanted)}; got {', '.join(found) or 'none'}"
+        raise InputError(f"every row must have the same columns as the first, {names}")
+
+
+def _negatives(row: Mapping[str, Any]) -> list[str]:
+    return sorted(name for name in row if name == "negative" or name.startswith("negative_"))
 
 
 def _column(row: Mapping[str, Any], names: Sequence[str]) -> str | None:
@@ -240,7 +274,7 @@ def _pair(row: Mapping[str, Any]) -> Group:
 
 
 def _triplet(row: Mapping[str, Any]) -> Group:
-    names = [name for name in row if name == "negative" or name.startswith("negative_")] or ["negative"]
+    names = _negatives(row) or ["negative"]
     texts = (_string(row, ["positive"]), *(_string(row, [name]) for name in names))
     return Group(_string(row, _QUERY), texts, (1.0, *[0.0] * len(names)))
 
@@ -249,7 +283,7 @@ def _list(row: Mapping[str, Any]) -> Group:
     texts, labels = (row.get(_column(row, names) or "") for names in (_TEXTS, _LABELS))
     if not isinstance(texts, (list, tuple)) or not all(isinstance(text, str) for text in texts):
         raise InputError(f"every row must have the same shape, with a list of strings as texts, got {texts!r:.60}")
-    if labels is None:
+    if not _column(row, _LABELS):
         return Group(_string(row, _QUERY), tuple(texts))
     if not isinstance(labels, (list, tuple)) or not all(grade in range(_LARGEST_GRADE + 1) for grade in labels):
         raise InputError(f"labels must be a list of whole numbers from 0 to {_LARGEST_GRADE}, got {labels!r:.60}")
