@@ -43,7 +43,7 @@ class ContextBudget:
     max_tokens: int
     counter: object = None
     separator: str = "\n\n"
-    template: Template = "{text}"
+    template: Template | Any = "{text}"
     origin: str = ""
     prompt_tokens: int | None = None
 
