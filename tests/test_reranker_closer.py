@@ -61,9 +61,9 @@ def test_extraction_reads_a_window_too_long_for_the_budget_more_closely() -> Non
     assert ANSWER.strip() in [item.text for item in rerank(scorer, "extract")]
 
 
-@pytest.mark.parametrize(("max_tokens", "size"), [(300, 96), (60, 40), (9, 24)])
+@pytest.mark.parametrize(("max_tokens", "size"), [(300, 96), (60, 40), (9, 8)])
 def test_windows_to_extract_are_sized_by_the_budget(max_tokens: int, size: int) -> None:
-    """They take at most the budget, less what an estimate may be above the true count, and 24 to 96 tokens."""
+    """They take at most the budget, less what an estimate may be above the true count, and 8 to 96 tokens."""
     scorer = Scripted({})
     budget = ContextBudget(max_tokens, counter=count_words)
     selection = Selection(budget=budget, policy="extract")

@@ -301,10 +301,11 @@ class Reranker:
 
     def _closer(self, query: str, scoring: Scoring, selection: Selection, call: Call) -> CloserReading | None:
         """Return what scores parts of a best candidate that doesn't fit the budget; None where that can't happen."""
-        budget = _true_tokens(selection)
-        if scoring.by is None or budget is None:
+        if scoring.by is None or selection.budget is None:
             return None
-        return CloserReading(scorer_for(selection, self.scorer), scoring.by, query, extract_tokens(budget // 2), call)
+        most = selection.budget.max_tokens
+        tokens = extract_tokens(min(most, max(24, most // 2)))  # below 24 there is hardly a whole sentence
+        return CloserReading(scorer_for(selection, self.scorer), scoring.by, query, tokens, call)
 
     def _rank(self, request: Request, scoring: Scoring, *, fitted: bool) -> tuple[list[Ranked], tuple[Stage, ...]]:
         """Order candidates by fused or raw value, ties by first-stage rank; the unscored follow the scored."""
