@@ -70,7 +70,10 @@ def interleave(first: Ranking, second: Ranking, *, limit: int | None = None, see
         left = [[*islice((item for item in rankings[side] if item.index not in taken), 2)] for side in turn]
         if not all(left):
             break
-        then = [[item for item in own if item.index != other[0].index] for own, other in zip(left, reversed(left), strict=True)]
+        then = [
+            [item for item in own if item.index != other[0].index]
+            for own, other in zip(left, reversed(left), strict=True)
+        ]
         if not all(then):  # whoever began, so that the lot doesn't decide where the draft ends
             break
         picks = left[0][0], then[1][0]
