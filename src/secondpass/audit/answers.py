@@ -114,13 +114,13 @@ def drift(records: Iterable[dict[str, Any]], boundary: datetime) -> list[dict[st
         if values:
             scores[scorer][datetime.fromisoformat(record["time"]) >= boundary].append(max(values))
     rows = []
-    for (model, fingerprint), (before, after) in scores.items():
+    for (name, fingerprint), (before, after) in scores.items():
         if before and after:
             enough = min(len(before), len(after)) >= _LEAST
             test = ks_2samp(before, after) if enough else None
             rows.append(
                 {
-                    "model": model,
+                    "model": name,
                     "fingerprint": fingerprint,
                     "before": len(before),
                     "after": len(after),
