@@ -22,6 +22,7 @@ from llama_support import (
     overlap_postprocessor,
     scored_nodes,
 )
+from pydantic import Field
 
 from secondpass import Reranker
 from secondpass.errors import ScoringError
@@ -138,7 +139,7 @@ async def test_ranking_without_a_query_engine_emits_the_events_too(keeper: Event
 class Spans(BaseSpanHandler[BaseSpan]):
     """Keeps the ids of the spans that were begun, with their parents."""
 
-    begun: list[tuple[str, str | None]] = []
+    begun: list[tuple[str, str | None]] = Field(default_factory=list)
 
     def new_span(self, id_: str, *_: Any, parent_span_id: str | None = None, **__: Any) -> BaseSpan:
         self.begun.append((id_, parent_span_id))
@@ -155,7 +156,6 @@ class Spans(BaseSpanHandler[BaseSpan]):
 async def test_each_call_is_one_span_with_its_events(keeper: EventKeeper, way: str) -> None:
     """A call has a span of its own, whose id its events carry: they aren't attributes of the engine around it."""
     spans, root, postprocessor = Spans(), get_dispatcher(), overlap_postprocessor()
-    spans.begun = []
     root.add_span_handler(spans)
     try:
         if way == "rank":
