@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 from hypothesis import strategies as st
 from worlds import count_words
@@ -18,7 +19,6 @@ from secondpass import (
 from secondpass.scores import Score, Unscored, UnscoredReason
 from secondpass.selection.order import ORDERS
 from secondpass.selection.packing import POLICIES
-from secondpass.selection.select import DUPLICATES
 
 any_text = st.text(st.characters(exclude_categories=()), max_size=60)
 """Every code point there is, lone surrogates and NUL among them."""
@@ -89,21 +89,24 @@ budgets = st.builds(
 )
 
 
-selections = st.builds(
-    Selection,
+_selections = st.builds(
+    partial,
+    st.just(Selection),
     top_k=st.none() | st.integers(1, 6),
     min_probability=st.none() | st.floats(0, 1),
     min_keep=st.integers(0, 3),
     budget=st.none() | budgets,
     policy=st.sampled_from(POLICIES),
-    duplicates=st.sampled_from(DUPLICATES),
-    near=st.sampled_from([0.3, 0.7, 1.0]),
     diversity=st.sampled_from([0.0, 0.3, 1.0]),
     adaptive=st.none() | st.builds(LargestGap, st.floats(0, 1)) | st.builds(CoveredMass, st.floats(0.1, 1)),
     order=st.sampled_from(ORDERS),
     max_per_source=st.none() | st.integers(1, 2),
     max_unscored=st.none() | st.integers(0, 2),
 )
+duplicates = st.sampled_from([{"duplicates": "exact"}, {"duplicates": "keep"}]) | st.builds(
+    dict, duplicates=st.just("near"), near=st.sampled_from([0.3, 0.7, 1.0])
+)
+selections = st.builds(lambda make, how: make(**how), _selections, duplicates)
 
 fusions = st.none() | st.builds(ReciprocalRank) | st.builds(WeightedSum, alpha=st.floats(0, 1))
 

@@ -242,9 +242,9 @@ def test_observers_see_the_finished_ranking() -> None:
     [
         (lambda: Reranker(object()), "scorer must be a model's name, a folder, or an object with spec and score_pairs"),  # type: ignore[arg-type]
         (lambda: Reranker(None), "scorer must be a model's name"),  # type: ignore[arg-type]
-        (lambda: Reranker(OverlapScorer(), on_error="ignore"), "on_error must be 'degrade' or 'raise', got 'ignore'"),  # type: ignore[arg-type]
+        (lambda: Reranker(OverlapScorer(), on_error="ignore"), "on_error must be one of degrade, raise; got 'ignore'"),  # type: ignore[arg-type]
         (lambda: Reranker(OverlapScorer(), deadline_ms=-1), "deadline_ms must be 0 or more"),
-        (lambda: Reranker(OverlapScorer(), deadline_ms=math.nan), "deadline_ms must be 0 or more"),
+        (lambda: Reranker(OverlapScorer(), deadline_ms=math.nan), "deadline_ms must be a number or None; got nan"),
     ],
     ids=["an object", "None", "on_error", "negative deadline", "deadline of nan"],
 )

@@ -166,7 +166,7 @@ def test_invalid_input_is_refused() -> None:
     """A query that isn't a string, and a size below 1, are errors."""
     with pytest.raises(InputError, match="the query must be a string"):
         list(Reranker(OverlapScorer()).rerank_many([(3, ["x"])]))  # type: ignore[list-item]
-    with pytest.raises(ConfigurationError, match="pairs_at_once must be 1 or more"):
+    with pytest.raises(ConfigurationError, match="pairs_at_once must be a whole number from 1"):
         list(Reranker(OverlapScorer()).rerank_many([], pairs_at_once=0))
 
 

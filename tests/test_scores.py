@@ -62,5 +62,5 @@ def test_an_unknown_scale_has_no_probabilities() -> None:
 @pytest.mark.parametrize(("low", "high"), [(1.0, 1.0), (2.0, 1.0), (math.nan, 1.0)])
 def test_bounds_of_a_scale_are_checked(low: float, high: float) -> None:
     """A bounded scale whose low isn't below its high is a configuration error."""
-    with pytest.raises(ConfigurationError, match="low must be below its high"):
+    with pytest.raises(ConfigurationError, match="low must be"):
         Scale(ScaleKind.BOUNDED, low, high)

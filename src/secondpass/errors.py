@@ -268,5 +268,6 @@ def _described(kind: Any) -> str:
         return " or ".join(map(_described, get_args(kind)))
     if get_origin(kind) is Literal:
         return f"one of {', '.join(map(str, get_args(kind)))}"
+    each = get_args(kind)[:1] if get_origin(kind) in (tuple, Sequence) else ()
     kind = get_origin(kind) or kind
-    return _WORDS.get(kind) or f"a {kind.__name__}"
+    return (_WORDS.get(kind) or f"a {kind.__name__}") + "".join(f", each {_described(one)}" for one in each)

@@ -106,16 +106,6 @@ def test_one_compressor_serves_several_event_loops() -> None:
     assert firsts == ["answer", "answer"]
 
 
-async def test_calls_share_the_rerankers_threads() -> None:
-    """A reranker has one thread pool, and doesn't start another for each call."""
-    compressor = overlap_compressor()
-    await compressor.acompress_documents(documents(), QUESTION)
-    pool = compressor.shared_reranker()._executor
-    await compressor.acompress_documents(documents(), QUESTION)
-    assert pool is not None
-    assert compressor.shared_reranker()._executor is pool
-
-
 async def test_concurrent_calls_keep_their_queries_apart() -> None:
     """Concurrent calls each get the result for their own query."""
     compressor = overlap_compressor(top_n=1)
