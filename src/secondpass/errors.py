@@ -150,7 +150,7 @@ def checked(target: C, *, error: type[ConfigurationError] = ConfigurationError) 
     :param error: What a wrong type raises.
     :raises ConfigurationError: At a call, for an unknown, missing or superfluous argument.
     """
-    create: Callable[..., Any] = target.__init__ if isinstance(target, type) else target
+    create: Callable[..., Any] = vars(target)["__init__"] if isinstance(target, type) else target
     accepted = signature(create)
     variadic = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
     kinds = {name: one.annotation for name, one in accepted.parameters.items() if one.kind not in variadic}
@@ -206,7 +206,7 @@ def _items_fit(value: object, origin: type, kinds: Sequence[Any]) -> bool:
     if isinstance(value, Mapping):
         return all(_fits(key, kinds[0]) and _fits(item, kinds[1]) for key, item in value.items())
     if isinstance(value, Sequence):
-        kinds = kinds if origin is tuple and kinds[-1] is not ... else kinds[:1] * len(value)
+        kinds = kinds if origin is tuple and kinds[-1] is not ... else [kinds[0]] * len(value)
         return len(kinds) == len(value) and all(map(_fits, value, kinds))
     return True
 

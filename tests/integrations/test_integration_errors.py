@@ -41,7 +41,7 @@ from secondpass.langchain import SecondPassRerank, TwoStageRetriever
         ({"model": 5}, "model must be a model's name, a folder or a Scorer, got 5"),
         ({"model": OverlapScorer}, "model must be a model's name, a folder or a Scorer"),
         ({"reranker": OverlapScorer()}, "reranker"),
-        ({"budget": {"tokens": 5}}, "budget: .*must be tokens, a ContextBudget or a callable"),
+        ({"budget": {"tokens": 5}}, "no setting 'tokens'; did you mean"),
         ({"budget": 2.5}, "max_tokens must be a whole number"),
         ({"fusion": "rrf"}, "fusion: .*got 'rrf'"),
         ({"observers": print}, "observers"),
