@@ -56,7 +56,7 @@ def test_a_path_that_does_not_exist_is_an_error(name: str) -> None:
 @pytest.mark.parametrize("name", ["", "  ", None, 7])
 def test_invalid_names_are_refused(name: object) -> None:
     """An empty name, or an object that is no name, is a configuration error with the value."""
-    with pytest.raises(ConfigurationError, match="model must be a (bundled model|string)"):
+    with pytest.raises(ConfigurationError, match=r"model must be a (bundled model|string)"):
         load_scorer(name)  # type: ignore[arg-type]
 
 
