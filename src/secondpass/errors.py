@@ -174,7 +174,7 @@ def checked(target: C, *, error: type[ConfigurationError] = ConfigurationError) 
     :param error: What a wrong type raises.
     :raises ConfigurationError: At a call, for an unknown, missing or superfluous argument.
     """
-    create: Callable[..., Any] = getattr(target, "__init__") if isinstance(target, type) else target  # noqa: B009
+    create: Callable[..., Any] = vars(target)["__init__"] if isinstance(target, type) else target
     accepted = signature(create)
     variadic = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
     kinds = {name: one.annotation for name, one in accepted.parameters.items() if one.kind not in variadic}
@@ -230,8 +230,8 @@ def _items_fit(value: object, origin: type, kinds: Sequence[Any]) -> bool:
     if isinstance(value, Mapping):
         return all(_fits(key, kinds[0]) and _fits(item, kinds[1]) for key, item in value.items())
     if isinstance(value, Sequence):
-        each = tuple(kinds) if origin is tuple and kinds[-1] is not ... else (kinds[0],) * len(value)
-        return len(each) == len(value) and all(map(_fits, value, each))
+        kinds = kinds if origin is tuple and kinds[-1] is not ... else [kinds[0]] * len(value)
+        return len(kinds) == len(value) and all(map(_fits, value, kinds))
     return True
 
 

@@ -56,9 +56,7 @@ def test_a_path_that_does_not_exist_is_an_error(name: str) -> None:
 @pytest.mark.parametrize("name", ["", "  ", None, 7])
 def test_invalid_names_are_refused(name: object) -> None:
     """An empty name, or an object that is no name, is a configuration error with the value."""
-    with pytest.raises(
-        ConfigurationError, match=r"model must be a bundled model \(fast, nano, small\), a folder or a hub id, got"
-    ):
+    with pytest.raises(ConfigurationError, match=r"model must be a (bundled model|string)"):
         load_scorer(name)  # type: ignore[arg-type]
 
 
@@ -86,7 +84,7 @@ def test_a_missing_extra_prints_its_install_line(tiny: Tiny, without: Callable[[
 
 def test_an_unknown_engine_is_refused(tiny: Tiny) -> None:
     """An unknown engine is an error that lists the engines."""
-    with pytest.raises(ConfigurationError, match="auto, onnx or torch"):
+    with pytest.raises(ConfigurationError, match="engine must be one of auto, onnx, torch"):
         load_scorer(str(tiny("onnx")), engine="jax")  # type: ignore[arg-type]
 
 

@@ -377,8 +377,8 @@ def test_warmup_and_release_reach_the_scorers() -> None:
         ({"max_tokens": 3}, "max_tokens must be a whole number from 8"),
         ({"overlap": 0.9}, "overlap of windows must be within 0 and 0.5"),
         ({"max_windows": 0}, "max_windows must be a whole number from 1"),
-        ({"mean_of": 1.5}, "mean_of must be a whole number from 1"),
-        ({"pooling": "sum"}, "pooling must be max, first or mean"),
+        ({"mean_of": 1.5}, "mean_of must be a whole number; got 1.5"),
+        ({"pooling": "sum"}, "pooling must be one of max, first, mean"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
 )

@@ -233,13 +233,11 @@ def cascade_of(name: str, load: Callable[[str], Scorer]) -> Cascade:
 
 def _find(model: str | Path, engine: str, device: str, hub: HubAccess) -> tuple[str, ModelFolder]:
     """Return the engine's name and the model's folder."""
-    if not isinstance(model, str | Path) or not str(model).strip():
+    if not str(model).strip():
         raise ConfigurationError(
             f"model must be a bundled model ({', '.join(bundled_names())}), a folder or a hub id, got {model!r}"
         )
     if engine != "auto":
-        if engine not in ENGINES:
-            raise ConfigurationError(f"engine must be auto, {' or '.join(ENGINES)}; got {engine!r}")
         _require(engine)
         return engine, _fastest_form(find_model(model, engine, hub), device)
     torch = ENGINES["torch"].installed and not hub.file and hub.dtype != "int8"
