@@ -1,11 +1,15 @@
 """Sentence boundaries, and lone surrogates."""
 
 import pytest
+import sentencex
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import any_text, sentences
+from tokenizers import Regex, pre_tokenizers
 
-from secondpass.text import sentence_ends, well_formed
+from secondpass.scoring.window_cutting import cut_windows
+from secondpass.selection.cutting import Cutter
+from secondpass.text import joins, mark_ends, sentence_ends, well_formed
 
 
 @given(text=any_text)
@@ -69,3 +73,72 @@ def test_a_very_long_sentence_is_one_piece() -> None:
     """A text without punctuation is one sentence, however long it is."""
     assert sentence_ends("word " * 5_000) == [25_000]
     assert sentence_ends("word " * 5_000 + "stop. Next one.") == [25_006, 25_015]
+
+
+letters_and_blanks = st.lists(
+    st.one_of(
+        st.characters(categories=["Zs", "Zl", "Zp", "Cc", "Po", "Pe", "Pf", "Lu", "Lo", "Mn"]),
+        st.sampled_from("AbC.?! \x85\xa0\u2028\u202f\u3000"),
+    ),
+    max_size=12,
+).map("".join)
+
+
+@given(text=letters_and_blanks)
+def test_sentences_of_any_blanks_and_letters_add_up(text: str) -> None:
+    """Neither a blank beyond ASCII behind a single letter nor any mark costs more than the place of a cut."""
+    ends = sentence_ends(f"Vitamin C{text}. More.")
+    assert ends == sorted(set(ends))
+    assert ends[-1] == len(text) + 16
+
+
+class PanicException(BaseException):
+    """Stands for what a panic in Rust raises."""
+
+
+def test_where_the_splitter_panics_sentences_end_with_their_marks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A panic of the splitter is contained, and a simple rule finds the ends of that block."""
+
+    def panic(*_: str) -> None:
+        raise PanicException
+
+    monkeypatch.setattr(sentencex, "segment", panic)
+    assert sentence_ends("One fox. Two dogs! ") == [9, 19]
+
+
+CLUSTERS = [
+    "👨\u200d👩\u200d👧",
+    "👍🏽",
+    "🇩🇪🇫🇷",
+    "กำลังที่น้ำ",
+    "नमस्ते क्षत्रिय",
+    "e\u0301o\u0308",
+    "\r\n",
+    "한국어",
+    "ᄒ\u1161\u11ab",
+]
+
+
+@given(text=st.lists(st.sampled_from([*CLUSTERS, "a"]), min_size=4, max_size=12).map("".join), limit=st.integers(2, 6))
+def test_no_cut_is_inside_of_a_character_that_people_see(text: str, limit: int) -> None:
+    """Neither windows nor beginnings of a text end inside of an extended grapheme cluster."""
+    clusters = pre_tokenizers.Split(Regex(r"\X"), "isolated").pre_tokenize_str(text)
+    edges = {0, *(end for _, (_, end) in clusters)}
+    spans, _ = cut_windows(text, limit, 0.0, lambda texts: [-(-len(part) // 4) for part in texts])
+    assert {edge for start, end in spans if end - start > 1 for edge in (start, end)} <= edges
+    assert Cutter(text, len(text), limit).longest(limit, lambda end: end) in edges
+
+
+def test_an_ordinal_does_not_end_a_sentence() -> None:
+    """A day written as a number and a period, as in German, is followed by its month."""
+    text = "Das Gehalt kommt am 25. Dezember. Der 2. Weltkrieg. Ende."
+    assert sentence_ends(text) == [34, 52, 57]
+
+
+def test_data_without_blanks_is_cut_behind_marks() -> None:
+    """Minified JSON is cut between its names and values, and a number stays whole."""
+    text = '{"name":"Anna","salary":50,234.50}'
+    ends = mark_ends(text)
+    assert [text[a:b] for a, b in zip([0, *ends], ends, strict=False)][-2:] == ['salary":', "50,234.50}"]
+    assert not joins(text, 5)
+    assert text[: Cutter(text, len(text), 20).longest(20, lambda end: end)] == '{"name":"Anna","'

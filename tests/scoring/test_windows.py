@@ -10,7 +10,19 @@ from hypothesis import strategies as st
 from strategies import any_text, sentences
 from worlds import Failing, Scripted, count_words
 
-from secondpass import Call, OverlapScorer, Pair, Reranker, Score, Scored, Unscored, UnscoredReason, Windowed, Windows
+from secondpass import (
+    Call,
+    Candidate,
+    OverlapScorer,
+    Pair,
+    Reranker,
+    Score,
+    Scored,
+    Unscored,
+    UnscoredReason,
+    Windowed,
+    Windows,
+)
 from secondpass.errors import ConfigurationError, ScoringError
 from secondpass.scores import LOGIT, Scale, ScaleKind, Spec
 from secondpass.scoring.cache import Cached
@@ -128,8 +140,8 @@ def test_the_models_limit_less_the_query_sizes_the_windows() -> None:
     assert 12 < max(map(count_words, scorer.texts)) <= 18
 
 
-def test_a_query_longer_than_the_model_reads_leaves_it_a_quarter() -> None:
-    """Windows never become so small that a long text has hundreds."""
+def test_a_query_longer_than_the_model_reads_leaves_it_half() -> None:
+    """Windows never become so small that a long text has hundreds: such a query is cut."""
     scorer = Short(24)
     Windowed(scorer).score("fox " * 60, [STORY])
     assert max(map(count_words, scorer.texts)) == 6
@@ -374,3 +386,40 @@ def test_settings_out_of_range_are_refused(settings: dict[str, object], said: st
     """Windows that can't work are a ConfigurationError when they are made."""
     with pytest.raises(ConfigurationError, match=said):
         Windows(**settings)  # type: ignore[arg-type]
+
+
+def test_the_header_is_repeated_in_every_window() -> None:
+    """Each window is scored behind the title, its span is in the text, and the header takes tokens of the model's."""
+    scorer, title = Short(24), "Animals at night\n"
+    text = title + STORY * 6
+    (outcome,) = Windowed(scorer).score_pairs([Pair("red fox", text, header=len(title))]).outcomes
+    assert isinstance(outcome, Score)
+    assert len(scorer.texts) > 1
+    assert all(part.startswith(title) and count_words(part) <= 18 for part in scorer.texts)
+    assert [text[w.start : w.end] for w in outcome.windows][1:] == [part[len(title) :] for part in scorer.texts[1:]]
+    assert (outcome.windows[0].start, outcome.windows[-1].end) == (0, len(text))
+
+
+def test_of_a_long_header_the_beginning_is_repeated() -> None:
+    """A header that takes more than half of a window is cut, and nothing of it is lost."""
+    scorer, header = Short(24), "One. Two. Three. Four. Five. Six. " * 5
+    text = header + STORY * 3
+    Windowed(scorer, Windows(overlap=0.0)).score_pairs([Pair("fox", text, header=len(header))])
+    repeated = len("".join(scorer.texts)) - len(text)
+    assert repeated > 0
+    assert all(count_words(part) <= 20 for part in scorer.texts)
+
+
+def test_a_window_of_a_title_and_text_written_by_score_text_has_the_title() -> None:
+    """The header of a candidate whose scored text ends with what the LLM reads is what stands before it."""
+    scorer, body = Short(24), STORY * 6
+    Reranker(Windowed(scorer)).rerank("fox", [Candidate(f"Night. {body}", prompt_text=body)])
+    assert all(part.startswith("Night. ") for part in scorer.texts)
+
+
+def test_what_overlapping_windows_leave_unread_counts_once() -> None:
+    """Tokens of windows that weren't scored count once, those that a scored window repeats not at all."""
+    text = STORY * 6
+    outcome = score(Windowed(Short(), Windows(9, overlap=0.5, max_windows=2)), "fox", text)
+    read = sum(count_words(text[window.start : window.end]) for window in outcome.windows)
+    assert outcome.truncated == pytest.approx(count_words(text) - read, abs=4)

@@ -25,8 +25,8 @@ class Windows:
     """How texts are cut into windows, and how the values of a text's windows become its score.
 
     :param max_tokens: The most tokens of a window without its header, counted by the scorer; None takes what the model
-        reads beside the query, and with the policy ``"extract"`` 96 without an overlap. A scorer that states no limit, such as
-        LangChain's ``BaseCrossEncoder``, is then given whole texts: set a number for it.
+        reads beside the query, and with the policy ``"extract"`` 96 without an overlap. A scorer that states no limit,
+        such as LangChain's ``BaseCrossEncoder``, is then given whole texts: set a number for it.
     :param overlap: The share of a window that the next one repeats, in whole sentences.
     :param max_windows: The most windows of a text that are scored: the first, the last, and others evenly spread
         between them, or the best by ``prune_with``. It bounds the cost of a text.

@@ -18,6 +18,8 @@ from secondpass.scores import Pair, Score  # noqa: E402
 from secondpass.scoring.engines.base import Encoded  # noqa: E402
 from secondpass.scoring.engines.packed import PackedClassifier, Shape, pack, reference_attention  # noqa: E402
 from secondpass.scoring.engines.tokens import PairTokenizer  # noqa: E402
+from secondpass.scoring.engines.torch_packing import TorchPacking  # noqa: E402
+from secondpass.scoring.hardware import Hardware, Request, place  # noqa: E402
 
 WORDS = 90
 LONGEST = 40
@@ -239,3 +241,23 @@ def test_texts_are_tokenised_once_where_that_gives_the_same(
         assert isinstance(theirs, Score)
         assert ours.value == pytest.approx(theirs.value, abs=1e-4)
         assert ours.truncated == theirs.truncated
+
+
+def test_a_module_that_came_with_a_model_is_never_bypassed(tiny_torch_folder: Path) -> None:
+    """Batches are packed for the libraries' own classes alone: a subclass, or a hook on one, decides its scores."""
+    from sentence_transformers import CrossEncoder
+    from sentence_transformers.cross_encoder.modules import Transformer
+
+    class Custom(Transformer):  # type: ignore[misc, unused-ignore]
+        """A module with scores of its own."""
+
+    for change in (lambda model: setattr(model[0], "__class__", Custom), _add_one):
+        model = CrossEncoder(str(tiny_torch_folder), device="cpu")
+        change(model)
+        packing = TorchPacking(Request(), place(Request(), Hardware(1)), 64)
+        packing.open(model)
+        assert not packing.active
+
+
+def _add_one(model: Any) -> None:
+    model[0].register_forward_hook(lambda _module, _inputs, out: {**out, "scores": out["scores"] + 1})
