@@ -67,7 +67,7 @@ class Candidate:
 
     @property
     def text_header(self) -> int:
-        """How many characters at the start of ``text`` are a header: what stands there before the body of the reading."""
+        """How many characters at the start of ``text`` are a header: what stands before the reading's body."""
         text, body = self.text.rstrip(), self.reading[self.header_length :].rstrip()
         return len(text) - len(body) if body and text.endswith(body) else 0
 

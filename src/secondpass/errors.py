@@ -123,10 +123,11 @@ def is_installed(package: str) -> bool:
 def contained(
     work: Callable[[Sequence[_Item]], Sequence[_Result]], items: Sequence[_Item], instead: Callable[[_Item], _Result]
 ) -> list[_Result]:
-    """Return what native code gives for items; where it fails, for each alone, and another result for the culprit.
+    """Return what native code gives for items; where it fails, for each alone, with another result for a culprit.
 
-    A panic in Rust is a ``PanicException`` below ``BaseException``, which no ``except Exception`` catches and no library
-    exports; errors of such code are bare ``Exception``s. All others pass, ``KeyboardInterrupt`` and cancellations too.
+    A panic in Rust is a ``PanicException`` below ``BaseException``, which no ``except Exception`` catches and no
+    library exports; errors of such code are bare ``Exception``s. All others pass, ``KeyboardInterrupt`` and
+    cancellations among them.
 
     :param work: Calls the library; returns one result for each item.
     :param items: What it is given.

@@ -41,7 +41,7 @@ _BLANKS = str.maketrans(
     dict.fromkeys("\x85\u2028\u2029", "\n")
     | dict.fromkeys(["\xa0", "\u1680", *map(chr, range(0x2000, 0x200B)), "\u202f", "\u205f", "\u3000"], " ")
 )
-"""Blanks that aren't ASCII, at which the splitter slices inside of a character; each has a stand-in of one character."""
+"""Blanks that aren't ASCII, at which the splitter slices inside of a character, and one character for each."""
 _SENTENCE = re.compile(r"[.!?\u2026\u3002\uff01\uff1f\u0964]+\s+|\n\s*")
 _ORDINAL = re.compile(r"(?:^|[\s(])\d{1,2}\.[^\S\n]+$")
 """The end of a text that may end in an ordinal, as German writes dates. In English prose under 1 % of sentences end so:
@@ -126,15 +126,14 @@ def joins(text: str, at: int) -> bool:
     )
 
 
-def whole_character(text: str, at: int, first: int = 0) -> int:
-    """Return the last place up to ``at`` that is not inside a character, but one behind ``first``.
+def whole_character(text: str, at: int, first: int = 0, last: int | None = None) -> int:
+    """Return the place nearest before ``at``, else behind it, between ``first`` and ``last``, that is in no character.
 
     Of more than 64 marks on one letter, as in noise, some are cut off.
     """
-    for place in range(at, max(first, at - 64), -1):
-        if not joins(text, place):
-            return place
-    return at
+    before = range(at, max(first, at - 64), -1)
+    behind = range(at + 1, min(len(text) if last is None else last, at + 64))
+    return next((place for place in (*before, *behind) if not joins(text, place)), at)
 
 
 def template_fields(template: object) -> set[str] | None:

@@ -1,5 +1,6 @@
 """Adapters between secondpass scorers and LangChain's ``BaseCrossEncoder``, in both directions."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from langchain_core.cross_encoders import BaseCrossEncoder
 from secondpass.call import Call
 from secondpass.errors import ConfigurationError, ScoringError
 from secondpass.models import DEFAULT_MODEL
-from secondpass.scores import Pair, Scale, ScaleKind, Score, Scored, Spec, Unscored
+from secondpass.scores import Pair, Scale, ScaleKind, Score, Scored, Spec, Unscored, UnscoredReason
 from secondpass.scoring.load import EngineName
 from secondpass.scoring.scorer import BaseScorer, Scorer
 from secondpass.scoring.shared import SHARED_MODELS, LoadKey
@@ -38,13 +39,17 @@ class CrossEncoderModel(BaseCrossEncoder):
             self._model.check()
 
     def score(self, text_pairs: list[tuple[str, str]]) -> list[float]:
-        """Return one raw score for each (query, text), higher is better.
+        """Return one raw score for each (query, text), higher is better; minus infinity for one that can't be read.
 
-        :raises ScoringError: If a pair has no score, which this interface can't express.
+        :raises ScoringError: If a pair has no score for another reason, which this interface can't express.
         """
         scorer = SHARED_MODELS.get(self._model) if isinstance(self._model, LoadKey) else self._model
         outcomes = scorer.score_pairs([Pair(*pair) for pair in text_pairs]).outcomes
-        values = [outcome.value for outcome in outcomes if isinstance(outcome, Score)]
+        values = [
+            outcome.value if isinstance(outcome, Score) else -math.inf
+            for outcome in outcomes
+            if isinstance(outcome, Score) or outcome.reason is UnscoredReason.UNREADABLE
+        ]
         if len(values) < len(text_pairs):
             raise ScoringError(f"{len(text_pairs) - len(values)} of {len(text_pairs)} pairs got no score")
         return values

@@ -179,7 +179,7 @@ def _run(
     """Tokenise and score pairs; on a GPU the next are tokenised while it works on those before.
 
     :param most: How many pairs may wait.
-    :returns: The jobs, what was tokenised, the seconds of that, and why the last of the pairs are unscored, if they are.
+    :returns: The jobs, what was tokenised, the seconds of that, and why the last pairs are unscored, if they are.
     """
     overlaps = call.deadline is None and engine.facts.placement.device != "cpu"
     step = max(1, min(OVERLAPPED_PAIRS, most // 2) if overlaps else len(pairs))

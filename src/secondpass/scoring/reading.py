@@ -11,9 +11,9 @@ from secondpass.scoring.engines.base import Encoded, Engine
 from secondpass.text import well_formed, whole_character
 
 MAX_TEXT_CHARACTERS = 100_000
-"""How much of a text is tokenised at first, mostly far more than a model reads; the tokens of the rest are estimated."""
+"""How much of a text is tokenised at first, far more than a model reads; the tokens of the rest are estimated."""
 MOST_TEXT_CHARACTERS = 32 * MAX_TEXT_CHARACTERS
-"""How much of a text of few tokens is tokenised at most, after long runs of blanks or of one character are shortened."""
+"""How much of a text of few tokens is tokenised at most; long runs of blanks or of one character are shortened."""
 MAX_QUERY_CHARACTERS = 10_000
 """How much of each end of a query is tokenised."""
 QUERY_SHARE = 8

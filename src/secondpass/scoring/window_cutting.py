@@ -83,5 +83,5 @@ def _halves(text: str, span: Span) -> list[Span]:
         if places:
             cut = min(places, key=lambda at: abs(at - middle))
             return [(start, cut), (cut, end)]
-    cut = whole_character(text, middle, start)
+    cut = whole_character(text, middle, start, end)
     return [(start, cut), (cut, end)]
