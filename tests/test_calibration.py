@@ -130,7 +130,7 @@ def test_impossible_calibrations_are_refused(settings: dict[str, object]) -> Non
 def test_weights_of_a_learned_fusion_are_finite() -> None:
     """NaN and infinity are no weights."""
     for weight in (math.nan, math.inf):
-        with pytest.raises(ConfigurationError, match="weight.* must be|must be a finite weight"):
+        with pytest.raises(ConfigurationError, match=r"weight.* must be|must be a finite weight"):
             LearnedFusion("x", (1.0, 0.0, 0.0, weight))
 
 

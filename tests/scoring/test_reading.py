@@ -109,7 +109,7 @@ def test_a_query_that_fits_beside_its_text_is_whole(nano: Scorer) -> None:
 
 
 def test_every_wrapper_passes_the_cut_of_a_query_on(nano: Scorer, tmp_path: Path) -> None:
-    """Whatever is around the model, also where scores are from a cache, in memory or on disk, the note is there once."""
+    """Whatever is around the model, also where scores come from a cache, the note is there once."""
     pairs = [Pair(f"{TALK} {QUESTION}", "A flea lives for up to a year. " * 40)] * 2
     file = tmp_path / "scores.sqlite"
     cached = Cached(nano, file)

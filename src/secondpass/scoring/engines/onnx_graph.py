@@ -34,7 +34,7 @@ class GraphFacts:
     dynamic: bool
     quantised: bool
     squashed_by: str
-    external: frozenset[str]
+    external: frozenset[str] = frozenset()
 
 
 def read_graph(path: Path, output: str) -> GraphFacts:
