@@ -153,7 +153,7 @@ def test_a_note_on_queries_that_were_scored_together_says_so() -> None:
 def test_notes_are_logged_once_in_a_while(caplog: pytest.LogCaptureFixture) -> None:
     """A thousand calls with the same kind of note are one line, without texts of candidates or the query."""
     reranker = Reranker(Scripted({"secret": -9.0}))
-    with caplog.at_level(logging.WARNING, "secondpass"):
+    with caplog.at_level(logging.INFO, "secondpass"):
         for _ in range(3):
             reranker.rerank("private", ["secret"])
     assert caplog.messages == [

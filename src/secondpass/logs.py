@@ -35,12 +35,13 @@ class RepeatedWarnings:
         self._lock = ForkLock()
         self._kinds: dict[Hashable, tuple[float, int]] = {}
 
-    def warn(self, kind: Hashable, message: str, *args: object) -> None:
+    def warn(self, kind: Hashable, message: str, *args: object, level: int = logging.WARNING) -> None:
         """Log a warning, or count it.
 
         :param kind: Warnings of one kind are counted together.
         :param message: In the form of ``logging``; without texts of users.
         :param args: Its arguments.
+        :param level: The level; what is no reason to act is only information.
         """
         now = time.monotonic()
         with self._lock:
@@ -49,7 +50,7 @@ class RepeatedWarnings:
             self._kinds[kind] = (since, more + 1) if quiet else (now, 0)
         if not quiet:
             text = f"{message} ({more} more like this since the last one)" if more else message
-            logger.warning(text, *args)
+            logger.log(level, text, *args)
 
     def clear(self) -> None:
         """Forget what was logged."""

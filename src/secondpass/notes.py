@@ -1,5 +1,6 @@
 """Notes on a ranking: why its context may be wrong, although the call succeeded."""
 
+import logging
 from dataclasses import replace
 
 from secondpass.logs import REPEATED_WARNINGS
@@ -11,6 +12,7 @@ UNLIKELY = 0.05
 FUSION_LEFT_OUT = Note(
     NoteKind.FUSION_LEFT_OUT, "the fusion rule was left out: it was fitted on another model than the one that answered"
 )
+_COMMON = (NoteKind.BEST_FELL, NoteKind.UNLIKELY)  # ordinary results of a second pass: logged as information
 
 
 def noted(ranking: Ranking) -> Ranking:
@@ -19,7 +21,8 @@ def noted(ranking: Ranking) -> Ranking:
     ranking = replace(ranking, notes=(*ranking.notes, *(note for note in own if note)))
     for note in ranking.notes:
         by = ranking.by.name if ranking.by else "no scorer"
-        REPEATED_WARNINGS.warn((note.kind, by), "the context may be wrong: %s (%s)", note, by)
+        level = logging.INFO if note.kind in _COMMON else logging.WARNING
+        REPEATED_WARNINGS.warn((note.kind, by), "the context may be wrong: %s (%s)", note, by, level=level)
     return ranking
 
 
