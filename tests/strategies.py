@@ -91,8 +91,9 @@ budgets = st.builds(
 
 
 def any_selection(**settings: Any) -> Selection:
-    """Return a selection, with what goes with its policy."""
-    return Selection(**settings | ({"diversity": 0.0} if settings["policy"] == "extract" else {}))
+    """Return a selection, with what goes with its policy and its duplicates."""
+    settings |= {"diversity": 0.0} if settings["policy"] == "extract" else {}
+    return Selection(**settings | ({} if settings["duplicates"] == "near" else {"near": 0.7}))
 
 
 selections = st.builds(
