@@ -254,8 +254,8 @@ class Config:
             scorer = Windowed(scorer, self.windows)
         if self.fallback is None:
             return scorer
-        limits = {"max_failures": self.fallback.max_failures, "retry_seconds": self.fallback.retry_seconds}
-        return Fallback(scorer, *map(self._load, others), **limits)
+        failures, seconds = self.fallback.max_failures, self.fallback.retry_seconds
+        return Fallback(scorer, *map(self._load, others), max_failures=failures, retry_seconds=seconds)
 
     def selected(self) -> Selection:
         """Return the selection with the budget.

@@ -28,12 +28,16 @@ class CrossEncoderModel(BaseCrossEncoder):
     def __init__(
         self, model: str | Path | Scorer | None = None, *, engine: EngineName = "auto", device: str = "auto"
     ) -> None:
-        live = isinstance(model, Scorer)
-        if live and (engine, device) != ("auto", "auto"):
-            raise ConfigurationError("engine and device have no effect together with a loaded model: set them there")
-        key = LoadKey(DEFAULT_MODEL if live or model is None else model, engine=engine, device=device)
-        key.check()
-        self._model = model if live else key
+        self._model: Scorer | LoadKey
+        if isinstance(model, Scorer):
+            if (engine, device) != ("auto", "auto"):
+                raise ConfigurationError(
+                    "engine and device have no effect together with a loaded model: set them there"
+                )
+            self._model = model
+        else:
+            self._model = LoadKey(model or DEFAULT_MODEL, engine=engine, device=device)
+            self._model.check()
 
     def score(self, text_pairs: list[tuple[str, str]]) -> list[float]:
         """Return one raw score for each (query, text), higher is better.
