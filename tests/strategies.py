@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from functools import partial
 
 from hypothesis import strategies as st
 from worlds import count_words
@@ -89,24 +88,26 @@ budgets = st.builds(
 )
 
 
-_selections = st.builds(
-    partial,
-    st.just(Selection),
+def any_selection(**settings: Any) -> Selection:
+    """Return a selection, with what goes with its duplicates."""
+    return Selection(**settings | ({} if settings["duplicates"] == "near" else {"near": 0.7}))
+
+
+selections = st.builds(
+    any_selection,
     top_k=st.none() | st.integers(1, 6),
     min_probability=st.none() | st.floats(0, 1),
     min_keep=st.integers(0, 3),
     budget=st.none() | budgets,
     policy=st.sampled_from(POLICIES),
+    duplicates=st.sampled_from(DUPLICATES),
+    near=st.sampled_from([0.3, 0.7, 1.0]),
     diversity=st.sampled_from([0.0, 0.3, 1.0]),
     adaptive=st.none() | st.builds(LargestGap, st.floats(0, 1)) | st.builds(CoveredMass, st.floats(0.1, 1)),
     order=st.sampled_from(ORDERS),
     max_per_source=st.none() | st.integers(1, 2),
     max_unscored=st.none() | st.integers(0, 2),
 )
-duplicates = st.sampled_from([{"duplicates": "exact"}, {"duplicates": "keep"}]) | st.builds(
-    dict, duplicates=st.just("near"), near=st.sampled_from([0.3, 0.7, 1.0])
-)
-selections = st.builds(lambda make, how: make(**how), _selections, duplicates)
 
 fusions = st.none() | st.builds(ReciprocalRank) | st.builds(WeightedSum, alpha=st.floats(0, 1))
 

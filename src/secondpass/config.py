@@ -254,9 +254,8 @@ class Config:
             scorer = Windowed(scorer, self.windows)
         if self.fallback is None:
             return scorer
-        table = self.fallback
-        loaded = map(self._load, others)
-        return Fallback(scorer, *loaded, max_failures=table.max_failures, retry_seconds=table.retry_seconds)
+        failures, seconds = self.fallback.max_failures, self.fallback.retry_seconds
+        return Fallback(scorer, *map(self._load, others), max_failures=failures, retry_seconds=seconds)
 
     def selected(self) -> Selection:
         """Return the selection with the budget.

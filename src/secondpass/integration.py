@@ -118,7 +118,6 @@ def _from_table(rule: Any) -> Any:
         raise ValueError(f"the rule {name} has other settings: {error}") from error
 
 
-_ANY_SCHEMA = WithJsonSchema({})  # of settings that may be live objects, which have no schema of their own
 _TABLE = (BeforeValidator(_from_table), WithJsonSchema({"type": ["object", "null"]}))
 
 
@@ -302,8 +301,8 @@ class IntegrationSettings(CheckedModel):
 
     def _check_windows(self, selection: Selection) -> None:
         """Refuse windows without a size for a remote model, which states no limit; extraction has a size of its own."""
-        unlimited = self.windows is True or (isinstance(self.windows, Windows) and self.windows.max_tokens is None)
-        if unlimited and is_remote(self.model) and selection.policy != "extract":
+        sized = isinstance(self.windows, Windows) and self.windows.max_tokens is not None
+        if self.windows and not sized and is_remote(self.model) and selection.policy != "extract":
             raise ConfigurationError(
                 f"windows={self.windows!r} has no effect with the remote model {self.model!r}, whose limit isn't known "
                 "here: give windows=Windows(max_tokens=...)"

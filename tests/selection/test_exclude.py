@@ -41,7 +41,8 @@ def test_a_ranking_excludes_what_it_kept() -> None:
 @pytest.mark.parametrize(("duplicates", "kept"), [("near", []), ("exact", [LIFE_AGAIN]), ("keep", [LIFE_AGAIN])])
 def test_near_duplicates_of_earlier_ones_are_excluded(duplicates: str, kept: list[str]) -> None:
     """With ``duplicates="near"``, a text that is similar to an earlier one isn't new either."""
-    ranking = rank([LIFE_AGAIN], [Candidate(LIFE)], duplicates=duplicates, near=0.6)
+    near = {"near": 0.6} if duplicates == "near" else {}
+    ranking = rank([LIFE_AGAIN], [Candidate(LIFE)], duplicates=duplicates, **near)
     assert texts(ranking) == kept
     assert all(item.detail == "similarity 0.71" for item in ranking.dropped)
 
