@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 from hypothesis import strategies as st
 from worlds import count_words
@@ -18,6 +19,7 @@ from secondpass import (
 from secondpass.scores import Score, Unscored, UnscoredReason
 from secondpass.selection.order import ORDERS
 from secondpass.selection.packing import POLICIES
+from secondpass.selection.select import DUPLICATES
 
 any_text = st.text(st.characters(exclude_categories=()), max_size=60)
 """Every code point there is, lone surrogates and NUL among them."""

@@ -91,6 +91,7 @@ SETTINGS: dict[str, Setting] = {
     "fallback": Setting({"first fails": True, "first answers": False}),
     "score_text": Setting({"with title": "{title}: {text}", "title": "{title}"}, of=BOTH),
     "source_key": Setting({"file": "file", "title": "title"}, of=BOTH),
+    "max_per_source": Setting({"1": 1, "2": 2}, {"source_key": "file"}, of=BOTH),
     "signal_keys": Setting({"votes": ("votes",), "none": ()}, of=BOTH),
     "add_metadata": Setting({"no": False, "yes": True}, of=BOTH),
     "score_key": Setting({"stage1": "stage1", "votes": "votes"}, of=("langchain",)),
@@ -105,7 +106,6 @@ REFUSED: dict[tuple[str, str], dict[str, Any]] = {
     ("fusion", "reranker"): {"fusion": WeightedSum(), "reranker": Reranker(OverlapScorer())},
     ("windows", "model"): {"model": OverlapScorer(), "windows": True},
     ("near", "duplicates"): {"near": 0.9, "duplicates": "keep"},
-    ("policy", "diversity"): {"policy": "extract", "diversity": 0.3},
 }
 """What the page on Python lists as refused, each with settings of an integration that show it."""
 

@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import combinations, product
 from pathlib import Path
@@ -164,7 +165,7 @@ def index(item: Ranked) -> int:
 
 
 def wrong_limits(ranking: Ranking, settings: dict[str, Any]) -> Iterator[str]:
-    """No more than the limit is kept, without any 5; nothing improbable but what ``min_keep`` allows."""
+    """No more than the limits are kept, without any 5; nothing improbable but what ``min_keep`` allows."""
     limit = settings.get("top_n", None if {"budget", "min_probability"} & settings.keys() else 5)
     if limit is not None and len(ranking.kept) > limit:
         yield f"{len(ranking.kept)} are kept, not {limit}"
@@ -172,6 +173,9 @@ def wrong_limits(ranking: Ranking, settings: dict[str, Any]) -> Iterator[str]:
     improbable = [kept.index for kept in ranking.kept if kept.probability is not None and kept.probability < least]
     if len(improbable) > settings.get("min_keep", 0):
         yield f"{improbable} are below the minimum probability"
+    sources = Counter(kept.candidate.source for kept in ranking.kept if kept.candidate.source)
+    if max(sources.values(), default=0) > settings.get("max_per_source", math.inf):
+        yield f"{sources} are kept of one source"
     excluded = [kept.candidate.id for kept in ranking.kept if kept.candidate.id in settings.get("exclude", ())]
     if excluded:
         yield f"{excluded} are excluded, and kept"
@@ -269,8 +273,9 @@ def wrong_choice(ranking: Ranking, settings: dict[str, Any], keys: dict[int, Any
             if count_words(budget.separator.join(texts)) <= budget.max_tokens:
                 yield f"{item.index} fits beside what is better, and was left out"
     passed = sorted(filter(eligible, (*ranking.kept, *ranking.dropped)), key=lambda item: keys[item.index])
-    cuts = settings["policy"] in ("truncate", "extract")
-    if cuts and ranking.kept and passed[0].index not in map(index, ranking.kept):
+    scored = bool(passed) and passed[0].score is not None  # without scores there is no best window to cut around
+    cuts = settings["policy"] == "truncate" or (settings["policy"] == "extract" and scored)
+    if passed and cuts and ranking.kept and passed[0].index not in map(index, ranking.kept):
         yield f"{passed[0].index} is the best, and nothing of it was kept"
 
 
