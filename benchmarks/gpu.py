@@ -149,7 +149,11 @@ def theirs(run: Run, folder: Path, dtype: str) -> Callable[[list[Pair]], list[fl
         str(folder), device=run.device, max_length=LONGEST, model_kwargs={"dtype": getattr(torch, dtype)}
     )
     raw = torch.nn.Identity()
-    return lambda pairs: model.predict(list(pairs), activation_fn=raw, show_progress_bar=False).astype(float).tolist()
+    return lambda pairs: (
+        model.predict([tuple(pair) for pair in pairs], activation_fn=raw, show_progress_bar=False)
+        .astype(float)
+        .tolist()
+    )
 
 
 def measure_cells(

@@ -46,7 +46,9 @@ def main(
     def theirs(pairs: Sequence[Pair]) -> list[float]:
         if rival == "padded":
             return [o.value for o in padded.score_pairs(pairs).outcomes if isinstance(o, Score)]
-        return model.predict(list(pairs), activation_fn=torch.nn.Identity(), show_progress_bar=False).tolist()
+        return model.predict(
+            [tuple(pair) for pair in pairs], activation_fn=torch.nn.Identity(), show_progress_bar=False
+        ).tolist()
 
     def ours(pairs: Sequence[Pair]) -> list[float]:
         return [o.value for o in scorer.score_pairs(pairs).outcomes if isinstance(o, Score)]
