@@ -74,6 +74,19 @@ def test_a_header_is_read_with_each_sentence_and_makes_none_of_them_the_best(sco
     assert best.best_text == answer.strip()
 
 
+@pytest.mark.parametrize("policy", ["fill", "truncate", "extract"])
+@pytest.mark.parametrize(("words", "template"), [(16, "{text}"), (8, "<item id={id} from={source}>{text}</item>")])
+def test_sentences_are_sized_by_what_header_and_template_leave(words: int, template: str, policy: Policy) -> None:
+    """The answer fits beside both, and is kept: its window isn't as large as if the budget were for it alone."""
+    header, answer = "title " * words + "\n", "The treatment is a bath each week. "
+    other = "General remarks on the weather of the valley are given here. "
+    text = header + other * 4 + answer + other * 4
+    budget = ContextBudget(40, counter=count_words, template=template)
+    reranker = Reranker(OverlapScorer(), selection=Selection(budget=budget, policy=policy))
+    kept = reranker.rerank("treatment bath each week", [Candidate(text, header_length=len(header)), BEE])
+    assert answer.strip() in kept.context
+
+
 @pytest.mark.parametrize(("max_tokens", "size"), [(300, 96), (60, 40), (9, 8)])
 def test_windows_to_extract_are_sized_by_the_budget(max_tokens: int, size: int) -> None:
     """They take at most the budget, less what an estimate may be above the true count, and 8 to 96 tokens."""
