@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 from worlds import Scripted, count_words
 
-from secondpass import Call, Candidate, ContextBudget, Reranker, Selection, Windowed, Windows
+from secondpass import Call, Candidate, ContextBudget, OverlapScorer, Reranker, Selection, Windowed, Windows
 from secondpass.errors import ScoringError
 from secondpass.fusion import WeightedSum
 from secondpass.ranking import Ranking
@@ -59,6 +59,32 @@ def test_extraction_reads_a_window_too_long_for_the_budget_more_closely() -> Non
     """Where the best window, of a size that was set, doesn't fit, the best of its sentences is extracted."""
     scorer = Windowed(Second(), Windows(60))
     assert ANSWER.strip() in [item.text for item in rerank(scorer, "extract")]
+
+
+@pytest.mark.parametrize("scorer", [OverlapScorer(), Windowed(OverlapScorer(), Windows(60))])
+def test_a_header_is_read_with_each_sentence_and_makes_none_of_them_the_best(scorer: Scorer) -> None:
+    """The sentence that answers is kept after the header, not the first one because the header stands before it."""
+    header, answer = "Cat fleas\n", "The treatment is a bath with a mild shampoo once in each week. "
+    other = "General remarks on the weather of the valley are given here at some length. "
+    text = header + other * 3 + answer + other * 3
+    candidates = [Candidate(text, header_length=len(header)), BEE]
+    selection = Selection(budget=ContextBudget(18, counter=count_words))
+    best, *_ = Reranker(scorer, selection=selection).rerank("cat fleas treatment", candidates)
+    assert best.text == header + answer.strip()
+    assert best.best_text == answer.strip()
+
+
+@pytest.mark.parametrize("policy", ["fill", "truncate", "extract"])
+@pytest.mark.parametrize(("words", "template"), [(16, "{text}"), (8, "<item id={id} from={source}>{text}</item>")])
+def test_sentences_are_sized_by_what_header_and_template_leave(words: int, template: str, policy: Policy) -> None:
+    """The answer fits beside both, and is kept: its window isn't as large as if the budget were for it alone."""
+    header, answer = "title " * words + "\n", "The treatment is a bath each week. "
+    other = "General remarks on the weather of the valley are given here. "
+    text = header + other * 4 + answer + other * 4
+    budget = ContextBudget(40, counter=count_words, template=template)
+    reranker = Reranker(OverlapScorer(), selection=Selection(budget=budget, policy=policy))
+    kept = reranker.rerank("treatment bath each week", [Candidate(text, header_length=len(header)), BEE])
+    assert answer.strip() in kept.context
 
 
 @pytest.mark.parametrize(("max_tokens", "size"), [(300, 96), (60, 40), (9, 8)])

@@ -31,6 +31,7 @@ from secondpass.scoring.scorer import ComposedScorer, ListScorer, Scorer, as_sco
 from secondpass.scoring.shared import LoadedInBackground, LoadKey, StillLoading, WhenCold
 from secondpass.scoring.windows import Windowed, extract_tokens
 from secondpass.selection.adaptive import CoveredMass
+from secondpass.selection.budget import ContextBudget
 from secondpass.selection.filters import Results, as_excluded
 from secondpass.selection.select import Selected, Selection, select
 
@@ -303,9 +304,8 @@ class Reranker:
         """Return what scores parts of a best candidate that doesn't fit the budget; None where that can't happen."""
         if scoring.by is None or selection.budget is None:
             return None
-        most = selection.budget.max_tokens
-        tokens = extract_tokens(min(most, max(24, most // 2)))  # below 24 there is hardly a whole sentence
-        return CloserReading(scorer_for(selection, self.scorer), scoring.by, query, tokens, call)
+        size = partial(_closer_tokens, selection.budget)
+        return CloserReading(scorer_for(selection, self.scorer), scoring.by, query, size, call)
 
     def _rank(self, request: Request, scoring: Scoring, *, fitted: bool) -> tuple[list[Ranked], tuple[Stage, ...]]:
         """Order candidates by fused or raw value, ties by first-stage rank; the unscored follow the scored."""
@@ -419,6 +419,13 @@ def _true_tokens(selection: Selection) -> int | None:
     if budget is None:
         return None
     return budget.max_tokens if budget.counting.exact else 2 * budget.max_tokens // 3
+
+
+def _closer_tokens(budget: ContextBudget, candidate: Candidate) -> int:
+    """Return the most tokens of a window that is to fit the budget beside the candidate's header and its template."""
+    frame = budget.render(1, candidate, candidate.reading[: candidate.header_length])
+    left = max(0, budget.max_tokens - budget.counting.count(frame))
+    return extract_tokens(min(left, max(24, left // 2)))  # below 24 there is hardly a whole sentence
 
 
 def _sort_key(item: Ranked) -> tuple[bool, float, float, int]:

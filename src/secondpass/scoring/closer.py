@@ -1,9 +1,11 @@
 """A second call for one candidate: its parts are scored, where it doesn't fit the context budget as a whole."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from secondpass.call import Call
+from secondpass.candidates import Candidate
 from secondpass.errors import ScoringError
 from secondpass.ranking import Ranked
 from secondpass.scores import Pair, Score, Spec, Stage
@@ -22,7 +24,7 @@ class CloserReading:
     :param scorer: Scores the windows, as it scored the candidates.
     :param by: The specification of the candidates' scores.
     :param query: The query.
-    :param max_tokens: The most tokens of a window.
+    :param size: Returns the most tokens of a candidate's windows.
     :param call: Deadline and cancellation.
     :param stages: What the calls did.
     """
@@ -30,7 +32,7 @@ class CloserReading:
     scorer: Scorer
     by: Spec
     query: str
-    max_tokens: int
+    size: Callable[[Candidate], int]
     call: Call
     stages: list[Stage] = field(default_factory=list)
 
@@ -39,13 +41,15 @@ class CloserReading:
         outcome, best = item.outcome, item.best_window
         if not isinstance(outcome, Score) or self.by.own_windows or self.call.stop_reason():
             return item
-        started, shift = time.perf_counter(), best.start if best else 0
+        started, text, header = time.perf_counter(), item.candidate.text, item.candidate.text_header
+        start, end = (max(best.start, header), best.end) if best else (header, len(text))
         inner = self.scorer.scorer if isinstance(self.scorer, Windowed) else self.scorer
-        scorer = Windowed(inner, Windows(self.max_tokens, overlap=0.0, max_windows=_MOST))
-        text = item.candidate.text[shift : best.end if best else None]
-        facts: dict[str, object] = {"max_tokens": self.max_tokens}
+        max_tokens = self.size(item.candidate)
+        scorer = Windowed(inner, Windows(max_tokens, overlap=0.0, max_windows=_MOST))
+        pair = Pair(self.query, text[:header] + text[start:end], header)
+        facts: dict[str, object] = {"max_tokens": max_tokens}
         try:
-            scored = score_checked(scorer, [Pair(self.query, text)], self.call)
+            scored = score_checked(scorer, [pair], self.call)
         except (ScoringError, OSError) as error:  # OSError: as in score_requests
             self.stages.append(Stage("closer reading", time.perf_counter() - started, facts | {"error": str(error)}))
             return item
@@ -54,5 +58,6 @@ class CloserReading:
         self.stages.append(Stage("closer reading", time.perf_counter() - started, facts | {"windows": len(windows)}))
         if len(windows) < 2:
             return item
-        windows = tuple(replace(one, start=one.start + shift, end=one.end + shift) for one in windows)
+        shift = start - header  # the header stands before each window
+        windows = tuple(replace(one, start=max(one.start, header) + shift, end=one.end + shift) for one in windows)
         return replace(item, outcome=replace(outcome, windows=windows))
