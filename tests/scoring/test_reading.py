@@ -108,8 +108,14 @@ def test_a_query_that_fits_beside_its_text_is_whole(nano: Scorer) -> None:
     assert scored.notes == ()
 
 
+def test_what_is_left_out_of_a_huge_query_is_never_silent(nano: Scorer) -> None:
+    """A query of few tokens in many characters isn't read as a whole either, and says so."""
+    (note,) = nano.score_pairs([Pair("a" * 30_000 + " flea " + "b" * 30_000, "a flea")]).notes
+    assert note.kind is NoteKind.QUERY_CUT
+
+
 def test_every_wrapper_passes_the_cut_of_a_query_on(nano: Scorer, tmp_path: Path) -> None:
-    """Whatever is around the model, also where scores are from a cache, in memory or on disk, the note is there once."""
+    """Whatever is around the model, also where scores are from a cache in memory or on disk, the note is there once."""
     pairs = [Pair(f"{TALK} {QUESTION}", "A flea lives for up to a year. " * 40)] * 2
     file = tmp_path / "scores.sqlite"
     cached = Cached(nano, file)

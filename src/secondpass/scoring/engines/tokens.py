@@ -27,8 +27,8 @@ _FOREIGN_PIECES = 0.01
 _CHINESE_CHARACTERS = 3_000
 """A vocabulary with more reads Chinese, character by character; BERT's English one has 246."""
 _UNREADABLE_SHARE = 0.6
-"""Of a text's words. It is 0.17 at most in SciFact, NFCorpus and XQuAD, 0.5 in half English texts and formulas, 0.7 in a
-Russian sentence that names programs, and 1.0 in sentences of twenty languages in other scripts."""
+"""Of a text's words. It is 0.17 at most in SciFact, NFCorpus and XQuAD, 0.5 in half English texts and formulas, 0.7 in
+a Russian sentence that names programs, and 1.0 in sentences of twenty languages in other scripts."""
 _CHECKED_CHARACTERS = 10_000
 _UNREADABLE = "is in a script that the model doesn't read"
 _NEVER = "\uffff"
