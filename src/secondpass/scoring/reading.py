@@ -73,11 +73,11 @@ class PairReader:
             return whole, 0, whole, 0
         ends = _ends(whole, 2 * MAX_QUERY_CHARACTERS)
         tokens = self._count(ends)
-        if 2 * tokens <= self._most - self._special:
-            return ends, tokens, ends, 0
-        short, kept = _shortened(ends, tokens, max(1, self._most // QUERY_SHARE), self._count)
-        all_tokens = tokens * len(whole) // len(ends)
-        return ends, tokens, short, all_tokens - kept
+        lost = 0 if ends == whole else max(1, tokens * len(whole) // len(ends) - tokens)
+        short, kept = ends, tokens
+        if 2 * tokens > self._most - self._special:
+            short, kept = _shortened(ends, tokens, max(1, self._most // QUERY_SHARE), self._count)
+        return ends, self._most if lost else tokens, short, lost + tokens - kept
 
     @property
     def _special(self) -> int:

@@ -3,7 +3,7 @@
 import inspect
 import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -11,7 +11,7 @@ from itertools import product
 from string import ascii_lowercase
 from typing import Any
 
-from secondpass.errors import BudgetError
+from secondpass.errors import BudgetError, contained
 from secondpass.text import well_formed
 
 
@@ -156,7 +156,10 @@ def _tokenizers_count(tokenizer: Any) -> Callable[[str], int]:
 
 
 def _ids(tokenizer: Any, text: str) -> int:
-    return len(tokenizer.encode(text, add_special_tokens=False).ids)
+    def count(texts: Sequence[str]) -> list[int]:
+        return [len(tokenizer.encode(each, add_special_tokens=False).ids) for each in texts]
+
+    return contained(count, [text], estimate_tokens)[0]
 
 
 def _untruncated_ids(tokenizer: Any, text: str) -> int:
