@@ -81,6 +81,10 @@ class Reranker:
         if not isinstance(self.scorer, LoadedInBackground):  # of which only the first call can say whether they fit
             self.check()
 
+    def __copy__(self) -> "Reranker":
+        """Return a reranker with the same settings and the same scorer."""
+        return self.__deepcopy__({})
+
     def __deepcopy__(self, memo: dict[int, Any]) -> "Reranker":
         """Return a reranker with the same settings and the same scorer."""
         return Reranker(

@@ -1,6 +1,6 @@
 """Input and output of scorers: pairs, scores, their scale, and the scorer's specification."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
@@ -278,7 +278,12 @@ class Scored:
     notes: tuple[Note, ...] = ()
 
     def __post_init__(self) -> None:
-        """Make the notes that follow from the outcomes."""
+        """Make the notes that follow from the outcomes.
+
+        :raises ConfigurationError: If the outcomes aren't a list.
+        """
+        if not isinstance(self.outcomes, Sequence) or isinstance(self.outcomes, str):
+            raise ConfigurationError(f"Scored: outcomes must be a list, got {self.outcomes!r:.80}")
         notes = [note for note in self.notes if not note.counted]
         cut = max((item.query_cut for item in self.outcomes if isinstance(item, Score)), default=0)
         unread = [item for item in self.outcomes if isinstance(item, Unscored)]

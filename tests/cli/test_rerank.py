@@ -163,7 +163,7 @@ def test_text_is_written_unchanged() -> None:
     [
         (["--model", "no/such/model"], "model must be a bundled model"),
         (["--model", "."], "model.onnx"),
-        (["--model", ".", "--engine", "tensor"], "engine must be auto"),
+        (["--model", ".", "--engine", "tensor"], "engine must be one of auto"),
         (["--model", "overlap", "--top-k", "0"], "top_k must be a whole number from 1"),
         (["--model", "overlap", "--max-tokens", "9", "--policy", "best"], "policy must be one of"),
         (["--model", "overlap", "--policy", "fill"], "--max-tokens"),

@@ -251,4 +251,4 @@ def test_pairs_are_scored_by_position_after_odd_results() -> None:
     """An integer beyond the range of floats is a score that isn't finite, and costs that pair its score alone."""
     result = rerank(Answering(Scored((Score(10**400), Score(0.5)), SCORER.spec)))
     assert [kept.index for kept in result] == [1]
-    assert Pair("a", "b") == ("a", "b")
+    assert tuple(Pair("a", "b")) == ("a", "b")

@@ -53,13 +53,10 @@ def test_original_of_a_duplicate_is_named_without_ids() -> None:
 
 
 def test_original_of_an_object_given_twice_is_its_first_position() -> None:
-    """A candidate object that is in the input twice is the duplicate of its first position, kept or dropped."""
-    fox = Candidate("a red fox")
-    for max_tokens, reasons in ((3, ["duplicate"]), (2, ["over budget", "duplicate"])):
-        selection = Selection(budget=ContextBudget(max_tokens, counter=count_words))
-        data = Reranker(OverlapScorer(), selection=selection).rerank("red fox", [fox, fox]).to_dict()
-        assert [item["reason"] for item in data["dropped"]] == reasons
-        assert (data["dropped"][-1]["index"], data["dropped"][-1]["because_of"]) == (1, {"index": 0, "id": None})
+    """A candidate object that is in the input twice is the duplicate of its first position."""
+    fox, selection = Candidate("a red fox"), Selection(budget=ContextBudget(3, counter=count_words))
+    (dropped,) = Reranker(OverlapScorer(), selection=selection).rerank("red fox", [fox, fox]).to_dict()["dropped"]
+    assert (dropped["reason"], dropped["index"], dropped["because_of"]) == ("duplicate", 1, {"index": 0, "id": None})
 
 
 @given(items=st.lists(candidates(), max_size=8), selection=selections)

@@ -18,7 +18,7 @@ FOX = Candidate("a red fox", id="fox", source="store")
     ("max_tokens", "said"),
     [
         (-1, "must be 0 or more, got -1"),
-        (1.5, "whole number of tokens, got 1.5"),
+        (1.5, "max_tokens must be a whole number; got 1.5"),
         (True, "whole number"),
         ("9", "whole"),
     ],
@@ -124,7 +124,7 @@ def test_no_budget_stays_none() -> None:
 
 def test_what_is_no_budget_is_refused() -> None:
     """A budget that is none of the accepted forms is a BudgetError."""
-    with pytest.raises(BudgetError, match="whole number of tokens, got 'lots'"):
+    with pytest.raises(BudgetError, match="max_tokens must be a whole number; got 'lots'"):
         as_budget("lots", "red fox")  # type: ignore[arg-type]
 
 

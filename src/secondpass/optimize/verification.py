@@ -109,7 +109,7 @@ def verify(form: Form, folder: Path, pairs: Sequence[Pair], wanted: Sequence[flo
 
 def spread_over_lengths(pairs: Sequence[Pair]) -> list[int]:
     """Return the positions of at most 64 pairs, from the shortest to the longest in even steps."""
-    by_length = sorted(range(len(pairs)), key=lambda position: sum(map(len, pairs[position][:2])))
+    by_length = sorted(range(len(pairs)), key=lambda position: len("".join(pairs[position])))
     last, count = len(by_length) - 1, min(_SAMPLE, len(by_length))
     return [by_length[step * last // max(1, count - 1)] for step in range(count)]
 

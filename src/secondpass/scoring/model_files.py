@@ -155,7 +155,7 @@ def check_name(model: str | Path) -> None:
 
 def is_folder(model: object) -> bool:
     """Return whether a model is a folder that is there."""
-    return isinstance(model, str | Path) and _expanded(model).is_dir()
+    return isinstance(model, str | Path) and _holds(_expanded(model).is_dir)
 
 
 def _expanded(model: str | Path) -> Path:
