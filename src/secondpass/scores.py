@@ -280,10 +280,13 @@ class Scored:
     def __post_init__(self) -> None:
         """Make the notes that follow from the outcomes.
 
-        :raises ConfigurationError: If the outcomes aren't a list.
+        :raises ConfigurationError: If outcomes aren't a list, or notes aren't one of notes.
         """
-        if not isinstance(self.outcomes, Sequence) or isinstance(self.outcomes, str):
-            raise ConfigurationError(f"Scored: outcomes must be a list, got {self.outcomes!r:.80}")
+        for name, items in (("outcomes", self.outcomes), ("notes", self.notes)):
+            if not isinstance(items, Sequence) or isinstance(items, str):
+                raise ConfigurationError(f"Scored: {name} must be a list, got {items!r:.80}")
+        if not all(isinstance(note, Note) for note in self.notes):
+            raise ConfigurationError(f"Scored: notes must be a list, each a Note, got {self.notes!r:.80}")
         notes = [note for note in self.notes if not note.counted]
         cut = max((item.query_cut for item in self.outcomes if isinstance(item, Score)), default=0)
         unread = [item for item in self.outcomes if isinstance(item, Unscored)]

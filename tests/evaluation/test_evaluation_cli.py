@@ -116,7 +116,7 @@ def test_texts_that_no_encoding_takes_lose_no_result(tmp_path: Path) -> None:
         (["--beir", "nowhere", "--budgets", "5,1"], "budgets must be whole numbers from 1"),
         (["--beir", "nowhere", "--json", "no/such/out.json"], "--json must name a file in a folder that is there"),
         (["--beir", "animals", "--measure", "nDGC@10"], "a measure must be one of ir_measures'"),
-        (["--beir", "animals", "--model", ".", "--engine", "tensor"], "engine must be one of auto"),
+        (["--beir", "animals", "--model", ".", "--engine", "tensor"], "counts words, and has no other settings"),
         (["--beir", "animals", "--limit", "0"], "at least 1 query"),
         (["--beir", "animals", "--relevant-from", "0"], "relevant_from must be 1 or more"),
         (["--beir", "animals", "--candidates", "0"], "depth must be 1 or more"),
