@@ -81,7 +81,7 @@ def reference_scores(name: str, folder: Path) -> tuple[list[float], str]:
     if name in PROMPTED:
         return [PROMPTED[name](folder, pair) for pair in PAIRS], "transformers, and the prompt of the model's own code"
     model = Reference(str(folder), device="cpu", max_length=DECODER_LENGTH if "qwen" in name else LENGTH)
-    rows = [model.predict([pair[:2]], activation_fn=torch.nn.Identity()).reshape(-1).tolist() for pair in PAIRS]
+    rows = [model.predict([tuple(pair)], activation_fn=torch.nn.Identity()).reshape(-1).tolist() for pair in PAIRS]
     if len(rows[0]) == 1:
         return [row[0] for row in rows], "sentence-transformers"
     entailment = [float(torch.tensor(row).softmax(0)[1]) for row in rows]

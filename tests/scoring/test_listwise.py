@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
 from worlds import Scripted, count_words, texts
 
-from secondpass import Call, Cascade, ContextBudget, ListScorer, Reranker, Selection, Windowed
+from secondpass import Call, Cascade, ContextBudget, ListScorer, Reranker, Selection, Windowed, Windows
 from secondpass.errors import ScoringError
 from secondpass.langchain import SecondPassRerank
 from secondpass.ranking import Cause
@@ -56,7 +57,9 @@ def test_its_scores_depend_on_the_other_candidates() -> None:
     assert not Listwise(LongestFirst()).score_pairs([Pair("q", "a")]).by.call_invariant
 
 
-@pytest.mark.parametrize("around", [Windowed, Calibrated])
+@pytest.mark.parametrize(
+    "around", [partial(Windowed, windows=Windows(max_tokens=20)), Calibrated], ids=["Windowed", "Calibrated"]
+)
 def test_scorers_around_it_take_it_as_any_other(around: Callable[[Any], Scorer]) -> None:
     """A composed scorer takes an object with ``score_list``, and says that its texts compete."""
     scorer = around(LongestFirst())

@@ -70,7 +70,7 @@ def test_scores_are_those_of_the_reference(name: str, engine: str, form: Maker, 
 def test_the_output_is_that_of_sentence_transformers(name: str, form: Maker) -> None:
     """Where the files declare no activation, or a sigmoid, the probability is what its ``predict`` returns."""
     length = DECODER_LENGTH if name.startswith("qwen") else LENGTH
-    wanted = Reference(str(form(name)), device="cpu", max_length=length).predict([pair[:2] for pair in PAIRS])
+    wanted = Reference(str(form(name)), device="cpu", max_length=length).predict([tuple(pair) for pair in PAIRS])
     scorer = load_scorer(form(name), engine="torch", device="cpu")
     scores = score_of(scorer, PAIRS)
     declared = scorer.spec.scale.declared
@@ -83,7 +83,7 @@ def test_the_output_is_that_of_sentence_transformers(name: str, form: Maker) -> 
 def test_the_relevance_of_an_nli_model_is_entailment(name: str, form: Maker) -> None:
     """Of contradiction, entailment and neutral, the probability is the softmax of the second."""
     model = Reference(str(form(name)), device="cpu", max_length=LENGTH)
-    wanted = model.predict([pair[:2] for pair in PAIRS], apply_softmax=True)[:, 1]
+    wanted = model.predict([tuple(pair) for pair in PAIRS], apply_softmax=True)[:, 1]
     scorer = load_scorer(form(name), engine="torch", device="cpu")
     own = [scorer.spec.scale.probability(score.value) for score in score_of(scorer, PAIRS)]
     assert own == pytest.approx(wanted.tolist(), abs=TOLERANCE)
@@ -314,7 +314,7 @@ def test_a_tokenizer_in_python_is_used_as_it_is(tmp_path: Path) -> None:
     CanineForSequenceClassification(config).save_pretrained(tmp_path)
     CanineTokenizer(model_max_length=512).save_pretrained(tmp_path)
     pairs = [Pair("how long?", "a flea lives for a year"), Pair("a", "b"), Pair("q " * 5, "long text " * 70)]
-    wanted = [float(Reference(str(tmp_path), device="cpu").predict([pair[:2]])[0]) for pair in pairs]
+    wanted = [float(Reference(str(tmp_path), device="cpu").predict([tuple(pair)])[0]) for pair in pairs]
     scorer = load_scorer(tmp_path, engine="torch", device="cpu")
     found = [scorer.spec.scale.probability(item.value) for item in score_of(scorer, pairs)]
     assert found == pytest.approx(wanted, abs=1e-4)

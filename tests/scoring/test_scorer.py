@@ -41,7 +41,7 @@ def test_scorers_of_the_package_follow_the_protocol(scorer: Scorer) -> None:
     [
         (None, ["a"], "the query must be a string, got NoneType"),
         ("a", ["a", 3], "text 1 must be a string, got int"),
-        ("a", "a text", "texts must be a list of strings, got one string"),
+        ("a", "a text", "texts must be a list of strings, got str"),
     ],
     ids=["query", "text", "one string"],
 )

@@ -27,7 +27,7 @@ def pairs(count: int) -> list[Pair]:
 
 def on(*engines: FakeEngine) -> Devices:
     """Return a scorer over the engines, as devices named a, b, c."""
-    return Devices([CrossEncoder(engine) for engine in engines], "abc"[: len(engines)])
+    return Devices([CrossEncoder(engine) for engine in engines], [*"abc"[: len(engines)]])
 
 
 def values(devices: Devices, given_pairs: Sequence[Pair]) -> list[float]:
