@@ -19,7 +19,14 @@ from secondpass.training import About, DistillSettings, Examples, Group, distill
 
 LOOSE = OptimizeSettings(int8=Bounds(mean_difference=0.2, agreement=0.8, batch_effect=0.02))  # 32 wide: int8 is coarse
 QUICK = DistillSettings(
-    layers=(1,), epochs=3, evaluate_every=30, learning_rate=3e-3, precision="float32", export=LOOSE, progress=False
+    layers=(1,),
+    batch_size=16,
+    epochs=3,
+    evaluate_every=30,
+    learning_rate=3e-3,
+    precision="float32",
+    export=LOOSE,
+    progress=False,
 )
 
 

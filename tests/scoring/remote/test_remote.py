@@ -258,7 +258,7 @@ def test_a_shuffled_form_is_the_dialect_s_own() -> None:
 
 def test_windows_of_a_given_size_are_scored_by_a_server(server: RerankingServer) -> None:
     """A server has no tokenizer here: an estimate sizes the windows, and the best one of a long text counts."""
-    passages = [f"Of this long document this is the passage number {number}. " for number in (11, 99, 12)]
+    passages = [f"Of this long document this is the passage number {number:04}. " for number in (11, 99, 12)]
     compressor = SecondPassRerank(model=f"tei:@{server.url}", windows=Windows(max_tokens=24, overlap=0.0))
     kept = compressor.rank([Document("".join(passages))], "which?").kept[0]
     assert [window.value for window in kept.outcome.windows] == [0.11, 0.99, 0.12]  # type: ignore[union-attr]
