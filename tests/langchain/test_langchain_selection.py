@@ -161,6 +161,17 @@ def test_top_n_of_one_call_replaces_the_compressors() -> None:
         compressor.rank(documents(), QUESTION, top_n=0)
 
 
+def test_a_cut_document_without_an_id_is_not_excluded_in_silence(caplog: pytest.LogCaptureFixture) -> None:
+    """Its text is no longer the retriever's: its ranking excludes it, and so does its id."""
+    compressor = overlap_compressor(budget=ContextBudget(10, **EXACT), policy="truncate")
+    asked = [Document(page_content="A flea lives long. " * 9)]
+    first = compressor.rank(asked, QUESTION)
+    assert not compressor.rank(asked, QUESTION, exclude=first).kept
+    assert not caplog.messages
+    assert compressor.rank(asked, QUESTION, exclude=compressor.documents(first)).kept
+    assert "exclude can't recognise a document that was cut and has no id" in caplog.text
+
+
 @pytest.mark.parametrize("key", ["top_n", "budgt", "histroy"])
 def test_misspelt_input_keys_are_refused(key: str) -> None:
     """A key that nearly is one of ours would be ignored in silence; a chain's own keys pass."""

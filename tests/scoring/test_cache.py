@@ -53,6 +53,13 @@ def test_what_has_no_score_is_not_kept() -> None:
     assert scorer.asked == PAIRS[:1] * 2
 
 
+def test_a_text_that_no_scorer_can_score_costs_the_known_scores_nothing() -> None:
+    """The same call twice gives the same outcomes, also where a fallback is left with the text that fails alone."""
+    script = {"a": Score(1.25), "b": Unscored(UnscoredReason.INVALID)}
+    cache = Cached(Fallback(Scripted(script), Scripted(script)))
+    assert [cache.score_pairs(PAIRS).outcomes for _ in range(2)] == [(script["a"], script["b"], script["a"])] * 2
+
+
 @pytest.mark.parametrize(
     "score", [Score(1, partial=True), Score(np.float32("nan")), Score(1, windows=(Window(0, 1, np.inf),))]
 )

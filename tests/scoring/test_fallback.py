@@ -195,13 +195,14 @@ def test_the_second_scorer_isnt_charged_for_a_deadline_that_the_first_used_up() 
     "outcome", [Unscored(UnscoredReason.INVALID), Score(math.nan), Unscored(UnscoredReason.FAILED)]
 )
 def test_a_scorer_that_gives_no_finite_score_has_failed(outcome: Score | Unscored) -> None:
-    """The next one answers, and where that gives none either, scoring has failed."""
+    """The next one answers, and where that gives none either, the outcomes say so as they do without a fallback."""
     fallback = Fallback(Changing(outcome), OverlapScorer())
     scored = fallback.score_pairs(PAIRS)
     assert (scored.by.name, scored.stages[-1].facts["failed"]) == ("overlap", {"scripted": "no finite score"})
     assert fallback.failures == {"1: scripted": 1, "2: overlap": 0}
-    with pytest.raises(ScoringError, match="no scorer of 2 answered"):
-        Fallback(Changing(outcome), Changing(outcome)).score_pairs(PAIRS)
+    none = Fallback(Changing(outcome), Changing(outcome))
+    assert not any(isinstance(item, Score) for item in none.score_pairs(PAIRS).outcomes)
+    assert Reranker(none).rerank("fox", ["a", "b"]).degraded
 
 
 def test_too_few_outcomes_are_a_failure() -> None:

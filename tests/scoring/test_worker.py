@@ -302,8 +302,8 @@ def use():
         secondpass.load_scorer("nano").score("fox", ["a fox", "the cat"])
 done = threading.Event()
 threading.Thread(target=use).start()
-for turn in range(6):
-    time.sleep(0.05 * turn)
+for turn in range(3):
+    time.sleep(0.1 * turn)
     if os.fork() == 0:
         signal.alarm(60)
         secondpass.load_scorer("nano").score("fox", ["a fox"])

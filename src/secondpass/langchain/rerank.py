@@ -95,7 +95,8 @@ class SecondPassRerank(
         :param query: The query.
         :param scores: First-stage scores, higher is better, one for each document; None reads ``score_key``.
         :param top_n: Replaces the compressor's ``top_n`` for this call; None sets no limit.
-        :param exclude: Earlier results that are not to be kept again: a ranking, documents, or ids.
+        :param exclude: Earlier results that are not to be kept again: a ranking, documents, or ids. A document that
+            was cut (``truncate``, ``extract``) is recognised by its id alone.
         :param callbacks: LangChain callbacks; the call is a run of its own in traces.
         :raises InputError: If an argument has the wrong type, or there are too few scores.
         """
@@ -223,7 +224,13 @@ class SecondPassRerank(
 
     def _convert(self, item: Any) -> Any:
         """Return a document as a candidate; other items stay as they are."""
-        return self._earlier(self._candidate(item, None)) if isinstance(item, Document) else item
+        if not isinstance(item, Document):
+            return item
+        entry = item.metadata.get(ENTRY)
+        if item.id is None and isinstance(entry, dict) and entry.get("cut"):
+            message = "exclude can't recognise a document that was cut and has no id: give the ranking, or set ids"
+            REPEATED_WARNINGS.warn(("exclude", "cut"), message)
+        return self._earlier(self._candidate(item, None))
 
     def _from_chain(self, given: Any, kwargs: dict[str, Any]) -> _Request:
         if not isinstance(given, dict) or not {"query", "documents"} <= given.keys():

@@ -8,7 +8,7 @@ from concurrent.futures import wait
 from typing import Any, NoReturn, Self
 
 from secondpass.call import Call, as_call
-from secondpass.errors import ConfigurationError
+from secondpass.errors import ConfigurationError, check_list
 from secondpass.processes import ForkLock
 from secondpass.scores import Pair, Score, Scored, Spec, Stage, Unscored, UnscoredReason
 from secondpass.scoring.engines.base import Encoded, Engine
@@ -85,6 +85,7 @@ class CrossEncoder(BaseScorer):
         :raises ScoringError: If the engine failed.
         :raises ModelError: If the model's output has the wrong shape.
         """
+        check_list(pairs, "score_pairs takes a list of pairs")
         call = as_call(call)
         engine, worker = self._here()
         started = time.perf_counter()
@@ -106,6 +107,7 @@ class CrossEncoder(BaseScorer):
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Return the number of tokens of each text, without special tokens."""
+        check_list(texts, "count_tokens takes a list of texts")
         engine, _ = self._here()
         return count_tokens(engine, texts)
 

@@ -128,12 +128,15 @@ class Fallback(ComposedScorer):
     def score_pairs(self, pairs: Sequence[Pair], *, call: Call | None = None) -> Scored:
         """Return one outcome for each pair, in their order, all of one scorer.
 
-        :raises ScoringError: If all scorers failed.
+        Where no scorer gave a finite score, the outcomes of the first that answered say so.
+
+        :raises ScoringError: If none answered.
         """
         if not pairs:
             return Scored((), self.spec)
         failed: dict[str, str] = {}
         cause: Exception | None = None
+        without_score: Scored | None = None  # of the first scorer that answered, for no text with a finite score
         started = time.perf_counter()
         for scorer, circuit in zip(self.scorers, self.circuits, strict=True):
             name = scorer.spec.name
@@ -141,26 +144,42 @@ class Fallback(ComposedScorer):
             if not circuit.allows(trial=in_time):
                 failed[name] = "left out after several failures"
                 continue
-            asked = time.perf_counter()
             try:
-                scored = score_checked(scorer, pairs, call)
+                scored = _ask(scorer, circuit, pairs, call, in_time=in_time)
             except (ScoringError, OSError) as error:
                 failed[name], cause = f"{type(error).__name__}: {error!s:.200}", error
-                if in_time:
-                    _note_failure(name, circuit, type(error).__name__)
                 continue
-            if in_time:
-                _note_outcomes(name, circuit, scored.outcomes, time.perf_counter() - asked)
             if gave_no_value(scored.outcomes):
-                failed[name] = "no finite score"
+                failed[name], without_score = "no finite score", without_score or scored
                 continue
-            facts = {"answered_by": name, "failed": failed}
-            return replace(scored, stages=(*scored.stages, Stage("fallback", time.perf_counter() - started, facts)))
+            return _answer(scored, name, failed, started)
+        if without_score is not None:
+            return _answer(without_score, None, failed, started)
         raise ScoringError(f"no scorer of {len(self.scorers)} answered: {failed}") from cause
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Return the number of tokens of each text, as the first scorer counts them."""
         return count_tokens(self.scorers[0], texts)
+
+
+def _ask(scorer: Scorer, circuit: Circuit, pairs: Sequence[Pair], call: Call | None, *, in_time: bool) -> Scored:
+    """Return the scorer's outcomes, and count its success or failure if the call wasn't over beforehand."""
+    name, asked = scorer.spec.name, time.perf_counter()
+    try:
+        scored = score_checked(scorer, pairs, call)
+    except (ScoringError, OSError) as error:
+        if in_time:
+            _note_failure(name, circuit, type(error).__name__)
+        raise
+    if in_time:
+        _note_outcomes(name, circuit, scored.outcomes, time.perf_counter() - asked)
+    return scored
+
+
+def _answer(scored: Scored, name: str | None, failed: dict[str, str], started: float) -> Scored:
+    """Return the outcomes with the stage that says who answered, and who failed before."""
+    facts = {"answered_by": name, "failed": failed}
+    return replace(scored, stages=(*scored.stages, Stage("fallback", time.perf_counter() - started, facts)))
 
 
 def _note_outcomes(name: str, circuit: Circuit, outcomes: Sequence[Score | Unscored], seconds: float) -> None:

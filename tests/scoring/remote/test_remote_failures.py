@@ -170,6 +170,22 @@ def test_any_bytes_give_outcomes_or_a_scoring_error(answer: bytes) -> None:
         scorer.release()
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"results": [{"index": ' + b"1" * 5000 + b', "relevance_score": 0.1}]}',
+        b'{"results": [{"index": 0, "relevance_score": ' + b"1" * 5000 + b"}]}",
+        b'{"' + b"1" * 5000 + b'": 1}',
+    ],
+    ids=["index", "score", "key"],
+)
+def test_a_number_of_thousands_of_digits_is_a_scoring_error(server: RerankingServer, body: bytes) -> None:
+    """Python refuses to read such an integer with an error of its own."""
+    server.answers = [Answer(body=body)]
+    with pytest.raises(ScoringError):
+        scorer_of(server, limits=Limits(retries=0)).score("q", TEXTS)
+
+
 def test_no_server_is_a_scoring_error() -> None:
     """A refused connection is tried again, then raised."""
     with pytest.raises(ScoringError, match="ConnectError"):
