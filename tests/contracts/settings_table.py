@@ -132,24 +132,30 @@ class Case:
 
     def rank(self, interface: str) -> Ranking:
         """Return the ranking of one interface."""
+        return self.run(interface)[0]
+
+    def run(self, interface: str) -> tuple[Ranking, list[dict[str, Any]]]:
+        """Return the ranking of one interface, and the metadata of what an integration returns."""
         settings = self.complete
         exclude = settings.pop("exclude", [])
         scorer = _scorer(settings)
         if interface == "python":
-            return _reranker(scorer, settings).rerank(QUERY, self.candidates, exclude=exclude)
+            return _reranker(scorer, settings).rerank(QUERY, self.candidates, exclude=exclude), []
         if interface == "langchain":
             documents = [Document(c.text, id=c.id, metadata=dict(c.metadata)) for c in self.candidates]
             compressor = langchain.SecondPassRerank(model=scorer, **{"score_key": "stage1"} | settings)
             ranking = compressor.rank(documents, QUERY, exclude=exclude)
-            assert [document.id for document in compressor.documents(ranking)] == [k.candidate.id for k in ranking]
-            return ranking
+            found = compressor.documents(ranking)
+            assert [document.id for document in found] == [k.candidate.id for k in ranking]
+            return ranking, [document.metadata for document in found]
         hidden = {f"excluded_{reader}_metadata_keys": ["file", "stage1", "votes"] for reader in ("llm", "embed")}
         nodes = [TextNode(text=c.text, id_=str(c.id), metadata=dict(c.metadata), **hidden) for c in self.candidates]
         scored = [NodeWithScore(node=node, score=c.score) for node, c in zip(nodes, self.candidates, strict=True)]
         postprocessor = llama_index.SecondPassRerank(model=scorer, **settings)
         ranking = postprocessor.rank(scored, QUERY, exclude=exclude)
-        assert [node.node.node_id for node in postprocessor.nodes(ranking)] == [k.candidate.id for k in ranking]
-        return ranking
+        kept = postprocessor.nodes(ranking)
+        assert [node.node.node_id for node in kept] == [k.candidate.id for k in ranking]
+        return ranking, [node.node.metadata for node in kept]
 
 
 def _scorer(settings: dict[str, Any]) -> Scorer:
