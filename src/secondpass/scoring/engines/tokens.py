@@ -133,19 +133,21 @@ class EnglishPieces:
             return None
         prefix, unknown = model.continuing_subword_prefix, model.unk_token
         vocabulary = tokenizer.get_vocab()
-        words = [piece.removeprefix(prefix) for piece in vocabulary if len(piece.removeprefix(prefix)) > 1]
-        foreign = sum(word.isalpha() and not word.isascii() for word in words)
+        bare = {piece: piece.removeprefix(prefix) for piece in vocabulary}
+        words = [word for word in bare.values() if len(word) > 1]
+        foreign = sum(not word.isascii() and word.isalpha() for word in words)
         if foreign > _FOREIGN_PIECES * len(words):
             return None
-        reads_chinese = sum(map(_is_chinese, vocabulary)) > _CHINESE_CHARACTERS
+        reads_chinese = sum(len(piece) == 1 and _is_chinese(piece) for piece in vocabulary) > _CHINESE_CHARACTERS
         size = max(vocabulary.values()) + 1
         continues, letters = np.zeros(size, dtype=bool), np.zeros(size, dtype=np.int8)
         for piece, at in vocabulary.items():
-            word = piece.removeprefix(prefix)
+            word = bare[piece]
             continues[at] = word != piece
-            if piece == unknown or _spells(word, continues=word != piece, reads_chinese=reads_chinese):
+            spelled = not word.isascii() and _spells(word, continues=word != piece, reads_chinese=reads_chinese)
+            if piece == unknown or spelled:
                 letters[at] = 2
-            elif any(map(str.isalpha, word)):
+            elif word.isalpha() or any(map(str.isalpha, word)):
                 letters[at] = int(len(word) > 1 or word.isascii())
         return cls(continues, letters)
 
