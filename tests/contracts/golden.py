@@ -41,7 +41,11 @@ from secondpass.errors import ConfigurationError
 
 FILE = Path(__file__).with_name("golden.json")
 TOLERANCE = 0.02
-MODULES = ("secondpass", "secondpass.langchain", "secondpass.evaluation", "secondpass.training", "secondpass.optimize")
+MODULES = (
+    "secondpass",
+    *(f"secondpass.{name}" for name in ("langchain", "llama_index", "evaluation", "training", "optimize", "audit")),
+    *(f"secondpass.{name}" for name in ("cluster", "serve", "scoring.remote")),
+)
 Cases = dict[str, Callable[[], Any]]
 
 FLEAS = "how long does a flea live without a host?"

@@ -138,14 +138,13 @@ class EnglishPieces:
         foreign = sum(not word.isascii() and word.isalpha() for word in words)
         if foreign > _FOREIGN_PIECES * len(words):
             return None
-        reads_chinese = sum(len(piece) == 1 and _is_chinese(piece) for piece in vocabulary) > _CHINESE_CHARACTERS
+        reads_chinese = sum(map(_is_chinese, vocabulary)) > _CHINESE_CHARACTERS
         size = max(vocabulary.values()) + 1
         continues, letters = np.zeros(size, dtype=bool), np.zeros(size, dtype=np.int8)
         for piece, at in vocabulary.items():
             word = bare[piece]
             continues[at] = word != piece
-            spelled = not word.isascii() and _spells(word, continues=word != piece, reads_chinese=reads_chinese)
-            if piece == unknown or spelled:
+            if piece == unknown or _spells(word, continues=word != piece, reads_chinese=reads_chinese):
                 letters[at] = 2
             elif word.isalpha() or any(map(str.isalpha, word)):
                 letters[at] = int(len(word) > 1 or word.isascii())
