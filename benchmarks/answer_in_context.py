@@ -33,7 +33,7 @@ from secondpass.evaluation.bm25 import Bm25Index
 from secondpass.evaluation.context import holds_any
 from secondpass.evaluation.measures import compare, interval
 from secondpass.evaluation.settings import Sampling
-from secondpass.scores import Pair
+from secondpass.records import Pair
 
 ROOT = Path(__file__).parents[1]
 BUDGETS = (32, 64, 128, 256, 512, 1024, 2048)

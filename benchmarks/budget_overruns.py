@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 from secondpass import Candidate, ContextBudget, CoveredMass, LargestGap, Reason, Selection
 from secondpass.ranking import Ranked
-from secondpass.scores import LOGIT, Score, Unscored, UnscoredReason
+from secondpass.records import LOGIT, Score, Unscored, UnscoredReason
 from secondpass.selection.order import ORDERS
 from secondpass.selection.packing import POLICIES
 from secondpass.selection.select import DUPLICATES, Selected, choose

@@ -25,7 +25,7 @@ from rich.progress import Progress, TaskID
 from benchmarks.trec_json import read_trec_json
 from secondpass import load_scorer
 from secondpass.evaluation import Collection, Settings, evaluate, read_beir, read_squad
-from secondpass.scores import Pair
+from secondpass.records import Pair
 from secondpass.scoring.cross_encoder import CrossEncoder
 
 ROOT = Path(__file__).parents[1]

@@ -26,7 +26,7 @@ from sentence_transformers import CrossEncoder
 from benchmarks.gpu_page import write_page
 from benchmarks.gpu_work import LONGEST, flops, make_model, matrix_peak, tokens_of, vocabulary, workloads
 from secondpass import load_scorer
-from secondpass.scores import Pair, Score
+from secondpass.records import Pair, Score
 
 DTYPES = ("bfloat16", "float32")
 SIDES = ("secondpass", "predict")

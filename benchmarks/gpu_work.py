@@ -11,7 +11,7 @@ import torch
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
 
 from secondpass.models import bundled_models
-from secondpass.scores import Pair
+from secondpass.records import Pair
 
 LONGEST = 512
 QUERY_WORDS = 8

@@ -17,7 +17,7 @@ from secondpass import load_scorer
 from secondpass.errors import ConfigurationError
 from secondpass.evaluation.calibrate import question_scores
 from secondpass.evaluation.measures import Measures
-from secondpass.scoring.cascade import pruning_order
+from secondpass.scorers.cascade import pruning_order
 
 TOP_K = 10
 KEEPS = (20, 30, 40, 50)

@@ -10,7 +10,7 @@ import time
 import torch
 from torch import nn
 
-from secondpass.scoring.engines.torch_linear import PackedLinear
+from secondpass.engines.torch_linear import PackedLinear
 
 
 def main(rows: str = "1024") -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from benchmarks.trec_json import read_trec_json
 from secondpass import load_scorer
-from secondpass.scores import Score
+from secondpass.records import Score
 
 TOP = 10
 

@@ -20,7 +20,7 @@ from secondpass import load_scorer
 from secondpass.evaluation import Collection, read_squad
 from secondpass.fusion import FusionInput, WeightedSum, merge_lists
 from secondpass.models import CASCADES
-from secondpass.scoring.cascade import pruning_order
+from secondpass.scorers.cascade import pruning_order
 
 Orders = Mapping[str, Sequence[str | None]]
 """From a query's id to ids, best first."""

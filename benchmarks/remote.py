@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from secondpass import LoadOptions, Reranker, Selection, load_scorer
-from secondpass.scoring.remote import RemoteScorer
+from secondpass.scorers.remote import RemoteScorer
 
 SELECTION = Selection(duplicates="keep")
 WORDS = "flea months insect market river paper engine winter blood table garden letter".split()  # noqa: SIM905

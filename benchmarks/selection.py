@@ -19,7 +19,7 @@ from tokenizers import Tokenizer
 
 from secondpass import Candidate, ContextBudget, Selection
 from secondpass.ranking import Ranked
-from secondpass.scores import Score
+from secondpass.records import Score
 from secondpass.selection.select import Selected, select
 
 CASES = [

@@ -23,7 +23,7 @@ import torch
 from sentence_transformers import CrossEncoder
 
 from secondpass import LoadOptions, load_scorer
-from secondpass.scores import Pair, Score
+from secondpass.records import Pair, Score
 
 CANDIDATES = 100
 LONGEST = 512

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import ir_measures
 
-from secondpass.candidates import Candidate
 from secondpass.evaluation import Collection
+from secondpass.records import Candidate
 
 
 def read_trec_json(run: Path, qrels: Path) -> Collection:

@@ -40,7 +40,7 @@ from secondpass.evaluation import (
 )
 from secondpass.evaluation.measures import compare
 from secondpass.fusion import Fusion
-from secondpass.interleaving import Preference
+from secondpass.observe.interleaving import Preference
 from secondpass.scoring.scorer import Scorer
 
 Readers = Mapping[str, Callable[[], Collection]]

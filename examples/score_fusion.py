@@ -7,7 +7,7 @@ from examples.common import ChromaIndex, passages, questions
 from secondpass import Candidate, ReciprocalRank, Scorer, WeightedSum, load_scorer
 from secondpass.evaluation import Bm25Index
 from secondpass.fusion import FusionInput
-from secondpass.scores import LOGIT, Pair, Score
+from secondpass.records import LOGIT, Pair, Score
 
 Rule = Callable[[Sequence[FusionInput]], list[float]]
 """From scored candidates to one value for each."""

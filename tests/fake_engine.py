@@ -6,11 +6,9 @@ from contextlib import contextmanager
 
 from secondpass import Call
 from secondpass.errors import OutOfMemory, ScoringError
-from secondpass.scores import LOGIT, Pair, Spec, UnscoredReason
+from secondpass.records import LOGIT, Pair, Spec, UnscoredReason
 from secondpass.scoring.batching import BatchLimits
-from secondpass.scoring.engines.base import Encoded, EngineFacts
-from secondpass.scoring.hardware import Placement
-from secondpass.scoring.heads import Head
+from secondpass.scoring.engine import Encoded, EngineFacts, Head, Placement
 
 
 class FakeEngine:

@@ -13,9 +13,9 @@ from llama_index.core.schema import NodeWithScore, TextNode
 
 from secondpass import Call, OverlapScorer, Reranker, langchain, llama_index
 from secondpass.errors import ScoringError
-from secondpass.scores import Pair, Scored
+from secondpass.records import Pair, Scored
+from secondpass.scoring.named import SHARED_MODELS
 from secondpass.scoring.scorer import Scorer
-from secondpass.scoring.shared import SHARED_MODELS
 
 QUESTION = "when do swallows fly south"
 
@@ -89,7 +89,7 @@ class Loader:
 def loader(monkeypatch: pytest.MonkeyPatch) -> Loader:
     """Replace the loading of models by name."""
     loader = Loader()
-    monkeypatch.setattr("secondpass.scoring.shared.load_scorer", loader)
+    monkeypatch.setattr("secondpass.scoring.named.load_scorer", loader)
     return loader
 
 

@@ -16,7 +16,7 @@ from secondpass import (
     Selection,
     WeightedSum,
 )
-from secondpass.scores import Score, Unscored, UnscoredReason
+from secondpass.records import Score, Unscored, UnscoredReason
 from secondpass.selection.order import ORDERS
 from secondpass.selection.packing import POLICIES
 from secondpass.selection.select import DUPLICATES

@@ -11,9 +11,9 @@ from worlds import Scripted
 from secondpass import Candidate, Fallback, ReciprocalRank, Reranker, Scale, ScaleKind, Selection, Spec
 from secondpass.calibration import FEATURES, Answerability, Calibration, features
 from secondpass.errors import ConfigurationError
-from secondpass.learned_fusion import LearnedFusion
-from secondpass.scores import LOGIT, PROBABILITY
-from secondpass.scoring.calibrated import Calibrated
+from secondpass.fusion import LearnedFusion
+from secondpass.records import LOGIT, PROBABILITY
+from secondpass.scorers.calibrated import Calibrated
 
 HALF = Calibration("platt", "scripted", slope=0.5, intercept=-1.0)
 STEPS = Calibration("isotonic", "scripted", points=((-1.0, 0.1), (1.0, 0.5), (2.0, 0.5), (3.0, 0.9)))

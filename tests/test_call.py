@@ -6,7 +6,7 @@ import pytest
 
 from secondpass import Call
 from secondpass.errors import ConfigurationError
-from secondpass.scores import UnscoredReason
+from secondpass.records import UnscoredReason
 
 
 def test_call_without_deadline_goes_on() -> None:

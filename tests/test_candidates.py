@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 
 from secondpass import Candidate
-from secondpass.candidates import as_candidates, first_stage_ranks
 from secondpass.errors import InputError
 from secondpass.fields import read_signals
+from secondpass.records import as_candidates, first_stage_ranks
 
 
 def test_a_text_becomes_a_candidate() -> None:

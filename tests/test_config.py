@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from secondpass import Cached, Cascade, ContextBudget, Fallback, LargestGap, Selection, WeightedSum, Windowed
-from secondpass.audit import AuditLog, read_records
 from secondpass.config import AuditTable, CacheTable, CascadeTable, Config, load, read_config
 from secondpass.errors import ConfigurationError
-from secondpass.scoring.overlap import OverlapScorer
+from secondpass.observe import AuditLog, read_records
+from secondpass.scorers.overlap import OverlapScorer
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "secondpass.toml"
 

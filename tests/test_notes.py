@@ -7,11 +7,11 @@ import pytest
 from worlds import Failing, Scripted
 
 from secondpass import Candidate, Cascade, Fallback, Ranking, Reranker, Selection
-from secondpass.audit.record import Contents, call_record
+from secondpass.fusion import LearnedFusion
 from secondpass.integration import metadata_entry
-from secondpass.learned_fusion import LearnedFusion
-from secondpass.monitoring import FallCounter
-from secondpass.scores import (
+from secondpass.observe.audit_record import Contents, call_record
+from secondpass.observe.monitoring import FallCounter
+from secondpass.records import (
     LOGIT,
     Note,
     NoteKind,

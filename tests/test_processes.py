@@ -14,9 +14,9 @@ from secondpass import Call, OverlapScorer, Pair, Reranker, Scored
 from secondpass.errors import ScoringError
 from secondpass.processes import CallThreads
 from secondpass.ranking import Cause
-from secondpass.scoring.cache import Cached
+from secondpass.scorers.cached import Cached
+from secondpass.scorers.fallback import Fallback
 from secondpass.scoring.cross_encoder import CrossEncoder
-from secondpass.scoring.fallback import Fallback
 
 
 @pytest.fixture
@@ -165,7 +165,7 @@ def test_the_interpreter_ends_while_a_call_hangs() -> None:
 LOADING = """
 import time
 from secondpass import OverlapScorer, Reranker
-from secondpass.scoring.shared import LoadKey
+from secondpass.scoring.named import LoadKey
 
 class Slow(OverlapScorer):
     def warmup(self):

@@ -5,7 +5,7 @@ from worlds import Scripted, count_words
 
 from secondpass import Candidate, ContextBudget, OverlapScorer, Ranking, Reranker, Selection
 from secondpass.ranking import Cause, Degraded
-from secondpass.scores import Unscored, UnscoredReason
+from secondpass.records import Unscored, UnscoredReason
 
 FOX = Candidate("the red fox runs", id="fox")
 DOG = Candidate("the old dog", id="dog")

@@ -105,7 +105,7 @@ def test_the_scorer_block_ranks_with_a_scorer_of_ones_own(capsys: pytest.Capture
 
 def test_the_audit_block_records_a_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The audit block writes a record that says why each candidate was kept or dropped."""
-    from secondpass.audit import read_records
+    from secondpass.observe import read_records
 
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {"texts": TEXTS}

@@ -24,10 +24,10 @@ from secondpass import (
     Windowed,
 )
 from secondpass.errors import ConfigurationError
-from secondpass.models import DEFAULT_MODEL
-from secondpass.monitoring import FallCounter
-from secondpass.scores import Pair, Scale, ScaleKind, Spec, Unscored, UnscoredReason
+from secondpass.observe.monitoring import FallCounter
+from secondpass.records import Pair, Scale, ScaleKind, Spec, Unscored, UnscoredReason
 from secondpass.scoring.cross_encoder import CrossEncoder
+from secondpass.scoring.options import DEFAULT_MODEL
 
 LATE = Unscored(UnscoredReason.DEADLINE)
 INVALID = Unscored(UnscoredReason.INVALID, "the model gave nan")

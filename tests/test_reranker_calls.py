@@ -9,7 +9,7 @@ from worlds import Scripted, texts
 
 from secondpass import Call, OverlapScorer, Reranker
 from secondpass.ranking import Cause
-from secondpass.scores import Unscored, UnscoredReason
+from secondpass.records import Unscored, UnscoredReason
 from secondpass.scoring.cross_encoder import CrossEncoder
 
 LATE = Unscored(UnscoredReason.DEADLINE)

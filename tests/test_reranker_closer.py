@@ -9,7 +9,7 @@ from secondpass import Call, Candidate, ContextBudget, OverlapScorer, Reranker, 
 from secondpass.errors import ScoringError
 from secondpass.fusion import WeightedSum
 from secondpass.ranking import Ranking
-from secondpass.scores import PROBABILITY, NoteKind, Pair, Score, Scored, Spec, Unscored, UnscoredReason
+from secondpass.records import PROBABILITY, NoteKind, Pair, Score, Scored, Spec, Unscored, UnscoredReason
 from secondpass.scoring.scorer import Scorer
 from secondpass.selection.packing import Policy
 

@@ -14,7 +14,7 @@ from worlds import Failing, Scripted, count_words, reasons, texts
 from secondpass import Call, Candidate, ContextBudget, OverlapScorer, Reranker, Selection
 from secondpass.errors import ConfigurationError, InputError, ModelError, OutOfMemory, ScoringError
 from secondpass.ranking import Cause
-from secondpass.scores import Pair, Score, Scored, Unscored, UnscoredReason
+from secondpass.records import Pair, Score, Scored, Unscored, UnscoredReason
 from secondpass.scoring.cross_encoder import CrossEncoder
 
 INVALID = Unscored(UnscoredReason.INVALID, "the model gave nan")

@@ -13,10 +13,10 @@ from worlds import Failing, Scripted, texts
 from secondpass import Call, OverlapScorer, Reranker, Selection
 from secondpass.errors import ConfigurationError, InputError, ScoringError
 from secondpass.ranking import Cause
-from secondpass.scores import LOGIT, Spec, Unscored, UnscoredReason
-from secondpass.scoring.cascade import Cascade
+from secondpass.records import LOGIT, Spec, Unscored, UnscoredReason
+from secondpass.scorers.cascade import Cascade
 from secondpass.scoring.cross_encoder import CrossEncoder
-from secondpass.scoring.engines.base import Encoded
+from secondpass.scoring.engine import Encoded
 
 STREAM = [("red fox", ["blue", "red fox"]), ("dog", []), ("", ["x"]), ("cat", ["a cat", "", "dog"])]
 

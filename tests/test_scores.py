@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from secondpass.errors import ConfigurationError
-from secondpass.scores import LOGIT, PROBABILITY, Scale, ScaleKind
+from secondpass.records import LOGIT, PROBABILITY, Scale, ScaleKind
 
 SCALES = {"logit": LOGIT, "probability": PROBABILITY, "bounded": Scale(ScaleKind.BOUNDED, low=-1.0, high=1.0)}
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from secondpass import Call, Candidate
 from secondpass.errors import ScoringError
 from secondpass.ranking import Dropped, Kept, Ranked, Ranking
-from secondpass.scores import LOGIT, Pair, Score, Scored, Spec, Unscored
+from secondpass.records import LOGIT, Pair, Score, Scored, Spec, Unscored
 from secondpass.scoring.scorer import BaseScorer
 
 

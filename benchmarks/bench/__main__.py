@@ -24,8 +24,8 @@ from benchmarks.bench.memory import peak_memory
 from benchmarks.bench.page import as_markdown, processor
 from benchmarks.bench.sides import Rerank, Side, all_sides
 from benchmarks.bench.workloads import KINDS, tasks, topics_of
-from secondpass.scoring.hardware import cpu_threads
-from secondpass.scoring.load import load_scorer
+from secondpass.models.hardware import cpu_threads
+from secondpass.scorers.load import load_scorer
 from secondpass.scoring.scorer import count_tokens
 
 ROOT = Path(__file__).parents[2]

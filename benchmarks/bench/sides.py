@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from secondpass import LoadOptions
 from secondpass.errors import ConfigurationError
 from secondpass.models import CASCADES, bundled_models
 from secondpass.reranker import Reranker
-from secondpass.scoring.load import LoadOptions, load_scorer
+from secondpass.scorers.load import load_scorer
 
 Rerank = Callable[[str, Sequence[str]], list[int]]
 """From a query and its texts to their positions, best first."""

@@ -21,7 +21,7 @@ from typing import Any
 from benchmarks.models.teacher import write_teacher
 from secondpass.evaluation import Collection, read_beir, read_squad
 from secondpass.optimize import optimize
-from secondpass.scores import Pair
+from secondpass.records import Pair
 
 HERE = Path(__file__).parent
 PACKAGE = HERE.parents[1] / "src" / "secondpass" / "models"

@@ -1,17 +1,28 @@
 """Reranking with cross-encoders, and selection within an LLM's context budget, for retrieval-augmented generation."""
 
-from secondpass.call import Call
-from secondpass.candidates import Candidate
 from secondpass.errors import ConfigurationError, InputError, ScoringError, SecondpassError
 from secondpass.fusion import ReciprocalRank, WeightedSum
 from secondpass.ranking import Dropped, Kept, Ranking, Reason
+from secondpass.records import (
+    Call,
+    Candidate,
+    Pair,
+    Scale,
+    ScaleKind,
+    Score,
+    Scored,
+    Spec,
+    Unscored,
+    UnscoredReason,
+    Window,
+)
 from secondpass.reranker import Reranker
-from secondpass.scores import Pair, Scale, ScaleKind, Score, Scored, Spec, Unscored, UnscoredReason, Window
-from secondpass.scoring.cache import Cached
-from secondpass.scoring.cascade import Cascade
-from secondpass.scoring.fallback import Fallback
-from secondpass.scoring.load import LoadOptions, load_scorer
-from secondpass.scoring.overlap import OverlapScorer
+from secondpass.scorers.cached import Cached
+from secondpass.scorers.cascade import Cascade
+from secondpass.scorers.fallback import Fallback
+from secondpass.scorers.load import load_scorer
+from secondpass.scorers.overlap import OverlapScorer
+from secondpass.scoring.options import LoadOptions
 from secondpass.scoring.scorer import ListScorer, Scorer
 from secondpass.scoring.windows import Windowed, Windows
 from secondpass.selection.adaptive import CoveredMass, LargestGap

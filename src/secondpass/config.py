@@ -14,20 +14,21 @@ from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_type_hints
 
-from secondpass.audit import AuditLog
 from secondpass.errors import ConfigurationError, require
 from secondpass.fusion import ReciprocalRank, WeightedSum
-from secondpass.models import CASCADES, DEFAULT_MODEL
+from secondpass.models import CASCADES
+from secondpass.models.dialects import is_remote
+from secondpass.observe import AuditLog
 from secondpass.reranker import Reranker
-from secondpass.scoring.cache import Cached
-from secondpass.scoring.cascade import Cascade
-from secondpass.scoring.dialects import is_remote
-from secondpass.scoring.fallback import Fallback
-from secondpass.scoring.load import EngineName, LoadOptions, cascade_of
-from secondpass.scoring.overlap import OverlapScorer
+from secondpass.scorers.cached import Cached
+from secondpass.scorers.cascade import Cascade
+from secondpass.scorers.fallback import Fallback
+from secondpass.scorers.load import cascade_of
+from secondpass.scorers.overlap import OverlapScorer
+from secondpass.scoring.named import LoadKey
+from secondpass.scoring.options import DEFAULT_MODEL, EngineName, LoadOptions
 from secondpass.scoring.requests import OnError
 from secondpass.scoring.scorer import Scorer
-from secondpass.scoring.shared import LoadKey
 from secondpass.scoring.windows import Windowed, Windows
 from secondpass.selection.adaptive import CoveredMass, LargestGap
 from secondpass.selection.budget import ContextBudget

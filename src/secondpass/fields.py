@@ -6,8 +6,8 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Any
 
-from secondpass.candidates import Candidate, as_python
 from secondpass.errors import ConfigurationError, InputError
+from secondpass.records import Candidate, as_python
 from secondpass.text import template_fields
 
 _OWN = ("text", "id", "source")

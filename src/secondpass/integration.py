@@ -25,20 +25,18 @@ from pydantic import (
 )
 from pydantic.json_schema import SkipJsonSchema
 
-from secondpass.candidates import Candidate
 from secondpass.errors import UNORDERED, ConfigurationError, InputError, SecondpassError, check_list
 from secondpass.fields import check_score_text, read_signals, write_score_text, write_score_texts
 from secondpass.fusion import Fusion, ReciprocalRank, WeightedSum
-from secondpass.models import DEFAULT_MODEL
+from secondpass.models.dialects import is_remote
 from secondpass.observers import Observer
 from secondpass.ranking import Kept, Ranking, Reason
+from secondpass.records import Candidate, Unscored
 from secondpass.reranker import Reranker
-from secondpass.scores import Unscored
-from secondpass.scoring.dialects import is_remote
-from secondpass.scoring.load import EngineName, LoadOptions
+from secondpass.scoring.named import SHARED_MODELS, LoadKey, StillLoading, WhenCold
+from secondpass.scoring.options import DEFAULT_MODEL, EngineName, LoadOptions
 from secondpass.scoring.requests import OnError
 from secondpass.scoring.scorer import Scorer, as_scorer, warm_up
-from secondpass.scoring.shared import SHARED_MODELS, LoadKey, StillLoading, WhenCold
 from secondpass.scoring.windows import Windowed, Windows
 from secondpass.selection.adaptive import Adaptive, CoveredMass, LargestGap
 from secondpass.selection.budget import ContextBudget, as_budget

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from secondpass.candidates import Candidate
 from secondpass.errors import InputError
+from secondpass.records import Candidate
 
 _KINDS: dict[str, Any] = {
     "text": str,

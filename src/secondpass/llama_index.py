@@ -17,7 +17,6 @@ from llama_index.core.schema import BaseNode, MetadataMode, NodeWithScore, Query
 from llama_index_instrumentation import get_dispatcher
 from pydantic import ConfigDict
 
-from secondpass.candidates import Candidate
 from secondpass.integration import (
     ENTRY,
     IntegrationSettings,
@@ -27,6 +26,7 @@ from secondpass.integration import (
     source_of,
 )
 from secondpass.ranking import Kept, Ranking
+from secondpass.records import Candidate
 from secondpass.selection.call_budget import call_budget
 from secondpass.selection.filters import Results, as_excluded
 

@@ -13,22 +13,18 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, NoReturn
 
-from secondpass.call import Call, as_call, check_deadline
-from secondpass.candidates import Candidate, as_candidates
 from secondpass.errors import ConfigurationError, InputError, check_list, checked
-from secondpass.fusion import Fusion, FusionInput
-from secondpass.learned_fusion import LearnedFusion
-from secondpass.models import DEFAULT_MODEL
-from secondpass.notes import FUSION_LEFT_OUT, noted
+from secondpass.fusion import Fusion, FusionInput, LearnedFusion
 from secondpass.observers import CallInfo, Observer, check_observers, notify, notify_failed
 from secondpass.processes import CALLS, LATE_CALLS, LoadingThread
-from secondpass.ranking import Ranked, Ranking
-from secondpass.scores import Score, Spec, Stage, Unscored
+from secondpass.ranking import FUSION_LEFT_OUT, Ranked, Ranking, noted
+from secondpass.records import Call, Candidate, Score, Spec, Stage, Unscored, as_call, as_candidates, check_deadline
+from secondpass.scorers.load import load_scorer
 from secondpass.scoring.closer import CloserReading
-from secondpass.scoring.load import load_scorer
+from secondpass.scoring.named import LoadedInBackground, LoadKey, StillLoading, WhenCold
+from secondpass.scoring.options import DEFAULT_MODEL
 from secondpass.scoring.requests import OnError, Request, Scoring, score_requests
 from secondpass.scoring.scorer import ComposedScorer, ListScorer, Scorer, as_scorer, refuse_pickling, warm_up
-from secondpass.scoring.shared import LoadedInBackground, LoadKey, StillLoading, WhenCold
 from secondpass.scoring.windows import Windowed, extract_tokens
 from secondpass.selection.adaptive import CoveredMass
 from secondpass.selection.budget import ContextBudget

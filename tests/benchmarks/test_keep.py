@@ -7,7 +7,7 @@ import pytest
 pytest.importorskip("pytrec_eval", reason="the extra eval isn't installed")
 from benchmarks.keep import cascaded, fit_keep, places_of_best, survival
 from secondpass.errors import ConfigurationError
-from secondpass.scoring.cascade import pruning_order
+from secondpass.scorers.cascade import pruning_order
 
 CANDIDATES = 40
 

@@ -7,7 +7,7 @@ from safetensors.numpy import load_file
 
 from benchmarks.models.teacher import write_teacher
 from secondpass import load_scorer
-from secondpass.scores import Score
+from secondpass.records import Score
 
 QUERY = "how long does a flea live?"
 TEXTS = ["The adult flea lives for two to three months.", "Fleas have no wings.", "The market opens at nine."]

@@ -16,7 +16,7 @@ from secondpass.cli.doctor import Finding
 from secondpass.errors import ModelError, ScoringError
 from secondpass.models import CASCADES, bundled_models
 from secondpass.reranker import Reranker
-from secondpass.scoring.overlap import OverlapScorer
+from secondpass.scorers.overlap import OverlapScorer
 
 
 @pytest.fixture
@@ -183,7 +183,7 @@ def test_a_server_is_not_asked_and_not_timed(monkeypatch: pytest.MonkeyPatch, tm
     """A configuration with a remote model opens, and no request is sent for a timing."""
     pytest.importorskip("httpx", reason="the extra remote isn't installed")
     monkeypatch.setenv("CO_API_KEY", "key")
-    monkeypatch.setattr("secondpass.scoring.remote.RemoteScorer.score_pairs", lambda *_, **__: pytest.fail("a request"))
+    monkeypatch.setattr("secondpass.scorers.remote.RemoteScorer.score_pairs", lambda *_, **__: pytest.fail("a request"))
     text = '[model]\nname = "nano"\n[fallback]\nmodels = ["cohere:rerank-v3.5"]'
     code, [finding] = checked(monkeypatch, tmp_path, text)
     assert (code, finding["status"]) == (0, "ok")

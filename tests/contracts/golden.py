@@ -43,8 +43,8 @@ FILE = Path(__file__).with_name("golden.json")
 TOLERANCE = 0.02
 MODULES = (
     "secondpass",
-    *(f"secondpass.{name}" for name in ("langchain", "llama_index", "evaluation", "training", "optimize", "audit")),
-    *(f"secondpass.{name}" for name in ("cluster", "serve", "scoring.remote")),
+    *(f"secondpass.{name}" for name in ("langchain", "llama_index", "evaluation", "training", "optimize", "observe")),
+    *(f"secondpass.{name}" for name in ("cluster", "serve", "scorers.remote")),
 )
 Cases = dict[str, Callable[[], Any]]
 

@@ -36,16 +36,15 @@ from secondpass import (
     Windows,
     load_scorer,
 )
-from secondpass.audit import AuditLog
 from secondpass.calibration import Answerability, Calibration
 from secondpass.errors import ConfigurationError, InputError, SecondpassError
-from secondpass.fusion import merge_lists
-from secondpass.learned_fusion import LearnedFusion
-from secondpass.monitoring import FallCounter, Shadow
-from secondpass.scores import LOGIT, PROBABILITY, Scale, ScaleKind
-from secondpass.scoring.calibrated import Calibrated
-from secondpass.scoring.remote import Dialect, Limits, RemoteScorer
-from secondpass.telemetry import Telemetry
+from secondpass.fusion import LearnedFusion, merge_lists
+from secondpass.observe import AuditLog
+from secondpass.observe.monitoring import FallCounter, Shadow
+from secondpass.observe.telemetry import Telemetry
+from secondpass.records import LOGIT, PROBABILITY, Scale, ScaleKind
+from secondpass.scorers.calibrated import Calibrated
+from secondpass.scorers.remote import Dialect, Limits, RemoteScorer
 
 SCORER = OverlapScorer()
 TEXTS = ["a red fox", "a whale"]

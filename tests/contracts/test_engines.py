@@ -11,9 +11,9 @@ import pytest
 
 from secondpass import Call, LoadOptions, Reranker, load_scorer
 from secondpass.errors import ModelError
-from secondpass.scores import Pair, ScaleKind, Score, UnscoredReason
+from secondpass.records import Pair, ScaleKind, Score, UnscoredReason
 from secondpass.scoring.cross_encoder import CrossEncoder
-from secondpass.scoring.engines.base import Encoded
+from secondpass.scoring.engine import Encoded
 
 QUERY = "how long can a bee live"
 TEXTS = [

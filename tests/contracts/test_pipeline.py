@@ -11,7 +11,7 @@ from worlds import Scripted
 
 from secondpass import Call, Candidate, Ranking, Reason, Reranker, Selection
 from secondpass.fusion import Fusion
-from secondpass.scores import Pair, Score, Scored, Unscored, UnscoredReason
+from secondpass.records import Pair, Score, Scored, Unscored, UnscoredReason
 
 LATE = Unscored(UnscoredReason.DEADLINE)
 ALL = Selection(duplicates="keep")

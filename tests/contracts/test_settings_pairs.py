@@ -14,7 +14,7 @@ from settings_table import PAIRS, QUERY, REFUSED, SETTINGS, Case, candidates, co
 from secondpass import Candidate, ContextBudget, Kept, Ranking, Reason, ReciprocalRank, WeightedSum, langchain
 from secondpass.errors import ConfigurationError
 from secondpass.ranking import Ranked
-from secondpass.scores import Score, Unscored
+from secondpass.records import Score, Unscored
 
 PAGE = Path(__file__).parents[2] / "docs" / "how_to" / "python.md"
 DEFAULTS: dict[str, Any] = {"policy": "fill", "duplicates": "exact", "near": 0.7, "order": "relevance"}

@@ -15,12 +15,12 @@ from worlds import Failing, Scripted
 
 from secondpass import Call, ContextBudget, OverlapScorer, Reranker, Selection
 from secondpass.errors import ConfigurationError, ScoringError
-from secondpass.scores import Pair, Scale, ScaleKind, Score, Scored, Spec, Unscored, UnscoredReason
-from secondpass.scoring.cache import Cached
-from secondpass.scoring.calibrated import Calibrated
-from secondpass.scoring.cascade import Cascade
+from secondpass.records import Pair, Scale, ScaleKind, Score, Scored, Spec, Unscored, UnscoredReason
+from secondpass.scorers.cached import Cached
+from secondpass.scorers.calibrated import Calibrated
+from secondpass.scorers.cascade import Cascade
+from secondpass.scorers.fallback import Fallback
 from secondpass.scoring.cross_encoder import CrossEncoder
-from secondpass.scoring.fallback import Fallback
 from secondpass.scoring.scorer import BaseScorer, Scorer, count_tokens
 from secondpass.scoring.windows import Windowed, Windows
 

@@ -20,12 +20,11 @@ from worlds import Failing, Scripted
 
 from benchmarks.trec_json import read_trec_json
 from secondpass import Cascade, ReciprocalRank, Reranker, Selection, errors, load_scorer
-from secondpass.call import Call
 from secondpass.errors import ConfigurationError, MissingExtra, ScoringError
 from secondpass.evaluation import Measures, Sampling, Settings, evaluate
 from secondpass.evaluation.systems import SecondPass, name_systems
-from secondpass.scores import Pair, Scored, Stage, Unscored, UnscoredReason
-from secondpass.scoring.overlap import OverlapScorer
+from secondpass.records import Call, Pair, Scored, Stage, Unscored, UnscoredReason
+from secondpass.scorers.overlap import OverlapScorer
 
 GOOD = Scripted({CORPUS["fox"]: 5.0, CORPUS["whale"]: 6.0, CORPUS["moon"]: 7.0, CORPUS["bee"]: 5.5})
 BAD = Scripted({CORPUS["dog"]: 9.0})

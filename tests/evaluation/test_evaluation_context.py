@@ -12,7 +12,7 @@ from secondpass import Reranker, Selection
 from secondpass.evaluation import Collection
 from secondpass.evaluation.context import Contexts, holds_any, normalise
 from secondpass.evaluation.systems import name_systems, rerank_collection
-from secondpass.scores import Score
+from secondpass.records import Score
 
 WORDS = replace(QUICK, counter=count_words, separator=" ")
 WORSE = {"q1": ["dog", "moon", "fox"], "q2": ["dog", "bee", "whale"], "q3": ["dog", "moon"]}

@@ -15,7 +15,7 @@ from secondpass.evaluation.depth import Replay, Timing, depths_within, order_at,
 from secondpass.evaluation.systems import EVERYTHING, System, name_systems, rerank_collection
 from secondpass.fusion import Fusion, ReciprocalRank
 from secondpass.ranking import Reason
-from secondpass.scores import LOGIT, Pair, Score, Spec, Unscored, UnscoredReason
+from secondpass.records import LOGIT, Pair, Score, Spec, Unscored, UnscoredReason
 
 outcome = st.one_of(finite, st.builds(Unscored, st.sampled_from(UnscoredReason)))
 

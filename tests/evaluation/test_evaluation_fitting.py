@@ -34,7 +34,7 @@ from secondpass.evaluation import (
     reliability,
     without_right,
 )
-from secondpass.scores import LOGIT, Scale, ScaleKind, Spec, Unscored, UnscoredReason
+from secondpass.records import LOGIT, Scale, ScaleKind, Spec, Unscored, UnscoredReason
 
 SPEC = Spec("scripted", LOGIT, fingerprint="scripted")
 

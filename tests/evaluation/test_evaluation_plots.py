@@ -16,11 +16,12 @@ from matplotlib import pyplot as plt
 from matplotlib.colors import to_hex
 from worlds import Failing, Scripted
 
-from secondpass import OverlapScorer, Reranker, Selection, plots
+from secondpass import OverlapScorer, Reranker, Selection
+from secondpass.evaluation import plots
 from secondpass.errors import ConfigurationError, InputError
 from secondpass.evaluation import Evaluation, Settings, evaluate
 from secondpass.evaluation.results import JudgedScore
-from secondpass.scores import Scale, ScaleKind, Spec
+from secondpass.records import Scale, ScaleKind, Spec
 
 GOOD = Scripted({CORPUS["fox"]: 5.0, CORPUS["whale"]: 6.0, CORPUS["moon"]: 7.0, CORPUS["bee"]: 5.5})
 

@@ -7,11 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from secondpass.errors import OutOfMemory, ScoringError
-from secondpass.scores import LOGIT, Pair, Spec
+from secondpass.records import LOGIT, Pair, Spec
 from secondpass.scoring.batching import BatchLimits
-from secondpass.scoring.engines.base import Encoded, EngineFacts
-from secondpass.scoring.hardware import Placement
-from secondpass.scoring.heads import Head
+from secondpass.scoring.engine import Encoded, EngineFacts, Head, Placement
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,9 +25,9 @@ from typing import Any
 from faulty_engine import Faults, FaultyEngine
 
 from secondpass import Call, ContextBudget, OverlapScorer, Ranking, Reranker, Selection
-from secondpass.scoring.cache import Cached
+from secondpass.scorers.cached import Cached
+from secondpass.scorers.fallback import Fallback
 from secondpass.scoring.cross_encoder import CrossEncoder
-from secondpass.scoring.fallback import Fallback
 from secondpass.scoring.worker import Worker, WorkerSettings
 
 TEXT = "the adult flea lives for two or three months if it finds a host and starves within weeks without one"

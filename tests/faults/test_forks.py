@@ -17,16 +17,16 @@ from fake_engine import FakeEngine
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
+from secondpass.engines.tokens import TokenCache
 from secondpass.logs import RepeatedWarnings
 from secondpass.processes import CallThreads, ForkLock, _end, renew_in_child
-from secondpass.scores import Pair, Score
-from secondpass.scoring import score_file
+from secondpass.records import Pair, Score
+from secondpass.scorers import score_file
+from secondpass.scorers.fallback import Fallback
+from secondpass.scorers.overlap import OverlapScorer
+from secondpass.scorers.score_file import ScoreFile
 from secondpass.scoring.cross_encoder import CrossEncoder
-from secondpass.scoring.engines.tokens import TokenCache
-from secondpass.scoring.fallback import Fallback
-from secondpass.scoring.overlap import OverlapScorer
-from secondpass.scoring.score_file import ScoreFile
-from secondpass.scoring.shared import LoadKey, SharedModels
+from secondpass.scoring.named import LoadKey, SharedModels
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="this system doesn't fork"),

@@ -10,8 +10,8 @@ from worlds import Scripted
 from examples.nothing_found import NOTHING, TEXTS, chain, query_engine
 from secondpass import Call, Reranker, langchain, llama_index
 from secondpass.calibration import Answerability
-from secondpass.scores import Pair, Scored
-from secondpass.scoring.calibrated import Calibrated
+from secondpass.records import Pair, Scored
+from secondpass.scorers.calibrated import Calibrated
 
 SURE = Answerability("scripted", (1.0, 0.0, 0.0, 0.0), 0.0)
 

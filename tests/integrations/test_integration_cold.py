@@ -11,7 +11,7 @@ from integration_support import BY_RELEVANCE, TEXTS, LangChain, Loader
 from secondpass import ContextBudget, OverlapScorer, Reranker, Selection
 from secondpass.errors import ConfigurationError, ModelNotFound
 from secondpass.ranking import Cause
-from secondpass.scoring.shared import SHARED_MODELS, LoadKey, SharedModels
+from secondpass.scoring.named import SHARED_MODELS, LoadKey, SharedModels
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from worlds import Scripted
 
 from secondpass import OverlapScorer, Ranking
 from secondpass.langchain import SecondPassRerank
-from secondpass.scores import Unscored, UnscoredReason
+from secondpass.records import Unscored, UnscoredReason
 
 STAGE1 = pytest.approx(list(FIRST_STAGE.values()))
 
@@ -94,7 +94,7 @@ async def test_loading_the_model_does_not_count_towards_the_deadline(
     """The first call is scored although loading takes longer than the deadline, on both paths."""
     seconds = itertools.count(step=10)
     clock = SimpleNamespace(now=next(seconds))
-    monkeypatch.setattr("secondpass.call.time", SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr("secondpass.records.time", SimpleNamespace(monotonic=lambda: clock.now))
     loader.before = lambda name: setattr(clock, "now", next(seconds))
     synchronous = integration.create(model="first/model", deadline_ms=200)
     asynchronous = integration.create(model="second/model", deadline_ms=200)

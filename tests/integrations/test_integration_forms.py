@@ -16,6 +16,7 @@ from secondpass import (
     ContextBudget,
     CoveredMass,
     LargestGap,
+    LoadOptions,
     OverlapScorer,
     Ranking,
     ReciprocalRank,
@@ -24,12 +25,12 @@ from secondpass import (
     WeightedSum,
     Windows,
 )
-from secondpass.audit import AuditLog
 from secondpass.config import read_config
 from secondpass.errors import ConfigurationError
 from secondpass.langchain import CrossEncoderModel, SecondPassRerank
-from secondpass.scores import Scale, ScaleKind, Spec
-from secondpass.scoring.load import LoadOptions, load_scorer
+from secondpass.observe import AuditLog
+from secondpass.records import Scale, ScaleKind, Spec
+from secondpass.scorers.load import load_scorer
 
 REMOTE = "vllm:m@http://127.0.0.1:9"
 NINE = {

@@ -7,11 +7,10 @@ import pytest
 from integration_support import QUESTION, TEXTS, LangChain, Loader
 from langchain_core.cross_encoders import BaseCrossEncoder
 
-from secondpass import Call, OverlapScorer, Ranking, WeightedSum
+from secondpass import Call, LoadOptions, OverlapScorer, Ranking, WeightedSum
 from secondpass.errors import ConfigurationError
 from secondpass.langchain import SecondPassRerank
-from secondpass.scores import LOGIT, Pair, Score, Scored, Spec
-from secondpass.scoring.load import LoadOptions
+from secondpass.records import LOGIT, Pair, Score, Scored, Spec
 
 
 class OwnScorer:

@@ -13,7 +13,7 @@ from integration_support import LangChain, LlamaIndex, Loader
 
 from secondpass.errors import ConfigurationError, ModelNotFound
 from secondpass.langchain import CrossEncoderModel
-from secondpass.scoring.shared import LoadKey, SharedModels
+from secondpass.scoring.named import LoadKey, SharedModels
 
 
 def run_together(*calls: Any) -> list[Any]:

@@ -15,7 +15,7 @@ from langchain_support import QUESTION, TEXTS, BrokenScorer, documents, ids
 from secondpass import Call, OverlapScorer
 from secondpass.errors import ModelNotFound, ScoringError
 from secondpass.langchain import CrossEncoderModel
-from secondpass.scores import Pair, Scored, Unscored, UnscoredReason
+from secondpass.records import Pair, Scored, Unscored, UnscoredReason
 
 
 class OneInvalidScorer(OverlapScorer):

@@ -12,7 +12,7 @@ from langchain_support import QUESTION, TEXTS, BrokenScorer, WaitingScorer, docu
 from secondpass import OverlapScorer, Reranker
 from secondpass.errors import InputError, ScoringError
 from secondpass.langchain import SecondPassRerank
-from secondpass.scores import UnscoredReason
+from secondpass.records import UnscoredReason
 
 
 def degraded(found: Sequence[Document]) -> set[str]:

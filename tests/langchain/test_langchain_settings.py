@@ -14,7 +14,7 @@ from langchain_support import QUESTION, TEXTS, documents, ids, overlap_compresso
 from secondpass import ContextBudget, OverlapScorer, Reranker
 from secondpass.errors import ConfigurationError, ModelNotFound
 from secondpass.langchain import SecondPassRerank
-from secondpass.scoring.shared import SHARED_MODELS
+from secondpass.scoring.named import SHARED_MODELS
 
 SETTINGS: dict[str, Any] = {"top_n": 2, "budget": 100, "min_probability": 0.1, "order": "ends", "score_key": "bm25"}
 

@@ -16,7 +16,7 @@ from pydantic import PrivateAttr
 
 from secondpass import Call, OverlapScorer, Reranker
 from secondpass.llama_index import SecondPassRerank
-from secondpass.scores import Pair, Scored
+from secondpass.records import Pair, Scored
 
 __all__ = [
     "BY_RELEVANCE",

@@ -17,7 +17,7 @@ from llama_support import QUESTION, WaitingScorer, ids, overlap_postprocessor, s
 from secondpass import ContextBudget, OverlapScorer, Reranker
 from secondpass.errors import ConfigurationError, ModelNotFound
 from secondpass.llama_index import SecondPassRerank
-from secondpass.scores import UnscoredReason
+from secondpass.records import UnscoredReason
 
 SETTINGS: dict[str, Any] = {
     "model": "some/model",

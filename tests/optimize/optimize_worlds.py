@@ -7,7 +7,7 @@ from typing import Any
 from tiny_models import HIDDEN, POSITIONS, VOCABULARY, WORDS, tiny_tokenizer
 
 from secondpass.optimize import Bounds, OptimizeSettings
-from secondpass.scores import Pair
+from secondpass.records import Pair
 
 LOOSE = OptimizeSettings(int8=Bounds(mean_difference=0.5, agreement=0.5, batch_effect=0.02))
 _SIZES: dict[str, Any] = {

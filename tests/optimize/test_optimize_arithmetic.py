@@ -16,13 +16,13 @@ from onnx import TensorProto, helper
 from optimize_worlds import some_pairs
 
 from secondpass.errors import ModelError
+from secondpass.models.files import ModelFolder
 from secondpass.optimize.attention import lower_attention
 from secondpass.optimize.checkpoint import open_checkpoint
 from secondpass.optimize.export import export_graph
 from secondpass.optimize.graphs import Graph
 from secondpass.optimize.quantization import linear_layers, measure_activations, quantize_weight
 from secondpass.optimize.verification import agreement
-from secondpass.scoring.model_files import ModelFolder
 
 Array = np.ndarray[Any, Any]
 

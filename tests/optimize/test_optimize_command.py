@@ -15,7 +15,7 @@ from secondpass.cli import app
 from secondpass.cli.optimize import read_pairs, reference_pairs
 from secondpass.errors import InputError
 from secondpass.optimize import optimize
-from secondpass.scores import Pair
+from secondpass.records import Pair
 
 
 def test_bundled_pairs_are_the_same_each_time_and_of_many_lengths() -> None:

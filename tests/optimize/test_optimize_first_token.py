@@ -10,6 +10,7 @@ import torch
 from optimize_worlds import some_pairs
 from sentence_transformers import CrossEncoder as Model
 
+from secondpass.models.files import ModelFolder
 from secondpass.optimize.checkpoint import (
     FirstTokenLayer,
     logits,
@@ -17,7 +18,6 @@ from secondpass.optimize.checkpoint import (
     reads_first_token_only,
     use_first_token_layer,
 )
-from secondpass.scoring.model_files import ModelFolder
 
 PAIRS = some_pairs(24)
 

@@ -13,7 +13,7 @@ from tiny_models import HIDDEN
 
 from secondpass import load_scorer
 from secondpass.optimize import OptimizeReport, optimize
-from secondpass.scores import Pair, Score
+from secondpass.records import Pair, Score
 
 HELD_OUT = some_pairs(24, seed=1)
 

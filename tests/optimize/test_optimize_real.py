@@ -9,7 +9,7 @@ pytest.importorskip("onnxscript", reason="the extra train isn't installed")
 
 from secondpass import load_scorer
 from secondpass.optimize import optimize
-from secondpass.scores import Pair, Score
+from secondpass.records import Pair, Score
 
 
 def test_a_real_model_keeps_its_order_as_int8(torch_checkpoint: Path, dl19: list[Any], tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ import secondpass.errors
 import secondpass.optimize
 from secondpass.errors import ConfigurationError, LossTooHigh, MissingExtra, ModelError, ModelNotFound
 from secondpass.optimize import Bounds, FormReport, OptimizeSettings, optimize
-from secondpass.scores import Pair
+from secondpass.records import Pair
 
 PAIRS = some_pairs(20)
 STRICT = OptimizeSettings(int8=Bounds(mean_difference=0.0, agreement=1.0, batch_effect=0.02))

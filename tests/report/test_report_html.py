@@ -9,8 +9,8 @@ import pytest
 from worlds import Failing, Scripted, count_words
 
 from secondpass import Candidate, ContextBudget, OverlapScorer, Ranking, Reranker, Selection, Windowed, Windows
+from secondpass.records import Scale, ScaleKind, Spec
 from secondpass.report.slope import ROW, slope
-from secondpass.scores import Scale, ScaleKind, Spec
 
 VOID = {"meta", "br"}
 

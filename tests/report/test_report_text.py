@@ -8,7 +8,7 @@ from worlds import Failing
 from secondpass import Candidate, OverlapScorer, Ranking, Reranker, Windowed, Windows
 from secondpass.errors import ScoringError
 from secondpass.ranking import Dropped, Ranked, Reason
-from secondpass.scores import Note, NoteKind, Stage
+from secondpass.records import Note, NoteKind, Stage
 
 
 def test_report_has_every_candidate(ranking: Ranking) -> None:

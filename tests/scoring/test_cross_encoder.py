@@ -12,9 +12,9 @@ from fake_engine import ExpiresWhenBlocked, FakeEngine, blocked_engine
 from secondpass import Call, Reranker
 from secondpass.errors import ConfigurationError, OutOfMemory, ScoringError
 from secondpass.ranking import Cause, Degraded
-from secondpass.scores import Pair, Score, Unscored, UnscoredReason
+from secondpass.records import Pair, Score, Unscored, UnscoredReason
 from secondpass.scoring.cross_encoder import ENCODING_BLOCK, OVERLAPPED_PAIRS, CrossEncoder
-from secondpass.scoring.engines.base import Encoded
+from secondpass.scoring.engine import Encoded
 from secondpass.scoring.jobs import DEADLINE_BLOCK
 from secondpass.scoring.worker import WorkerSettings
 

@@ -9,7 +9,7 @@ import pytest
 
 from secondpass import LoadOptions, load_scorer
 from secondpass.errors import ModelError
-from secondpass.scoring.model_content import content_hash
+from secondpass.models.content import content_hash
 
 Tiny = Callable[..., Path]
 

@@ -12,8 +12,8 @@ from secondpass import Call, Cascade, ContextBudget, ListScorer, Reranker, Selec
 from secondpass.errors import ScoringError
 from secondpass.langchain import SecondPassRerank
 from secondpass.ranking import Cause
-from secondpass.scores import LOGIT, Pair, Score, Scored, Spec, Unscored, Window
-from secondpass.scoring.calibrated import Calibrated
+from secondpass.records import LOGIT, Pair, Score, Scored, Spec, Unscored, Window
+from secondpass.scorers.calibrated import Calibrated
 from secondpass.scoring.scorer import Listwise, Scorer
 
 

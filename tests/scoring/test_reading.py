@@ -10,12 +10,12 @@ from fake_engine import FakeEngine
 
 from secondpass import Call, Pair, Reranker, Score, Unscored, UnscoredReason, Windowed, Windows, load_scorer
 from secondpass.models import bundled_models
-from secondpass.scores import Note, NoteKind
-from secondpass.scoring.cache import Cached
-from secondpass.scoring.cascade import Cascade
+from secondpass.records import Note, NoteKind
+from secondpass.scorers.cached import Cached
+from secondpass.scorers.cascade import Cascade
+from secondpass.scorers.fallback import Fallback
 from secondpass.scoring.cross_encoder import CrossEncoder
-from secondpass.scoring.engines.base import Encoded
-from secondpass.scoring.fallback import Fallback
+from secondpass.scoring.engine import Encoded
 from secondpass.scoring.reading import PairReader
 from secondpass.scoring.scorer import Scorer
 

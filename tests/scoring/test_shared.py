@@ -8,7 +8,7 @@ import pytest
 
 from secondpass import OverlapScorer
 from secondpass.errors import ConfigurationError, ModelNotFound
-from secondpass.scoring.shared import LoadKey, SharedModels
+from secondpass.scoring.named import LoadKey, SharedModels
 
 
 class Models(SharedModels):

@@ -24,10 +24,10 @@ from secondpass import (
     Windows,
 )
 from secondpass.errors import ConfigurationError, ScoringError
-from secondpass.scores import LOGIT, Scale, ScaleKind, Spec
-from secondpass.scoring.cache import Cached
-from secondpass.scoring.cascade import Cascade
-from secondpass.scoring.fallback import Fallback
+from secondpass.records import LOGIT, Scale, ScaleKind, Spec
+from secondpass.scorers.cached import Cached
+from secondpass.scorers.cascade import Cascade
+from secondpass.scorers.fallback import Fallback
 from secondpass.scoring.scorer import BaseScorer
 from secondpass.scoring.window_cutting import cut_windows
 

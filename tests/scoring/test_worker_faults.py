@@ -11,9 +11,9 @@ from fake_engine import ExpiresWhenBlocked, FakeEngine, blocked_engine
 
 from secondpass import Call
 from secondpass.errors import ScoringError
-from secondpass.scores import Pair, UnscoredReason
+from secondpass.records import Pair, UnscoredReason
 from secondpass.scoring.cross_encoder import CrossEncoder
-from secondpass.scoring.engines.base import Encoded
+from secondpass.scoring.engine import Encoded
 from secondpass.scoring.jobs import Job
 from secondpass.scoring.turns import Turns
 from secondpass.scoring.worker import Worker, WorkerSettings

@@ -10,7 +10,7 @@ from worlds import Scripted, count_words, judge, reasons, texts
 from secondpass import ContextBudget, CoveredMass, LargestGap, Reranker, Selection
 from secondpass.errors import ConfigurationError
 from secondpass.ranking import Ranked
-from secondpass.scores import Scale, ScaleKind, Spec, Unscored, UnscoredReason
+from secondpass.records import Scale, ScaleKind, Spec, Unscored, UnscoredReason
 from secondpass.selection.adaptive import Adaptive
 from secondpass.selection.select import Selected, select
 

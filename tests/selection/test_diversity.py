@@ -7,7 +7,7 @@ from worlds import count_words, judge, reasons, texts
 
 from secondpass import Candidate, ContextBudget, Selection
 from secondpass.ranking import Ranked
-from secondpass.scores import Score, Unscored, UnscoredReason
+from secondpass.records import Score, Unscored, UnscoredReason
 from secondpass.selection.select import Selected, select
 
 LIFE = "a flea lives for two or three months on a warm and hairy host"

@@ -12,7 +12,7 @@ from worlds import count_words, judge
 
 from secondpass import Candidate, ContextBudget, OverlapScorer, Reason, Reranker, Selection
 from secondpass.ranking import Ranked
-from secondpass.scores import LOGIT, Score, Unscored, UnscoredReason, Window
+from secondpass.records import LOGIT, Score, Unscored, UnscoredReason, Window
 from secondpass.scoring.window_cutting import cut_windows
 from secondpass.selection.excerpts import GAP, excerpt, placed_windows
 from secondpass.selection.extraction import extract

@@ -7,7 +7,7 @@ from worlds import judge, reasons, texts
 
 from secondpass import Candidate, ContextBudget, Selection
 from secondpass.ranking import Dropped, Kept
-from secondpass.scores import Unscored, UnscoredReason
+from secondpass.records import Unscored, UnscoredReason
 from secondpass.selection.filters import Identity, filter_threshold, filter_unranked, identity
 from secondpass.selection.select import select
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from worlds import judge
 
 from secondpass.ranking import Ranked
-from secondpass.scores import Score
+from secondpass.records import Score
 from secondpass.selection.order import ORDERS, Order, in_reading_order
 
 

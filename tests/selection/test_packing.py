@@ -5,7 +5,7 @@ from worlds import count_words, judge, reasons
 
 from secondpass import Candidate, ContextBudget
 from secondpass.ranking import Ranked
-from secondpass.scores import LOGIT, Score, Window
+from secondpass.records import LOGIT, Score, Window
 from secondpass.selection.packing import Policy, pack
 
 # Best first: 3 words, 5 words in two sentences, 2 words.

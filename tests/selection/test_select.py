@@ -11,7 +11,7 @@ from worlds import count_words, judge, reasons, texts
 
 from secondpass import Candidate, ContextBudget, CoveredMass, Selection
 from secondpass.errors import ConfigurationError
-from secondpass.scores import Score, Unscored, UnscoredReason
+from secondpass.records import Score, Unscored, UnscoredReason
 from secondpass.selection.order import Order
 from secondpass.selection.packing import POLICIES, Policy
 from secondpass.selection.select import DUPLICATES, choose, select

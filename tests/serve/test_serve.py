@@ -14,9 +14,9 @@ from worlds import Failing, Scripted
 
 from secondpass import Call, OverlapScorer, Pair, Reranker, Scored, Selection
 from secondpass.errors import ConfigurationError, QueueFull, ScoringError
-from secondpass.scores import Score, Spec, Unscored, UnscoredReason
-from secondpass.scoring.remote import RemoteScorer
-from secondpass.scoring.shared import LoadedInBackground
+from secondpass.records import Score, Spec, Unscored, UnscoredReason
+from secondpass.scorers.remote import RemoteScorer
+from secondpass.scoring.named import LoadedInBackground
 from secondpass.serve import Server, Settings
 from secondpass.serve.run import check_host
 

@@ -10,10 +10,9 @@ import pytest
 from tiny_models import WORDS
 
 from secondpass import Cached, load_scorer
-from secondpass.call import Call
 from secondpass.errors import ConfigurationError, InputError, ScoringError
 from secondpass.optimize import Bounds, OptimizeSettings
-from secondpass.scores import LOGIT, Pair, Score, Scored, Spec, Unscored, UnscoredReason
+from secondpass.records import LOGIT, Call, Pair, Score, Scored, Spec, Unscored, UnscoredReason
 from secondpass.scoring.scorer import BaseScorer
 from secondpass.training import About, DistillSettings, Examples, Group, distill, read_table
 

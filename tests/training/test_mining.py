@@ -10,7 +10,7 @@ from worlds import Scripted
 from secondpass import Candidate
 from secondpass.errors import ConfigurationError, InputError, ScoringError
 from secondpass.evaluation import Bm25Index, retrieve_with
-from secondpass.scores import Unscored, UnscoredReason
+from secondpass.records import Unscored, UnscoredReason
 from secondpass.training import Examples, Group, mine_negatives
 
 Retrieve = Callable[[str, int], Sequence[Candidate]]

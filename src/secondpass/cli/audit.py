@@ -13,10 +13,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from secondpass.audit.answers import drift, fates, summary
-from secondpass.audit.file import read_records
 from secondpass.cli.app import app, bars, console, one_line_errors, say
 from secondpass.errors import ConfigurationError
+from secondpass.observe.audit_file import read_records
+from secondpass.observe.audit_summary import drift, fates, summary
 
 _NEVER = 1
 _Records = Callable[[], Iterator[dict[str, Any]]]

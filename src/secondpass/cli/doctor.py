@@ -22,10 +22,10 @@ from secondpass.cli.settings import ConfigFile, command_config, open_reranker
 from secondpass.config import Config
 from secondpass.errors import SecondpassError
 from secondpass.models import CASCADES, bundled_models
-from secondpass.scores import Pair
-from secondpass.scoring.dialects import is_remote
-from secondpass.scoring.hardware import Hardware, cpu_count, cpu_threads
-from secondpass.scoring.load import ENGINES, load_scorer
+from secondpass.models.dialects import is_remote
+from secondpass.models.hardware import Hardware, cpu_count, cpu_threads
+from secondpass.records import Pair
+from secondpass.scorers.load import ENGINES, load_scorer
 from secondpass.scoring.scorer import Scorer, warm_up
 from secondpass.selection.select import Selection
 

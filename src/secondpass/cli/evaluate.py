@@ -122,7 +122,7 @@ def _plots(folder: Path | None) -> Callable[["Evaluation"], object]:
     """Check the option and matplotlib beforehand, and return what draws the plots."""
     if folder is None:
         return lambda _: None
-    from secondpass.plots import save
+    from secondpass.evaluation.plots import save
 
     folder.mkdir(parents=True, exist_ok=True)
     return lambda result: save(result, folder)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from secondpass.cli.app import app, one_line_errors, say
-from secondpass.scoring.load import load_scorer
+from secondpass.scorers.load import load_scorer
 from secondpass.scoring.scorer import Scorer
 
 if TYPE_CHECKING:

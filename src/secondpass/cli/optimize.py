@@ -11,7 +11,7 @@ from secondpass.cli.app import app, one_line_errors, say
 from secondpass.cli.ask.passages import python_reference
 from secondpass.errors import ConfigurationError, InputError, LossTooHigh
 from secondpass.jsonl import read_objects
-from secondpass.scores import Pair
+from secondpass.records import Pair
 from secondpass.text import sentence_ends
 
 _QUESTIONS, _TEXTS = 80, 5  # of the bundled pairs

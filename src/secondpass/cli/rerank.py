@@ -9,7 +9,6 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from secondpass.candidates import Candidate
 from secondpass.cli.app import app, console, one_line_errors
 from secondpass.cli.settings import (
     ConfigFile,
@@ -25,6 +24,7 @@ from secondpass.cli.settings import (
 from secondpass.errors import ConfigurationError, InputError, ScoringError
 from secondpass.jsonl import query_and_candidates, read_object
 from secondpass.ranking import Ranking
+from secondpass.records import Candidate
 from secondpass.report.html import as_document, write
 from secondpass.reranker import Reranker
 

@@ -9,14 +9,15 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal, TextIO, get_args
 
-from secondpass.candidates import Candidate
 from secondpass.cluster.blocks import Block, block_name, blocks_of, check_manifest, digest, input_files
 from secondpass.errors import ConfigurationError, InputError, ScoringError, SecondpassError, checked
 from secondpass.jsonl import query_and_candidates, read_objects
 from secondpass.ranking import Ranking
+from secondpass.records import Candidate
 from secondpass.reranker import Reranker
-from secondpass.scoring.load import LoadOptions, load_scorer
-from secondpass.scoring.overlap import OverlapScorer
+from secondpass.scorers.load import load_scorer
+from secondpass.scorers.overlap import OverlapScorer
+from secondpass.scoring.options import LoadOptions
 from secondpass.scoring.scorer import Scorer
 from secondpass.selection.select import Selection
 

@@ -12,7 +12,7 @@ from secondpass.errors import ConfigurationError, InputError, checked
 from secondpass.evaluation.calibrate import question_scores
 from secondpass.evaluation.collection import Collection
 from secondpass.evaluation.settings import Progress
-from secondpass.scores import Spec
+from secondpass.records import Spec
 from secondpass.scoring.scorer import Scorer
 
 KEPT = (1, 3, 5, 10)

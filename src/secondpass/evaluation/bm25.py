@@ -5,9 +5,9 @@ from collections.abc import Mapping
 import bm25s
 import Stemmer
 
-from secondpass.candidates import Candidate
 from secondpass.errors import ConfigurationError, InputError
 from secondpass.evaluation.collection import Run
+from secondpass.records import Candidate
 
 _K1, _B = 0.9, 0.4  # Anserini's BM25 baselines, from which the BEIR paper's figures come
 

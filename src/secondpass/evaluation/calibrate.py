@@ -17,7 +17,7 @@ from secondpass.calibration import Calibration, Method
 from secondpass.errors import ConfigurationError, InputError, ScoringError
 from secondpass.evaluation.collection import Collection
 from secondpass.evaluation.settings import Progress
-from secondpass.scores import Pair, Score, Spec
+from secondpass.records import Pair, Score, Spec
 from secondpass.scoring.scorer import Scorer
 
 Floats = NDArray[np.float64]

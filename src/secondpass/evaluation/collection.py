@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from secondpass.candidates import Candidate, as_candidates, first_stage_ranks
 from secondpass.errors import ConfigurationError, InputError
+from secondpass.records import Candidate, as_candidates, first_stage_ranks
 
 Qrels = Mapping[str, Mapping[str, int]]
 """From a query's id to its judged texts' ids, each with its grade; 0 and below is not relevant."""

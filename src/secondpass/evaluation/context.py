@@ -13,7 +13,7 @@ from secondpass.evaluation.measures import Comparison, Interval, compare, interv
 from secondpass.evaluation.settings import Settings
 from secondpass.evaluation.systems import QueryResult, System
 from secondpass.ranking import Kept, Ranked
-from secondpass.scores import Score
+from secondpass.records import Score
 from secondpass.selection.select import Selection, choose
 from secondpass.selection.tokens import TokenCounter, as_counter
 

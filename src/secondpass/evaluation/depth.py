@@ -5,14 +5,12 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from secondpass.call import Call
-from secondpass.candidates import Candidate
 from secondpass.evaluation.collection import Collection
 from secondpass.evaluation.measures import Interval, Measures, Values, means
 from secondpass.evaluation.settings import Progress, Settings
 from secondpass.evaluation.systems import EVERYTHING, QueryResult, System, full_order
+from secondpass.records import Call, Candidate, Pair, Score, Scored, Spec, Unscored
 from secondpass.reranker import Reranker
-from secondpass.scores import Pair, Score, Scored, Spec, Unscored
 from secondpass.scoring.scorer import BaseScorer
 
 

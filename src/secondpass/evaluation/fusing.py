@@ -9,8 +9,7 @@ from secondpass.errors import ConfigurationError
 from secondpass.evaluation.calibrate import question_scores
 from secondpass.evaluation.collection import Collection
 from secondpass.evaluation.settings import Progress
-from secondpass.fusion import FusionInput
-from secondpass.learned_fusion import LearnedFusion, fusion_features
+from secondpass.fusion import FusionInput, LearnedFusion, fusion_features
 from secondpass.scoring.scorer import Scorer
 
 _LEAST = 10  # questions with a relevant and another candidate

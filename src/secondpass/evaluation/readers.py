@@ -14,11 +14,11 @@ from typing import Any, TypeVar
 import ir_measures
 import numpy as np
 
-from secondpass.candidates import Candidate
 from secondpass.errors import InputError
 from secondpass.evaluation.bm25 import Bm25Index
 from secondpass.evaluation.collection import Collection, Run
 from secondpass.jsonl import read_objects
+from secondpass.records import Candidate
 
 _Parsed = TypeVar("_Parsed")
 _ID_KEYS = ("_id", "id", "docid", "qid", "query_id", "doc_id")

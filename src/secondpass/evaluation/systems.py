@@ -11,8 +11,8 @@ from secondpass.errors import ConfigurationError
 from secondpass.evaluation.collection import Collection
 from secondpass.evaluation.settings import Progress
 from secondpass.ranking import Kept, Ranked, Ranking, Reason
+from secondpass.records import Stage, Unscored, UnscoredReason
 from secondpass.reranker import Reranker, scorer_for
-from secondpass.scores import Stage, Unscored, UnscoredReason
 from secondpass.scoring.scorer import Scorer, warm_up
 from secondpass.selection.select import Selection, select
 

@@ -14,7 +14,7 @@ from secondpass.evaluation.measures import Comparison, Measures, Values, compare
 from secondpass.evaluation.settings import Settings
 from secondpass.evaluation.systems import QueryResult, System
 from secondpass.fusion import FusionInput, WeightedSum
-from secondpass.scores import Score
+from secondpass.records import Score
 
 Floats = NDArray[np.float64]
 Setting = TypeVar("Setting", int, float)

@@ -7,13 +7,11 @@ from pathlib import Path
 import numpy as np
 from langchain_core.cross_encoders import BaseCrossEncoder
 
-from secondpass.call import Call
 from secondpass.errors import ConfigurationError, ScoringError
-from secondpass.models import DEFAULT_MODEL
-from secondpass.scores import Pair, Scale, ScaleKind, Score, Scored, Spec, Unscored, UnscoredReason
-from secondpass.scoring.load import EngineName
+from secondpass.records import Call, Pair, Scale, ScaleKind, Score, Scored, Spec, Unscored, UnscoredReason
+from secondpass.scoring.named import SHARED_MODELS, LoadKey
+from secondpass.scoring.options import DEFAULT_MODEL, EngineName
 from secondpass.scoring.scorer import BaseScorer, Scorer
-from secondpass.scoring.shared import SHARED_MODELS, LoadKey
 
 
 class CrossEncoderModel(BaseCrossEncoder):

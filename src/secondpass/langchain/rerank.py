@@ -20,7 +20,6 @@ from langchain_core.runnables import RunnableConfig, RunnableSerializable, ensur
 from langchain_core.runnables.config import get_async_callback_manager_for_config, get_callback_manager_for_config
 from pydantic import ConfigDict
 
-from secondpass.candidates import Candidate
 from secondpass.errors import InputError
 from secondpass.integration import (
     ENTRY,
@@ -34,6 +33,7 @@ from secondpass.integration import (
 from secondpass.langchain.cross_encoder import LangChainScorer
 from secondpass.logs import REPEATED_WARNINGS
 from secondpass.ranking import Kept, Ranking
+from secondpass.records import Candidate
 from secondpass.scoring.scorer import Scorer
 from secondpass.selection.call_budget import call_budget
 from secondpass.selection.filters import Results, as_excluded

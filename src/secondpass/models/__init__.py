@@ -8,7 +8,6 @@ from secondpass.models.families import ModelFamily, Status, family_of, supported
 
 __all__ = [
     "CASCADES",
-    "DEFAULT_MODEL",
     "ModelFamily",
     "Status",
     "bundled_models",
@@ -18,8 +17,6 @@ __all__ = [
     "unsupported",
 ]
 
-DEFAULT_MODEL = "small"
-"""What the integrations, the command line and the demo rerank with unless another model is named."""
 CASCADES: Mapping[str, tuple[str, str, int, float]] = MappingProxyType({"fast": ("nano", "small", 30, 0.25)})
 """The cascades of bundled models by name: the scorer that prunes, the one that decides, how many candidates go on, and
 the first stage's vote in that."""

@@ -11,13 +11,14 @@ from safetensors import SafetensorError, safe_open
 from sentence_transformers import CrossEncoder as Model
 from torch import nn
 
+from secondpass.engines.heads import read_head, read_max_length
+from secondpass.engines.torch import quiet
 from secondpass.errors import ModelError
-from secondpass.scores import Pair
-from secondpass.scoring.engines.torch import quiet
-from secondpass.scoring.hardware import CPU_BATCH_TOKENS
-from secondpass.scoring.heads import Head, read_head, read_max_length
-from secondpass.scoring.model_content import check_no_code
-from secondpass.scoring.model_files import ModelFolder, describe_contents
+from secondpass.models.content import check_no_code
+from secondpass.models.files import ModelFolder, describe_contents
+from secondpass.models.hardware import CPU_BATCH_TOKENS
+from secondpass.records import Pair
+from secondpass.scoring.engine import Head
 
 OPENING_ERRORS = (OSError, ValueError, TypeError, KeyError, RuntimeError, ImportError, AttributeError, SafetensorError)
 _TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "sentencepiece.bpe.model", "spiece.model", "spm.model")

@@ -16,7 +16,7 @@ from secondpass.errors import ModelError
 from secondpass.optimize.attention import lower_attention, lower_rotary
 from secondpass.optimize.checkpoint import Checkpoint
 from secondpass.optimize.graphs import MICROSOFT, Graph
-from secondpass.scores import Pair
+from secondpass.records import Pair
 
 EXPORT_OPSET = 23
 """The first opset with an operator for attention, which keeps it in one piece through the export."""

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from secondpass.errors import ConfigurationError, LossTooHigh, checked
+from secondpass.models.files import FORMS_FILE, find_model
+from secondpass.models.hub import HubAccess
 from secondpass.optimize.checkpoint import logits, open_checkpoint, use_first_token_layer
 from secondpass.optimize.export import export_graph, write_model
 from secondpass.optimize.quantization import quantize
 from secondpass.optimize.verification import Bounds, Form, FormReport, spread_over_lengths, verify
-from secondpass.scores import Pair
-from secondpass.scoring.hub import HubAccess
-from secondpass.scoring.model_files import FORMS_FILE, find_model
+from secondpass.records import Pair
 
 FORMS: tuple[Form, ...] = ("float32", "int8")
 """In the order in which they are exported: int8 is computed from float32."""

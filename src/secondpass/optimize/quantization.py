@@ -17,8 +17,8 @@ import onnxruntime as ort
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from secondpass.errors import ModelError
+from secondpass.models.hardware import cpu_count
 from secondpass.optimize.graphs import MICROSOFT, Graph, node
-from secondpass.scoring.hardware import cpu_count
 
 Array = np.ndarray[Any, Any]
 

@@ -10,8 +10,9 @@ from typing import Literal
 import numpy as np
 
 from secondpass.errors import ModelError
-from secondpass.scores import Pair, Score
-from secondpass.scoring.load import LoadOptions, load_scorer
+from secondpass.records import Pair, Score
+from secondpass.scorers.load import load_scorer
+from secondpass.scoring.options import LoadOptions
 from secondpass.scoring.scorer import BaseScorer
 
 Form = Literal["int8", "float32"]

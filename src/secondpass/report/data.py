@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from secondpass.errors import require
 from secondpass.ranking import Dropped, Kept, Ranked, Ranking, Reason
-from secondpass.scores import Score, Stage, Window
+from secondpass.records import Score, Stage, Window
 from secondpass.text import well_formed
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ from uuid import uuid4
 
 from secondpass.errors import ConfigurationError
 from secondpass.ranking import Dropped, Kept, Ranked, Ranking
+from secondpass.records import Stage
 from secondpass.report.excerpts import one_line, parts
 from secondpass.report.slope import slope
 from secondpass.report.text import LISTED, as_text, note_lines
-from secondpass.scores import Stage
 
 if TYPE_CHECKING:
     from jinja2 import Environment

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from secondpass.ranking import Dropped, Kept, Ranked, Ranking
+from secondpass.records import Stage
 from secondpass.report.excerpts import one_line
-from secondpass.scores import Stage
 from secondpass.text import printable
 
 LISTED = 50

@@ -4,11 +4,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from secondpass.call import Call
-from secondpass.candidates import Candidate
 from secondpass.errors import ScoringError
 from secondpass.ranking import Ranked
-from secondpass.scores import Pair, Score, Spec, Stage
+from secondpass.records import Call, Candidate, Pair, Score, Spec, Stage
 from secondpass.scoring.scorer import Scorer, score_checked
 from secondpass.scoring.windows import Windowed, Windows
 

@@ -7,11 +7,10 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import wait
 from typing import Any, NoReturn, Self
 
-from secondpass.call import Call, as_call
 from secondpass.errors import ConfigurationError, check_list
 from secondpass.processes import ForkLock
-from secondpass.scores import Pair, Score, Scored, Spec, Stage, Unscored, UnscoredReason
-from secondpass.scoring.engines.base import Encoded, Engine
+from secondpass.records import Call, Pair, Score, Scored, Spec, Stage, Unscored, UnscoredReason, as_call
+from secondpass.scoring.engine import Encoded, Engine
 from secondpass.scoring.jobs import DEADLINE_BLOCK, Job
 from secondpass.scoring.reading import PairReader, count_tokens
 from secondpass.scoring.scorer import BaseScorer, refuse_pickling

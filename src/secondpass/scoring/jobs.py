@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-from secondpass.call import Call
 from secondpass.errors import OutOfMemory
-from secondpass.scores import UnscoredReason
+from secondpass.records import Call, UnscoredReason
 from secondpass.scoring.batching import BatchLimits, plan_batches
-from secondpass.scoring.engines.base import Encoded, Engine
+from secondpass.scoring.engine import Encoded, Engine
 
 DEADLINE_BLOCK = 8
 """Pairs in a block. With a deadline, blocks are scored in first-stage order, so that its best come first."""

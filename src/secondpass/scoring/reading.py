@@ -4,10 +4,9 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from secondpass.call import Call
 from secondpass.errors import contained
-from secondpass.scores import Pair, Unscored, UnscoredReason
-from secondpass.scoring.engines.base import Encoded, Engine
+from secondpass.records import Call, Pair, Unscored, UnscoredReason
+from secondpass.scoring.engine import Encoded, Engine
 from secondpass.text import well_formed, whole_character
 
 MAX_TEXT_CHARACTERS = 100_000

@@ -6,12 +6,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from secondpass.call import Call
-from secondpass.candidates import Candidate, first_stage_ranks
 from secondpass.errors import InputError, ScoringError
 from secondpass.logs import REPEATED_WARNINGS
 from secondpass.ranking import Cause, Degraded
-from secondpass.scores import Note, NoteKind, Pair, Score, Scored, Spec, Stage, Unscored, UnscoredReason
+from secondpass.records import (
+    Call,
+    Candidate,
+    Note,
+    NoteKind,
+    Pair,
+    Score,
+    Scored,
+    Spec,
+    Stage,
+    Unscored,
+    UnscoredReason,
+    first_stage_ranks,
+)
 from secondpass.scoring.scorer import Scorer, gave_no_value, has_score, score_checked
 
 OnError = Literal["degrade", "raise"]

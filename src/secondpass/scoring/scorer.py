@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NoReturn, Protocol, Self, runtime_checkable
 
-from secondpass.call import Call, as_call
 from secondpass.errors import ConfigurationError, InputError, ScoringError, check_list
-from secondpass.scores import Note, Pair, Score, Scored, Spec, Stage, Unscored, UnscoredReason
+from secondpass.records import Call, Note, Pair, Score, Scored, Spec, Stage, Unscored, UnscoredReason, as_call
 
 _ENDED_EARLY = {UnscoredReason.DEADLINE, UnscoredReason.CANCELLED, UnscoredReason.COLD}
 _NO_VALUE = {UnscoredReason.INVALID, UnscoredReason.FAILED}

@@ -5,9 +5,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from secondpass.call import Call
 from secondpass.errors import ConfigurationError, checked
-from secondpass.scores import Pair, Scale, Score, Scored, Spec, Stage, Unscored, UnscoredReason, Window
+from secondpass.records import Call, Pair, Scale, Score, Scored, Spec, Stage, Unscored, UnscoredReason, Window
 from secondpass.scoring.scorer import ComposedScorer, Scorer, count_tokens, score_checked
 from secondpass.scoring.window_cutting import Span, cut_windows
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from secondpass.errors import QueueFull, ScoringError
 from secondpass.processes import end_at_exit
-from secondpass.scores import UnscoredReason
+from secondpass.records import UnscoredReason
 from secondpass.scoring.jobs import Job, Part, run_batch
 from secondpass.scoring.turns import Turns
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, SupportsIndex
 
-from secondpass.candidates import Candidate
 from secondpass.errors import BudgetError, checked
+from secondpass.records import Candidate
 from secondpass.selection.llm_window import (
     part_tokens,
     read_synthesizer,

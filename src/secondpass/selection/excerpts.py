@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from secondpass.ranking import Ranked
-from secondpass.scores import Score, Window
+from secondpass.records import Score, Window
 from secondpass.selection.order import relevances
 
 GAP = " [...] "

@@ -6,10 +6,9 @@ What makes two candidates the same is decided here too, by ``identity`` alone.
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from secondpass.candidates import Candidate
 from secondpass.errors import InputError, check_list
 from secondpass.ranking import Dropped, Ranked, Ranking, Reason
-from secondpass.scores import Unscored, UnscoredReason
+from secondpass.records import Candidate, Unscored, UnscoredReason
 from secondpass.selection.adaptive import Adaptive
 from secondpass.selection.budget import ContextBudget
 

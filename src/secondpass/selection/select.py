@@ -4,11 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from secondpass.candidates import Candidate
 from secondpass.errors import ConfigurationError, checked
 from secondpass.logs import REPEATED_WARNINGS, logger
 from secondpass.ranking import Dropped, Kept, Ranked, Reason, nothing_relevant
-from secondpass.scores import Note, NoteKind
+from secondpass.records import Candidate, Note, NoteKind
 from secondpass.selection.adaptive import Adaptive
 from secondpass.selection.budget import ContextBudget
 from secondpass.selection.drafts import Packed

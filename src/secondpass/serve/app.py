@@ -20,12 +20,11 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from secondpass.call import Call
 from secondpass.errors import ConfigurationError, InputError, QueueFull, ScoringError, SecondpassError
 from secondpass.ranking import Ranking
+from secondpass.records import Call, Score
 from secondpass.reranker import Reranker
-from secondpass.scores import Score
-from secondpass.scoring.shared import LoadedInBackground
+from secondpass.scoring.named import LoadedInBackground
 from secondpass.serve.forms import DEADLINE_HEADER, FAILURES, FORMS, PATHS, Form, TooLong, openapi
 
 MANY_PROCESSES = "PROMETHEUS_MULTIPROC_DIR"

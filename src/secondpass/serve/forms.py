@@ -8,7 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, RootModel, T
 from pydantic.json_schema import models_json_schema
 
 from secondpass.ranking import Ranked, Ranking
-from secondpass.scores import Score
+from secondpass.records import Score
 from secondpass.selection.budget import ContextBudget
 from secondpass.selection.packing import Policy
 from secondpass.selection.select import Selection

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from secondpass.errors import InputError
 from secondpass.jsonl import read_objects
-from secondpass.scores import Pair
+from secondpass.records import Pair
 
 Shape = Literal["pairs", "lists", "triplets"]
 Located = tuple[str, Mapping[str, Any]]

@@ -10,11 +10,11 @@ from sentence_transformers.cross_encoder.losses import MarginMSELoss, MSELoss
 from tqdm.auto import tqdm
 
 from secondpass.errors import ConfigurationError, InputError, ScoringError
-from secondpass.scores import Score
-from secondpass.scoring.cache import Cached
-from secondpass.scoring.hub import HubAccess
-from secondpass.scoring.load import load_scorer
-from secondpass.scoring.model_files import find_model
+from secondpass.models.files import find_model
+from secondpass.models.hub import HubAccess
+from secondpass.records import Score
+from secondpass.scorers.cached import Cached
+from secondpass.scorers.load import load_scorer
 from secondpass.scoring.scorer import Scorer, release_memory, score_checked
 from secondpass.training.data import Examples, two_parts
 from secondpass.training.finetune import HELD_OUT

@@ -6,9 +6,8 @@ from statistics import fmean
 
 from tqdm.auto import tqdm
 
-from secondpass.candidates import Candidate
 from secondpass.errors import ConfigurationError, InputError, ScoringError
-from secondpass.scores import Pair, Score
+from secondpass.records import Candidate, Pair, Score
 from secondpass.scoring.scorer import Scorer
 from secondpass.training.data import Examples, Group, normalised
 

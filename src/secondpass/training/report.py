@@ -13,10 +13,10 @@ from typing import Any
 from sentence_transformers import CrossEncoder as Model
 
 from secondpass.errors import ConfigurationError
+from secondpass.models.files import find_model
+from secondpass.models.hub import HubAccess
 from secondpass.optimize import optimize
-from secondpass.scores import Pair
-from secondpass.scoring.hub import HubAccess
-from secondpass.scoring.model_files import find_model
+from secondpass.records import Pair
 from secondpass.training.data import Examples
 from secondpass.training.settings import About, TrainSettings
 from secondpass.training.trainer import MANIFEST

@@ -11,13 +11,13 @@ from sentence_transformers import CrossEncoder as Model
 from sentence_transformers.util import batch_to_device
 from torch import Tensor, nn
 
+from secondpass.engines.torch import quiet
 from secondpass.errors import ConfigurationError, ModelError
 from secondpass.models import bundled_names
+from secondpass.models.files import ModelFolder, find_model
+from secondpass.models.hub import HubAccess
 from secondpass.optimize.checkpoint import OPENING_ERRORS, layers_of, logits, open_model, reads_first_token_only
-from secondpass.scores import Pair
-from secondpass.scoring.engines.torch import quiet
-from secondpass.scoring.hub import HubAccess
-from secondpass.scoring.model_files import ModelFolder, find_model
+from secondpass.records import Pair
 
 _DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "attention_dropout", "dropout", "mlp_dropout")
 

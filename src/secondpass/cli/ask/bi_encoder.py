@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secondpass.errors import ModelError, ModelNotFound, require
-from secondpass.scoring.hardware import cpu_count
+from secondpass.models.hardware import cpu_count
 
 Vectors = NDArray[np.float32]
 

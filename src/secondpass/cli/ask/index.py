@@ -10,9 +10,9 @@ from typing import Any
 import chromadb
 from chromadb.errors import ChromaError
 
-from secondpass.candidates import Candidate
 from secondpass.cli.ask.bi_encoder import BiEncoder
 from secondpass.errors import ConfigurationError
+from secondpass.records import Candidate
 
 _HNSW: Any = {"hnsw": {"space": "cosine", "ef_search": 300}}  # wide enough for exact results at 100 neighbours
 _GROUP = 128  # passages that are embedded and written together

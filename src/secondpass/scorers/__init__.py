@@ -1,0 +1,1 @@
+"""Scorers around other scorers, remote scorers, and the loading of models."""
