@@ -74,7 +74,7 @@ def broken(ranked: list[Ranked], selection: Selection, selected: Selected) -> li
     naming += [item for item in selected.dropped if item.reason is Reason.DUPLICATE and near]
     checks = {
         "a candidate lost": came_out != Counter(id(item.candidate) for item in ranked),
-        "over top-k": selection.top_k is not None and len(selected.kept) > selection.top_k,
+        "over top-n": selection.top_n is not None and len(selected.kept) > selection.top_n,
         "named one that isn't kept": any(id(item.because_of) not in kept for item in naming),
     }
     if budget and selected.kept:
@@ -121,7 +121,7 @@ def settings(chance: random.Random) -> Selection:
     )
     policy = chance.choice(POLICIES)
     return Selection(
-        top_k=chance.choice([None, None, 1, 3, 8]),
+        top_n=chance.choice([None, None, 1, 3, 8]),
         min_probability=chance.choice([None, None, 0.1, 0.5]),
         min_keep=chance.randint(0, 2),
         max_unscored=chance.choice([None, 1]),

@@ -25,7 +25,7 @@ def requests(pairs: int) -> Iterator[tuple[str, list[str]]]:
 
 def main(pairs: int) -> None:
     """Print the megabytes that the process holds after each 10,000 pairs."""
-    reranker, done = Reranker("nano", selection=Selection(top_k=5)), 0
+    reranker, done = Reranker("nano", selection=Selection(top_n=5)), 0
     for ranking in reranker.rerank_many(requests(pairs)):
         done += len(ranking.kept) + len(ranking.dropped)
         if done % EVERY == 0:

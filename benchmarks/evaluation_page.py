@@ -50,7 +50,7 @@ def page(parts: Mapping[str, Part], speed: Figures | None) -> Iterator[str]:
         yield "The share of contexts that hold the answer. The same selection is the second pass's, in BM25's order."
     for name, figures in parts["xquad"].items():
         points = figures["system"]["contexts"]
-        ways = ("top_k", "same_selection", "second_pass")
+        ways = ("top_n", "same_selection", "second_pass")
         rows = [[f"{point['budget']}", *(interval(point[way]["share"]) for way in ways)] for point in points]
         yield table(["tokens", "BM25, top k", "BM25, same selection", f"second pass: {name}"], rows)
 

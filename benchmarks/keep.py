@@ -53,12 +53,12 @@ def main() -> None:
     print(f"\nat a risk of {options.risk:g}: {smallest}")
 
 
-def places_of_best(orders: Sequence[Sequence[int]], precise: Scores, top_k: int = TOP_K) -> list[list[int]]:
+def places_of_best(orders: Sequence[Sequence[int]], precise: Scores, top_n: int = TOP_K) -> list[list[int]]:
     """Return of each question the places, from 1, of the precise scorer's best in the pruning order, rising."""
     places = []
     for order, scores in zip(orders, precise, strict=True):
         place = {position: number for number, position in enumerate(order, start=1)}
-        best = sorted(range(len(scores)), key=lambda position, scores=scores: -scores[position])[:top_k]
+        best = sorted(range(len(scores)), key=lambda position, scores=scores: -scores[position])[:top_n]
         places.append(sorted(place[position] for position in best))
     return places
 

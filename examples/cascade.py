@@ -22,7 +22,7 @@ def main(
     systems: dict[str, Scorer] = {**alone, **cascades}
     print(f"{len(judged)} questions, {depth} candidates of BM25")
     for name, scorer in systems.items():
-        reranker, times, ranks = Reranker(scorer, selection=Selection(top_k=10)), dict[str, float](), []
+        reranker, times, ranks = Reranker(scorer, selection=Selection(top_n=10)), dict[str, float](), []
         reranker.warmup()
         with timed(times, "all"):
             for question in judged:

@@ -83,12 +83,12 @@ def langchain_hybrid(texts: Mapping[str, str], model: str, depth: int = 50) -> C
 class Bm25NodeRetriever(LlamaRetriever):
     """BM25 as a LlamaIndex retriever."""
 
-    def __init__(self, index: Bm25Index, top_k: int) -> None:
-        self._index, self._top_k = index, top_k
+    def __init__(self, index: Bm25Index, top_n: int) -> None:
+        self._index, self._top_n = index, top_n
         super().__init__()
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        results = self._index.search(query_bundle.query_str, self._top_k)
+        results = self._index.search(query_bundle.query_str, self._top_n)
         return [NodeWithScore(node=TextNode(text=item.text, id_=str(item.id)), score=item.score) for item in results]
 
 
@@ -109,8 +109,8 @@ def llama_index_hybrid(texts: Mapping[str, str], depth: int = 50) -> QueryFusion
 def main(model: str = "nano", topics: Sequence[str] = (), depth: int = 50) -> None:
     """Print what each hybrid returns, then how often an answer is among the first 5."""
     texts = passages(topics)
-    plain = PlainHybrid(texts, Reranker(model, selection=Selection(top_k=5)))
-    weighted = PlainHybrid(texts, Reranker(plain.reranker.scorer, selection=Selection(top_k=5), fusion=WEIGHTS))
+    plain = PlainHybrid(texts, Reranker(model, selection=Selection(top_n=5)))
+    weighted = PlainHybrid(texts, Reranker(plain.reranker.scorer, selection=Selection(top_n=5), fusion=WEIGHTS))
     langchain, llama = langchain_hybrid(texts, model, depth), llama_index_hybrid(texts, depth)
     rerank = LlamaRerank(model=model, top_n=5)
     systems = {

@@ -112,7 +112,7 @@ def main(
     """Print monitoring, cache, fallback, shadow comparison, offline measures and the manifest."""
     texts = passages(topics)
     index, asked = ChromaIndex(texts), questions(texts)[:limit]
-    selection, spare = Selection(top_k=5), load_scorer(spare_model)
+    selection, spare = Selection(top_n=5), load_scorer(spare_model)
     shadow = Shadow(Reranker(spare, selection=selection))
     with ExitStack() as resources:
         scores = Path(resources.enter_context(TemporaryDirectory())) / "scores.sqlite"  # in production one that stays

@@ -44,7 +44,7 @@ class QuestionAnswering:
     ) -> None:
         self.texts, self._index = texts, Bm25Index(texts)
         selection = Selection(
-            top_k=1, min_probability=min_probability, budget=ContextBudget(max_tokens), policy="extract"
+            top_n=1, min_probability=min_probability, budget=ContextBudget(max_tokens), policy="extract"
         )
         windows = Windows(max_tokens=max_tokens // 2, overlap=0)
         self._reranker = Reranker(Windowed(load_scorer(model), windows), selection=selection)

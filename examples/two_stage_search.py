@@ -49,7 +49,7 @@ def search(
 def main(models: Sequence[str] = ("small", "nano"), topics: Sequence[str] = (), depths: Sequence[int] = DEPTHS) -> None:
     """Print one search with both scores, then the time of each stage at several depths."""
     texts = passages(topics)
-    rerankers = {model: Reranker(model, selection=Selection(top_k=5)) for model in models}
+    rerankers = {model: Reranker(model, selection=Selection(top_n=5)) for model in models}
     indexes = {"chroma": ChromaIndex(texts), "faiss": FaissIndex(texts)}
 
     ranking, _ = search(indexes["chroma"], rerankers[models[0]], QUESTION, 100)

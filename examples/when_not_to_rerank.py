@@ -34,7 +34,7 @@ def main(models: Sequence[str] = ("nano", "small"), topics: Sequence[str] = (), 
     bm25, question = Bm25Index(texts), next(iter(JUDGED))
     candidates = bm25.search(question, count)
     costs: dict[str, float] = {}
-    rerankers = {model: Reranker(model, selection=Selection(top_k=5)) for model in models}
+    rerankers = {model: Reranker(model, selection=Selection(top_n=5)) for model in models}
     for model, reranker in rerankers.items():
         reranker.rerank(question, candidates[:2])
         costs[model] = median_ms(lambda r=reranker: r.rerank(question, candidates)) / len(candidates)  # type: ignore[misc]

@@ -97,7 +97,7 @@ def any_selection(**settings: Any) -> Selection:
 
 selections = st.builds(
     any_selection,
-    top_k=st.none() | st.integers(1, 6),
+    top_n=st.none() | st.integers(1, 6),
     min_probability=st.none() | st.floats(0, 1),
     min_keep=st.integers(0, 3),
     budget=st.none() | budgets,

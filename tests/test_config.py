@@ -36,7 +36,7 @@ def test_the_example_states_every_part_of_a_reranker(tmp_path: Path) -> None:
     assert [scorer.spec.name for scorer in windowed.scorer.scorers] == ["nano", "small"]
     assert reranker.fusion == WeightedSum(0.2)
     assert reranker.selection == Selection(
-        top_k=10,
+        top_n=10,
         min_probability=0.02,
         min_keep=1,
         duplicates="near",
@@ -66,18 +66,18 @@ def test_an_empty_file_is_the_default_reranker(tmp_path: Path) -> None:
     ("text", "message"),
     [
         (
-            "[selection]\ntop_n = 3",
-            r"\[selection\] has the unknown key 'top_n': did you mean top_k\? \(allowed: ",
+            "[selection]\ntop_k = 3",
+            r"\[selection\] has the unknown key 'top_k': did you mean top_n\? \(allowed: ",
         ),
-        ("[selections]\ntop_k = 3", r"the file has the unknown key 'selections': did you mean selection\?"),
-        ("top_k = 3", r"the file has the unknown key 'top_k': it stands in \[selection\]"),
+        ("[selections]\ntop_n = 3", r"the file has the unknown key 'selections': did you mean selection\?"),
+        ("top_n = 3", r"the file has the unknown key 'top_n': it stands in \[selection\]"),
         ("[model]\ndeadline_ms = 3", r"\[model\] has the unknown key 'deadline_ms': it stands at the top level"),
         ("[budget]\nmax_tokns = 3", r"\[budget\] has the unknown key 'max_tokns': did you mean max_tokens\?"),
         ("[model]\nzzz = 3", r"\[model\] has the unknown key 'zzz' \(allowed: batch_size, "),
         ("[budget]\ntemplate = '{text}'", r"\[budget\] needs max_tokens"),
-        ("[selection]\ntop_k = '3'", r"selection.top_k must be a valid integer, got '3'"),
-        ("[selection]\ntop_k = true", r"selection.top_k must be a valid integer, got True"),
-        ("[selection]\ntop_k = 0", r"\[selection\] top_k must be a whole number from 1"),
+        ("[selection]\ntop_n = '3'", r"selection.top_n must be a valid integer, got '3'"),
+        ("[selection]\ntop_n = true", r"selection.top_n must be a valid integer, got True"),
+        ("[selection]\ntop_n = 0", r"\[selection\] top_n must be a whole number from 1"),
         (
             "[selection]\norder = 'relevence'",
             r"selection.order must be 'relevance', .*, got 'relevence'; did you mean 'relevance'\?",
@@ -98,10 +98,10 @@ def test_an_empty_file_is_the_default_reranker(tmp_path: Path) -> None:
         ("[windows]\noverlap = 0.9", r"\[windows\] the overlap of windows must be within 0 and 0.5"),
         ("[selection.adaptive]\nrule = 'gap'", r"selection.adaptive must be .* 'largest_gap' or 'covered_mass', got"),
         (
-            "[selection]\ntop_k = 'x'\n[audit]\nfile = 'a'",
+            "[selection]\ntop_n = 'x'\n[audit]\nfile = 'a'",
             r"got 'x'; \[audit\] needs path; \[audit\] .* 'file'",
         ),
-        ("top_k", r"secondpass.toml can't be read: .*at end of document"),
+        ("top_n", r"secondpass.toml can't be read: .*at end of document"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path: Path, text: str, message: str) -> None:

@@ -164,7 +164,7 @@ def test_notes_are_logged_once_in_a_while(caplog: pytest.LogCaptureFixture) -> N
 @pytest.fixture
 def noted() -> Ranking:
     """Return a ranking with one note."""
-    return Reranker(Scripted({"a": -9.0, "b": -9.5}), selection=Selection(top_k=1)).rerank("q", ["a", "b"])
+    return Reranker(Scripted({"a": -9.0, "b": -9.5}), selection=Selection(top_n=1)).rerank("q", ["a", "b"])
 
 
 def test_every_form_of_a_ranking_shows_its_notes(noted: Ranking) -> None:

@@ -40,13 +40,13 @@ def test_an_observer_reads_time_and_settings() -> None:
     """The record has the call's own selection, as plain data without defaults, and its duration."""
     keeper = Keeper()
     reranker = Reranker(OverlapScorer(), fusion=ReciprocalRank(), on_error="raise", observers=[keeper])
-    selection = Selection(top_k=2, adaptive=LargestGap(), budget=ContextBudget(50))
+    selection = Selection(top_n=2, adaptive=LargestGap(), budget=ContextBudget(50))
     ranking = reranker.rerank("red fox", ["a red fox", "a whale"], selection=selection)
     [(seen, call)] = keeper.seen
     assert seen is ranking
     assert call is not None
     assert call.settings == {
-        "top_k": 2,
+        "top_n": 2,
         "budget": {"max_tokens": 50, "counter": "estimate"},
         "adaptive": "LargestGap(min_gap=0.2)",
         "fusion": repr(ReciprocalRank()),

@@ -135,7 +135,7 @@ def test_a_bundled_model_reranks() -> None:
 def test_copies_share_the_scorer() -> None:
     """A deep copy of a reranker has the same settings and the same scorer object, whatever kind it is."""
     for scorer in (CrossEncoder(FakeEngine()), Scripted({})):
-        original = Reranker(scorer, selection=Selection(top_k=1), on_error="raise", deadline_ms=9, observers=[print])
+        original = Reranker(scorer, selection=Selection(top_n=1), on_error="raise", deadline_ms=9, observers=[print])
         copy = deepcopy({"reranker": original})["reranker"]
         assert copy is not original
         assert copy.scorer is scorer
@@ -167,7 +167,7 @@ def test_scores_on_an_unknown_scale_have_no_probability() -> None:
 @pytest.mark.parametrize("on_error", ["degrade", "raise"])
 def test_a_minimum_probability_needs_a_known_scale(on_error: Any) -> None:
     """A minimum probability for scores on an unknown scale is a configuration error that names the alternatives."""
-    message = r"min_probability needs .* unknown is unknown: use top_k or a budget"
+    message = r"min_probability needs .* unknown is unknown: use top_n or a budget"
     selection = Selection(min_probability=0.5)
     with pytest.raises(ConfigurationError, match=message):
         Reranker(UnknownScale({}), selection=selection, on_error=on_error)
@@ -223,8 +223,8 @@ def test_a_failing_observer_is_logged_and_changes_nothing(error: Exception, capl
 
 def test_a_selection_for_one_call() -> None:
     """A selection given to ``rerank`` is used for that call alone."""
-    reranker = Reranker(Scripted({"fox": 1.0}), selection=Selection(top_k=1))
-    assert texts(reranker.rerank("query", ["dog", "fox"], selection=Selection(top_k=2))) == ["fox", "dog"]
+    reranker = Reranker(Scripted({"fox": 1.0}), selection=Selection(top_n=1))
+    assert texts(reranker.rerank("query", ["dog", "fox"], selection=Selection(top_n=2))) == ["fox", "dog"]
     assert texts(reranker.rerank("query", ["dog", "fox"])) == ["fox"]
 
 

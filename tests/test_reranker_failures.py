@@ -117,7 +117,7 @@ def test_a_missed_deadline_is_in_the_report() -> None:
     ("settings", "message"),
     [
         ({"fusion": "rrf"}, "fusion must be a Fusion"),
-        ({"selection": {"top_k": 3}}, "selection must be a Selection"),
+        ({"selection": {"top_n": 3}}, "selection must be a Selection"),
         ({"observers": print}, "observers must be a list"),
         ({"observers": [asyncio.sleep]}, "functions of a Ranking, not async"),
     ],

@@ -31,7 +31,7 @@ requests = st.lists(
 @given(stream=requests, at_once=st.integers(1, 9))
 def test_many_are_as_one_by_one(stream: list[tuple[str, list[str]]], at_once: int) -> None:
     """Each ranking is that of ``rerank``, in the order of the requests, whatever is scored together."""
-    reranker = Reranker(OverlapScorer(), selection=Selection(top_k=2))
+    reranker = Reranker(OverlapScorer(), selection=Selection(top_n=2))
     many = list(reranker.rerank_many(iter(stream), pairs_at_once=at_once))
     single = [reranker.rerank(query, candidates) for query, candidates in stream]
     assert [(r.query, texts(r), r.dropped, r.degraded) for r in many] == [
@@ -123,7 +123,7 @@ def test_memory_does_not_grow_with_the_stream() -> None:
 
     def peak(queries: int) -> int:
         stream = ((f"query {n}", [f"{n} {i} " + "word " * 20 for i in range(50)]) for n in range(queries))
-        reranker = Reranker(CrossEncoder(Forgetful(rows=64)), selection=Selection(top_k=5))
+        reranker = Reranker(CrossEncoder(Forgetful(rows=64)), selection=Selection(top_n=5))
         tracemalloc.start()
         for _ in reranker.rerank_many(stream, pairs_at_once=1000):
             pass

@@ -202,7 +202,13 @@ def checked(target: C, *, error: type[ConfigurationError] = ConfigurationError) 
     return call  # type: ignore[return-value]  # as above
 
 
-_MEANT = {"model": "scorer", "k": "top_k", "threshold": "min_probability", "score_threshold": "min_probability"}
+_MEANT = {
+    "model": "scorer",
+    "k": "top_n",
+    "top_k": "top_n",
+    "threshold": "min_probability",
+    "score_threshold": "min_probability",
+}
 """Names of other rerankers, or of the integrations, with those of the core."""
 
 

@@ -66,13 +66,10 @@ Default = Literal["default"]
 TopN = Annotated[int, Field(ge=1)] | None | Default
 """The most documents to keep; None sets no limit."""
 
-_SELECTION = {"top_n": "top_k"} | {
-    name: name
-    for name in (
-        *("min_probability", "min_keep", "adaptive", "policy", "duplicates", "near", "diversity", "order"),
-        "max_per_source",
-    )
-}
+_SELECTION = (
+    *("top_n", "min_probability", "min_keep", "adaptive", "policy", "duplicates", "near", "diversity", "order"),
+    "max_per_source",
+)
 _BUDGET_FIELDS = ("max_tokens", "separator", "template", "origin", "prompt_tokens")
 _LOADING = ("engine", "device", "dtype", "max_length", "revision")
 _OPTIONS = (
@@ -463,7 +460,7 @@ class IntegrationSettings(CheckedModel):
     def most_kept(self) -> int | None:
         """The most documents that a call keeps, for traces; None where only the budget or the threshold limits them."""
         selection = self._configured(None, self.reranker.selection if self.reranker else Selection())
-        return selection.top_k if callable(self.budget) else self._limited(selection).top_k
+        return selection.top_n if callable(self.budget) else self._limited(selection).top_n
 
     def _with_fields(self, candidates: Sequence[Candidate]) -> list[Candidate]:
         """Return candidates, whose text is the documents' own, with the text that is scored and with signals."""
@@ -500,19 +497,19 @@ class IntegrationSettings(CheckedModel):
         """Return the selection of one call: the reranker's, changed by the settings and by the call's own budget."""
         selection = self._configured(query, base)
         selection = replace(selection, budget=budget_of_call(selection.budget, query))
-        return self._limited(selection) if top_n == "default" else replace(selection, top_k=top_n)
+        return self._limited(selection) if top_n == "default" else replace(selection, top_n=top_n)
 
     def _limited(self, selection: Selection) -> Selection:
         """Return the selection with the default limit where nothing else limits it."""
-        if self.top_n != "default" or selection.top_k is not None or selection.budget is not None:
+        if self.top_n != "default" or selection.top_n is not None or selection.budget is not None:
             return selection
         if selection.min_probability is not None:  # which can't limit what has no score
             return replace(selection, max_unscored=DEFAULT_TOP_N)
-        return replace(selection, top_k=DEFAULT_TOP_N)
+        return replace(selection, top_n=DEFAULT_TOP_N)
 
     def _configured(self, query: str | None, base: Selection) -> Selection:
         """Return the base changed by the settings; without a query a callable budget is left out."""
-        values = {theirs: getattr(self, ours) for ours, theirs in _SELECTION.items()}
+        values = {name: getattr(self, name) for name in _SELECTION}
         changes = {name: value for name, value in values.items() if value != "default"}
         if changes.get("duplicates", "near") != "near":
             changes.setdefault("near", Selection().near)  # that of the reranker goes with its own rule

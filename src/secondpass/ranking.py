@@ -26,7 +26,7 @@ class Reason(StrEnum):
     EXCLUDED = "excluded"
     DUPLICATE = "duplicate"
     DIVERSITY = "diversity"
-    OVER_TOP_K = "over top-k"
+    OVER_TOP_N = "over top-n"
     OVER_BUDGET = "over budget"
     OVER_SOURCE_LIMIT = "over source limit"
     PRUNED = "pruned"
@@ -286,7 +286,7 @@ class Ranking:
 
 def nothing_relevant(kept: Sequence[Kept], dropped: Sequence[Dropped]) -> bool:
     """Return whether nothing is kept although there was space for it."""
-    no_space = (Reason.OVER_TOP_K, Reason.OVER_BUDGET)
+    no_space = (Reason.OVER_TOP_N, Reason.OVER_BUDGET)
     return not kept and not any(item.reason in no_space for item in dropped)
 
 

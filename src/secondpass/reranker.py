@@ -361,7 +361,7 @@ def _checked(given: Scorer | ListScorer) -> Scorer:
 
 def _checked_selection(selection: Selection) -> Selection:
     if not isinstance(selection, Selection):
-        raise ConfigurationError(f"selection must be a Selection, such as Selection(top_k=3), got {selection!r:.80}")
+        raise ConfigurationError(f"selection must be a Selection, such as Selection(top_n=3), got {selection!r:.80}")
     return selection
 
 
@@ -385,7 +385,7 @@ def _check_threshold(selection: Selection, spec: Spec) -> None:
     for name, needed in needs.items():
         if needed and not spec.scale.has_probabilities:
             raise ConfigurationError(
-                f"{name} needs scores on a known scale, and that of {spec.name} is unknown: use top_k or a budget, or "
+                f"{name} needs scores on a known scale, and that of {spec.name} is unknown: use top_n or a budget, or "
                 "give the scorer a scale"
             )
 

@@ -12,12 +12,12 @@ from secondpass.scorers.cascade import pruning_order
 CANDIDATES = 40
 
 
-def places(questions: int, seed: int, noise: float = 0.3, top_k: int = 5) -> list[list[int]]:
+def places(questions: int, seed: int, noise: float = 0.3, top_n: int = 5) -> list[list[int]]:
     """Return the places of the precise scorer's best, of a cheap scorer that is the precise one with noise."""
     chance = random.Random(seed)
     precise = [[chance.gauss(0, 1) for _ in range(CANDIDATES)] for _ in range(questions)]
     cheap = [[value + chance.gauss(0, noise) for value in scores] for scores in precise]
-    return places_of_best([pruning_order(scores) for scores in cheap], precise, top_k)
+    return places_of_best([pruning_order(scores) for scores in cheap], precise, top_n)
 
 
 def test_the_fitted_keep_holds_on_other_questions() -> None:
@@ -43,7 +43,7 @@ def test_a_keep_by_hand() -> None:
     opposed = [[-value for value in values] for values in scores]
     for cheap, keep in ((scores, 2), (opposed, 4)):
         order = [pruning_order(values) for values in cheap]
-        assert fit_keep(places_of_best(order, scores, top_k=2), risk=0.05) == keep
+        assert fit_keep(places_of_best(order, scores, top_n=2), risk=0.05) == keep
 
 
 def test_too_few_questions_for_a_risk_are_an_error() -> None:

@@ -141,7 +141,7 @@ VALID = """
 [model]
 name = "nano"
 [selection]
-top_k = 10
+top_n = 10
 [cache]
 path = "scores.db"
 [audit]
@@ -192,7 +192,7 @@ def test_a_server_is_not_asked_and_not_timed(monkeypatch: pytest.MonkeyPatch, tm
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[selection]\ntop_n = 3", "did you mean top_k?"),
+        ("[selection]\ntop_n = 3", "did you mean top_n?"),
         ("deadline_ms = ", "can't be read"),
         ("[budget]\nmax_tokens = -1", "max_tokens"),
         ('[model]\nname = "example/not-in-the-cache"', "doesn't work"),
@@ -214,13 +214,13 @@ def test_a_configuration_that_does_not_work_is_exit_code_1(
     ("options", "status", "value"),
     [
         (["--fetch-k", "11"], "ok", "at most 10 of 11 candidates are kept"),
-        (["--fetch-k", "10"], "problem", "top_k = 10 keeps all of 10 candidates: they can only be reordered"),
+        (["--fetch-k", "10"], "problem", "top_n = 10 keeps all of 10 candidates: they can only be reordered"),
     ],
 )
 def test_too_few_candidates_make_the_pass_pointless(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, options: list[str], status: str, value: str
 ) -> None:
-    """``--fetch-k`` up to top-k is a problem with advice, and no failure."""
+    """``--fetch-k`` up to top_n is a problem with advice, and no failure."""
     code, [_, finding] = checked(monkeypatch, tmp_path, VALID, *options)
     assert (code, finding["status"]) == (0, status)
     assert value in finding["value"]
@@ -231,7 +231,7 @@ def test_what_else_limits_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     """Where a budget or a threshold still drops candidates, the finding says so; without any limit it is a problem."""
     limited = "[selection]\nmin_probability = 0.1\n[budget]\nmax_tokens = 100"
     _, [_, finding] = checked(monkeypatch, tmp_path, limited, "--fetch-k", "10")
-    expected = "no top_k for 10 candidates; only budget, min_probability can drop any"
+    expected = "no top_n for 10 candidates; only budget, min_probability can drop any"
     assert (finding["status"], finding["value"]) == ("ok", expected)
     _, [_, finding] = checked(monkeypatch, tmp_path, "", "--fetch-k", "10")
     assert finding["status"] == "problem"

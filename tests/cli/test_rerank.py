@@ -28,13 +28,13 @@ def outputs(result: Any) -> list[dict[str, Any]]:
 
 def test_lines_are_reranked_from_stdin_to_stdout() -> None:
     """Each line of the input gives one ranking, and blank lines give none."""
-    result = rerank(["--top-k", "1"], f"{GOOD}\n\n{GOOD}")
+    result = rerank(["--top-n", "1"], f"{GOOD}\n\n{GOOD}")
     assert result.exit_code == 0
     assert result.stderr == ""
     first, second = outputs(result)
     assert [item["id"] for item in first["kept"]] == ["7"]
     assert first["kept"] == second["kept"]
-    assert first["dropped"][0]["reason"] == "over top-k"
+    assert first["dropped"][0]["reason"] == "over top-n"
 
 
 def test_file_to_file(tmp_path: Path) -> None:
@@ -164,7 +164,7 @@ def test_text_is_written_unchanged() -> None:
         (["--model", "no/such/model"], "model must be a bundled model"),
         (["--model", "."], "model.onnx"),
         (["--model", ".", "--engine", "tensor"], "engine must be one of auto"),
-        (["--model", "overlap", "--top-k", "0"], "top_k must be a whole number from 1"),
+        (["--model", "overlap", "--top-n", "0"], "top_n must be a whole number from 1"),
         (["--model", "overlap", "--max-tokens", "9", "--policy", "best"], "policy must be one of"),
         (["--model", "overlap", "--policy", "fill"], "--max-tokens"),
         (["--model", "overlap", "--counter", "estimate"], "--max-tokens"),
@@ -200,12 +200,12 @@ def test_the_report_is_one_page_of_all_queries(tmp_path: Path) -> None:
     """``--report`` writes each query's report into one HTML file, with every text escaped; bad lines have none."""
     page = tmp_path / "report.html"
     lines = [GOOD, "not json", '{"query": "whale", "candidates": ["<script>x</script> whale", "a red fox"]}']
-    result = rerank(["--report", str(page), "--top-k", "1"], "\n".join(lines))
+    result = rerank(["--report", str(page), "--top-n", "1"], "\n".join(lines))
     assert (result.exit_code, len(outputs(result))) == (1, 3)
     html = page.read_text("utf-8")
     assert html.count('<div class="secondpass">') == 2
     assert html.count("<html") == 1
-    assert all(part in html for part in ("red fox", "over top-k", "&lt;script&gt;"))
+    assert all(part in html for part in ("red fox", "over top-n", "&lt;script&gt;"))
     assert "<script>" not in html
 
 
@@ -276,11 +276,11 @@ def test_missing_device_is_a_configuration_error(reranker_folder: Path) -> None:
 def test_a_configuration_file_states_the_settings_and_options_replace_them(tmp_path: Path) -> None:
     """``--config`` reads the file of ``secondpass.config.load``; an option changes one setting of it."""
     config = tmp_path / "secondpass.toml"
-    config.write_text('[model]\nname = "overlap"\n[selection]\ntop_k = 1\n[budget]\nmax_tokens = 50\n')
+    config.write_text('[model]\nname = "overlap"\n[selection]\ntop_n = 1\n[budget]\nmax_tokens = 50\n')
     run = ["rerank", "--config", str(config)]
     (stated,) = outputs(CliRunner().invoke(app, run, input=GOOD))
     assert (stated["scorer"], len(stated["kept"]), stated["stages"][-1]["facts"]["max_tokens"]) == ("overlap", 1, 50)
-    options = ["--top-k", "2", "--max-tokens", "60", "--policy", "prefix"]
+    options = ["--top-n", "2", "--max-tokens", "60", "--policy", "prefix"]
     (changed,) = outputs(CliRunner().invoke(app, [*run, *options], input=GOOD))
     assert len(changed["kept"]) == 2
     assert {"max_tokens": 60, "policy": "prefix"}.items() <= changed["stages"][-1]["facts"].items()
@@ -289,10 +289,10 @@ def test_a_configuration_file_states_the_settings_and_options_replace_them(tmp_p
 def test_a_wrong_key_in_the_configuration_is_one_line(tmp_path: Path) -> None:
     """The error names the file, the key, and what was probably meant; the exit code is 2."""
     config = tmp_path / "secondpass.toml"
-    config.write_text("[selection]\ntop_n = 1\n")
+    config.write_text("[selection]\ntop_k = 1\n")
     result = CliRunner().invoke(app, ["rerank", "--config", str(config)], input=GOOD)
     assert result.exit_code == 2
     assert result.stderr.startswith(
-        f"secondpass: {config}: [selection] has the unknown key 'top_n': did you mean top_k?"
+        f"secondpass: {config}: [selection] has the unknown key 'top_k': did you mean top_n?"
     )
     assert result.stderr.count("\n") == 1

@@ -34,7 +34,7 @@ def process(*options: str, **environment: str) -> Iterator[tuple[str, "subproces
 def test_the_command_serves_until_it_is_terminated(tmp_path: Path) -> None:
     """With the configuration file of the other commands, and the key of the environment."""
     config = tmp_path / "secondpass.toml"
-    config.write_text("[selection]\ntop_k = 2\n")
+    config.write_text("[selection]\ntop_n = 2\n")
     with process("--config", str(config), SECONDPASS_API_KEY="k-1") as (url, running):
         assert httpx.get(url + "/health").json()["model"] == "overlap"
         assert httpx.post(url + "/rerank", json=BODY).status_code == 401

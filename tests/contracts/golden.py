@@ -99,7 +99,7 @@ def _calls() -> Cases:
     given = candidates("calls")
     documents = [Document(one.text, id=one.id, metadata=dict(one.metadata)) for one in given]
     nodes = [NodeWithScore(node=TextNode(text=one.text, id_=str(one.id)), score=one.score) for one in given]
-    reranker, near = Reranker(OverlapScorer()), Selection(top_k=3, duplicates="near")
+    reranker, near = Reranker(OverlapScorer()), Selection(top_n=3, duplicates="near")
     compressor = langchain.SecondPassRerank(reranker=reranker, budget=ContextBudget(60, count_words))
     postprocessor = llama_index.SecondPassRerank(reranker=reranker, top_n=4)
     asked: dict[str, Any] = {"query": QUERY, "documents": documents}
@@ -169,7 +169,7 @@ def model_cases() -> Cases:
     }
     selections = {
         "everything": Selection(),
-        "top 3": Selection(top_k=3),
+        "top 3": Selection(top_n=3),
         "probable": Selection(min_probability=0.5),
         **{
             policy: Selection(budget=ContextBudget(40, count_words), policy=policy)  # type: ignore[arg-type]

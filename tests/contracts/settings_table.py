@@ -176,11 +176,11 @@ def _reranker(scorer: Scorer, settings: dict[str, Any]) -> Reranker:
     reranking = {name: settings.pop(name) for name in ("fusion", "deadline_ms", "on_error") if name in settings}
     windows = settings.pop("windows", None)
     limited = {"top_n", "budget"} & settings.keys()
-    selection = Selection(**{"top_k" if name == "top_n" else name: value for name, value in settings.items()})
+    selection = Selection(**{"top_n" if name == "top_n" else name: value for name, value in settings.items()})
     if not limited and selection.min_probability is not None:
         selection = replace(selection, max_unscored=5)
     elif not limited:
-        selection = replace(selection, top_k=5)
+        selection = replace(selection, top_n=5)
     return Reranker(Windowed(scorer, windows) if windows else scorer, selection=selection, **reranking)
 
 

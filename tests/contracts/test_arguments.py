@@ -95,7 +95,7 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "Selection": (
         Selection,
         {
-            "top_k": 3,
+            "top_n": 3,
             "min_probability": 0.1,
             "min_keep": 0,
             "max_unscored": 3,
@@ -215,7 +215,7 @@ def test_a_wrong_argument_is_an_error_of_the_package_s_own(name: str) -> None:
     ("call", "said"),
     [
         (lambda: Reranker(model="small"), "Reranker has no setting 'model'; did you mean 'scorer'?"),
-        (lambda: Selection(top_n=3), "Selection has no setting 'top_n'; did you mean 'top_k'?"),
+        (lambda: Selection(top_k=3), "Selection has no setting 'top_k'; did you mean 'top_n'?"),
         (lambda: Windows(size=3), "Windows has no setting 'size'. It has max_tokens, overlap,"),
         (lambda: replace(Selection(), polcy="fill"), "did you mean 'policy'?"),
         (ContextBudget, "ContextBudget: missing a required argument: 'max_tokens'"),
@@ -242,8 +242,8 @@ def test_candidates_are_a_list(items: Any) -> None:
 
 def test_numbers_of_other_libraries_become_python_s() -> None:
     """Settings of numpy's types are kept, reported and written as plain numbers."""
-    selection = Selection(top_k=np.int64(3), min_probability=np.float32(0.5))  # type: ignore[arg-type]
-    assert [type(value) for value in (selection.top_k, selection.min_probability)] == [int, float]
+    selection = Selection(top_n=np.int64(3), min_probability=np.float32(0.5))  # type: ignore[arg-type]
+    assert [type(value) for value in (selection.top_n, selection.min_probability)] == [int, float]
 
 
 def test_pairs_are_scored_by_position_after_odd_results() -> None:

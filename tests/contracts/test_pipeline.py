@@ -98,7 +98,7 @@ def test_the_context_is_within_the_budget(
         assert ranking.context == budget.join([(kept.candidate, kept.text) for kept in ranking])
         assert budget.counting.count(ranking.context) == ranking.tokens
         assert (ranking.tokens or 0) <= budget.max_tokens
-    assert selection.top_k is None or len(ranking) <= selection.top_k
+    assert selection.top_n is None or len(ranking) <= selection.top_n
 
 
 @given(data=st.data(), items=given_candidates, given=given_outcomes, selection=selections)
@@ -131,9 +131,9 @@ def test_the_unscored_follow_in_first_stage_order(given: list[float | Unscored])
     assert order(ranking)[len(given) - len(late) :] == late
 
 
-@given(values=st.lists(finite, min_size=1, max_size=8), top_k=st.integers(1, 8))
-def test_ranks_count_from_one(values: list[float], top_k: int) -> None:
+@given(values=st.lists(finite, min_size=1, max_size=8), top_n=st.integers(1, 8))
+def test_ranks_count_from_one(values: list[float], top_n: int) -> None:
     """The kept have the ranks 1, 2, 3, without gaps."""
-    selection = Selection(top_k=top_k, duplicates="keep")
+    selection = Selection(top_n=top_n, duplicates="keep")
     ranking = Reranker(InOrder(values), selection=selection).rerank("red fox", ["text"] * len(values))
-    assert [kept.rank for kept in ranking] == list(range(1, min(top_k, len(values)) + 1))
+    assert [kept.rank for kept in ranking] == list(range(1, min(top_n, len(values)) + 1))

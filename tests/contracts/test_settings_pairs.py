@@ -264,7 +264,7 @@ def wrong_choice(ranking: Ranking, settings: dict[str, Any], keys: dict[int, Any
     worst = max((keys[kept.index] for kept in ranking.kept), default=None)
     left_out = [item for item in ranking.dropped if worst is not None and keys[item.index] < worst]
     for item in left_out:
-        if item.reason is Reason.OVER_TOP_K or (item.reason is Reason.OVER_BUDGET and settings["policy"] == "prefix"):
+        if item.reason is Reason.OVER_TOP_N or (item.reason is Reason.OVER_BUDGET and settings["policy"] == "prefix"):
             yield f"{item.index} was left out as {item.reason}, and a worse one kept"
         if item.reason is Reason.OVER_BUDGET and settings["policy"] == "fill":
             budget = settings["budget"]
@@ -282,4 +282,4 @@ def wrong_choice(ranking: Ranking, settings: dict[str, Any], keys: dict[int, Any
 def eligible(item: Ranked) -> bool:
     """Return whether a candidate passed everything but the limits."""
     reason = getattr(item, "reason", None)
-    return reason in (None, Reason.OVER_TOP_K, Reason.OVER_BUDGET)
+    return reason in (None, Reason.OVER_TOP_N, Reason.OVER_BUDGET)

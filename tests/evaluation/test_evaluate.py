@@ -74,7 +74,7 @@ def test_values_are_those_of_the_order_that_was_kept() -> None:
 
 def test_reranker_is_measured_by_its_own_rules() -> None:
     """What a reranker's top-k drops is gone from its figures; the reading order changes nothing."""
-    reranker = Reranker(GOOD, selection=Selection(top_k=1, order="original"))
+    reranker = Reranker(GOOD, selection=Selection(top_n=1, order="original"))
     result = evaluate({"one": reranker, "all": GOOD}, animals(), measures=["R@2"], settings=QUICK)
     assert result.per_query["one"]["R@2"] == {"q1": 0.0, "q2": 0.5, "q3": 1.0}
     assert result.per_query["all"]["R@2"] == {"q1": 1.0, "q2": 1.0, "q3": 1.0}
@@ -112,7 +112,7 @@ def test_moved_candidates_tell_rank_grade_and_score() -> None:
 
 def test_dropped_candidates_have_no_rank_after() -> None:
     """A candidate that a reranker dropped has moved out."""
-    reranker = Reranker(BAD, selection=Selection(top_k=1))
+    reranker = Reranker(BAD, selection=Selection(top_n=1))
     lost = evaluate(reranker, animals(), measures=["RR"], settings=QUICK).systems[0].lost
     moved = {item.id: item.after for changed in lost for item in changed.moves}
     assert moved["whale"] is None

@@ -72,7 +72,7 @@ def contexts(collection: Collection) -> Contexts:
     return Contexts(collection, WORDS)
 
 
-def test_plain_top_k_stops_at_the_first_that_does_not_fit() -> None:
+def test_plain_top_n_stops_at_the_first_that_does_not_fit() -> None:
     """The first stage's context is its head, as long as it fits, and no later text jumps in."""
     filled = contexts(animals()).first_stage(5)
     assert filled.tokens == (5, 0, 5)  # "the lazy dog can eat"; the whale has 8 words; "the red fox is quick"
@@ -84,7 +84,7 @@ def test_rules_without_scores_skip_what_does_not_fit() -> None:
     """The second pass's own rules over the first stage's order: fill goes on, and drops duplicates."""
     filled = contexts(animals()).first_stage(5, Selection())
     assert filled.tokens == (5, 5, 5)
-    assert contexts(animals()).first_stage(12, Selection(top_k=1)).tokens == (5, 8, 5)
+    assert contexts(animals()).first_stage(12, Selection(top_n=1)).tokens == (5, 8, 5)
 
 
 def test_second_pass_fills_by_its_scores() -> None:
@@ -135,10 +135,10 @@ def test_duplicate_of_a_relevant_text_is_as_good() -> None:
     assert filled.first_stage(5).hits == filled.first_stage(100, Selection()).hits == (1.0,)
 
 
-def test_threshold_and_top_k_of_a_reranker_hold_in_the_context() -> None:
+def test_threshold_and_top_n_of_a_reranker_hold_in_the_context() -> None:
     """A reranker fills by its own rules; only its budget is set anew."""
     collection = animals(run=WORSE)
-    (system,) = name_systems(Reranker(KNOWING, selection=Selection(top_k=1)))
+    (system,) = name_systems(Reranker(KNOWING, selection=Selection(top_n=1)))
     results = rerank_collection(system, collection, no_progress)
     assert contexts(collection).second_pass(100, system, results).tokens == (5, 8, 6)
 

@@ -17,9 +17,8 @@ from matplotlib.colors import to_hex
 from worlds import Failing, Scripted
 
 from secondpass import OverlapScorer, Reranker, Selection
-from secondpass.evaluation import plots
 from secondpass.errors import ConfigurationError, InputError
-from secondpass.evaluation import Evaluation, Settings, evaluate
+from secondpass.evaluation import Evaluation, Settings, evaluate, plots
 from secondpass.evaluation.results import JudgedScore
 from secondpass.records import Scale, ScaleKind, Spec
 
@@ -108,7 +107,7 @@ def test_quality_by_budget_is_answer_in_context(result: Evaluation) -> None:
     assert set(drawn) == {"first stage", "good", "overlap"}
     for system in result.systems:
         assert drawn[system.name] == [(point.budget, point.second_pass.share.mean) for point in system.contexts]
-    assert drawn["first stage"] == [(point.budget, point.top_k.share.mean) for point in result.systems[0].contexts]
+    assert drawn["first stage"] == [(point.budget, point.top_n.share.mean) for point in result.systems[0].contexts]
     assert len(ax.collections) == 3
 
 
@@ -135,7 +134,7 @@ def test_quality_by_latency_has_a_point_for_each_timed_depth(result: Evaluation)
 def test_rank_movement_joins_both_ranks() -> None:
     """The best, third at first, is joined with rank 1; the dropped one is a point without a line."""
     scores = {"first": 1.0, "second": 0.0, "third": 2.0}
-    ranking = Reranker(Scripted(scores), selection=Selection(top_k=2)).rerank("query", [*scores])
+    ranking = Reranker(Scripted(scores), selection=Selection(top_n=2)).rerank("query", [*scores])
     ax = plots.rank_movement(ranking)
     drawn = [(list(map(float, line.get_ydata())), to_hex(line.get_color())) for line in ax.get_lines()]
     assert drawn == [([3.0, 1.0], "#2f81d6"), ([1.0, 2.0], "#d9822b"), ([2.0], "#8b949e")]

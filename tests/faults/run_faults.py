@@ -52,7 +52,7 @@ def rerankers(folder: Path) -> tuple[list[Reranker], FaultyEngine, Worker]:
     worker = Worker("faults", WorkerSettings(max_pairs=2_000, watchdog_seconds=1.0))
     scorer = CrossEncoder(engine, worker)
     scorers = [scorer, Fallback(scorer, OverlapScorer(), retry_seconds=0.1), Cached(scorer, folder / "scores.db")]
-    selection = Selection(budget=ContextBudget(200), top_k=5)
+    selection = Selection(budget=ContextBudget(200), top_n=5)
     return [Reranker(it, selection=selection) for it in scorers], engine, worker
 
 

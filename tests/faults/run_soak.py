@@ -57,7 +57,7 @@ def run(minutes: float, threads: int) -> dict[str, Any]:
         cached = Cached(scorer, Path(folder) / "scores.db", max_entries=5_000)
         budget = ContextBudget(200)
         rerankers = [
-            Reranker(scorer, selection=Selection(top_k=5)),
+            Reranker(scorer, selection=Selection(top_n=5)),
             Reranker(scorer, selection=Selection(budget=budget, duplicates="near"), deadline_ms=30),
             Reranker(scorer, selection=Selection(budget=budget, policy="extract")),
             Reranker(cached, selection=Selection(budget=budget)),

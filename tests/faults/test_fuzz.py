@@ -19,7 +19,7 @@ anything = st.recursive(
     max_leaves=4,
 )
 texts = st.lists(st.text(st.characters(exclude_categories=()), max_size=20) | anything, max_size=4)
-SELECTION = ("top_k", "min_probability", "min_keep", "max_unscored", "budget", "policy", "duplicates", "order", "near")
+SELECTION = ("top_n", "min_probability", "min_keep", "max_unscored", "budget", "policy", "duplicates", "order", "near")
 INTEGRATION = ("model", "top_n", "budget", "min_probability", "device", "threads", "policy", "windows", "deadline_ms")
 
 

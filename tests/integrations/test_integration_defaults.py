@@ -60,8 +60,8 @@ def test_given_limit_replaces_the_default(integration: LangChain, settings: dict
 
 @pytest.mark.parametrize(
     ("selection", "expected"),
-    [(Selection(top_k=6), 6), (Selection(min_probability=0.1), 7), (Selection(budget=ContextBudget(1000)), 7)],
-    ids=["top_k", "min_probability", "budget"],
+    [(Selection(top_n=6), 6), (Selection(min_probability=0.1), 7), (Selection(budget=ContextBudget(1000)), 7)],
+    ids=["top_n", "min_probability", "budget"],
 )
 def test_shared_rerankers_limit_replaces_the_default(
     integration: LangChain, selection: Selection, expected: int
@@ -73,7 +73,7 @@ def test_shared_rerankers_limit_replaces_the_default(
 @pytest.mark.parametrize(
     ("selection", "lifted", "expected"),
     [
-        (Selection(top_k=2), {"top_n": None}, 7),
+        (Selection(top_n=2), {"top_n": None}, 7),
         (Selection(budget=ContextBudget(0)), {"budget": None}, 5),
         (Selection(budget=ContextBudget(0)), {"budget": None, "top_n": None}, 7),
         (Selection(min_probability=1.0), {"min_probability": None}, 5),

@@ -22,7 +22,7 @@ from secondpass.langchain import SecondPassRerank, TwoStageRetriever
         ({"top_n": "many"}, "top_n: .*got 'many'"),
         ({"score_threshold": 0.3}, "score_threshold: .*did you mean min_probability"),
         ({"threshold": 0.3}, "did you mean min_probability"),
-        ({"top_k": 3}, "top_k: .*did you mean top_n"),
+        ({"top_n": 3}, "top_n: .*did you mean top_n"),
         ({"model_name": "some/model"}, "did you mean model"),
         ({"backend": "onnx"}, "did you mean engine"),
         ({"topn": 3}, "topn: .*did you mean top_n"),
@@ -63,7 +63,7 @@ def test_invalid_setting_is_a_configuration_error(
 
 
 @pytest.mark.parametrize("kind", [SecondpassError, ConfigurationError, ValueError])
-@pytest.mark.parametrize("settings", [{"min_probability": 3}, {"top_k": 3}, {"top_n": "many"}], ids=str)
+@pytest.mark.parametrize("settings", [{"min_probability": 3}, {"top_n": 3}, {"top_n": "many"}], ids=str)
 def test_invalid_setting_is_caught_by_each_base_class(
     integration: LangChain, settings: dict[str, Any], kind: type[Exception]
 ) -> None:

@@ -160,7 +160,7 @@ def test_a_configuration_file_states_the_same(loader: Loader, tmp_path: Any) -> 
         fusion = {rule = "weighted_sum", alpha = 0.6}
         windows = {max_tokens = 8}
         [selection]
-        top_k = 4
+        top_n = 4
         min_probability = 0.1
         duplicates = "near"
         near = 0.4

@@ -128,7 +128,7 @@ def test_rank_returns_the_dropped_with_their_documents() -> None:
     payloads = [ranked.candidate.payload for ranked in (*ranking.kept, *ranking.dropped)]
     by_id = {document.id: document for document in given_documents}
     assert all(payload is by_id[name] for payload, name in zip(payloads, BY_RELEVANCE, strict=True))
-    assert [dropped.reason for dropped in ranking.dropped] == ["over top-k"] * 3
+    assert [dropped.reason for dropped in ranking.dropped] == ["over top-n"] * 3
 
 
 @pytest.mark.parametrize(

@@ -140,7 +140,7 @@ def test_prefix_stops_at_the_first_document_that_does_not_fit() -> None:
 
 def test_rerankers_selection_applies_where_the_compressor_sets_nothing() -> None:
     """A compressor's setting replaces that of the shared reranker, whose other settings still apply."""
-    reranker = Reranker(OverlapScorer(), selection=Selection(top_k=3, order="original"))
+    reranker = Reranker(OverlapScorer(), selection=Selection(top_n=3, order="original"))
     assert ids(SecondPassRerank(reranker=reranker).compress_documents(documents(), QUESTION)) == [
         "answer",
         "fast",
@@ -157,7 +157,7 @@ def test_top_n_of_one_call_replaces_the_compressors() -> None:
     assert sizes == [1, 5, 4]
     given = {"query": QUESTION, "documents": documents()}
     assert [len(compressor.invoke(given, top_n=None)), len(compressor.invoke(given))] == [5, 4]
-    with pytest.raises(ConfigurationError, match=r"top_k must be .*got 0"):
+    with pytest.raises(ConfigurationError, match=r"top_n must be .*got 0"):
         compressor.rank(documents(), QUESTION, top_n=0)
 
 

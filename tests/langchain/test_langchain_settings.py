@@ -31,7 +31,7 @@ def from_data(data: Any) -> Any:
     ("settings", "message"),
     [
         ({"model": "some/model", "reranker": Reranker(OverlapScorer())}, "and not both"),
-        ({"model": "some/model", "top_k": 3}, "top_k"),
+        ({"model": "some/model", "top_n": 3}, "top_n"),
         ({"model": "some/model", "top_n": 0}, "top_n"),
         ({"model": "some/model", "budget": -1}, "max_tokens must be .*got -1"),
         ({"model": "some/model", "budget": "many"}, "max_tokens must be a whole number"),

@@ -27,7 +27,7 @@ FOXES = [
     Candidate("a red fox", id="copy", score=0.4),
     Candidate("red", source="notes"),
 ]
-SELECTION = Selection(top_k=1, min_probability=0.1, budget=ContextBudget(max_tokens=50))
+SELECTION = Selection(top_n=1, min_probability=0.1, budget=ContextBudget(max_tokens=50))
 
 
 def logged(log: AuditLog) -> list[dict[str, Any]]:
@@ -52,7 +52,7 @@ def test_a_record_says_what_became_of_each_candidate(path: Path) -> None:
     assert record["seconds"] >= sum(stage["seconds"] for stage in record["stages"]) - 1e-5
     assert [stage["name"] for stage in record["stages"]] == ["score", "select"]
     assert record["settings"] == {
-        "top_k": 1,
+        "top_n": 1,
         "min_probability": 0.1,
         "budget": {"max_tokens": 50, "counter": "estimate"},
         "deadline_ms": 60_000,
@@ -63,7 +63,7 @@ def test_a_record_says_what_became_of_each_candidate(path: Path) -> None:
     by_id = {item.get("id"): item for item in dropped}
     assert (by_id["copy"]["reason"], by_id["copy"]["because_of"]) == ("duplicate", "fox")
     assert by_id["whale"]["reason"] == "below threshold"
-    assert (by_id[None]["reason"], by_id[None]["source"]) == ("over top-k", "notes")
+    assert (by_id[None]["reason"], by_id[None]["source"]) == ("over top-n", "notes")
     assert len(by_id[None]["text_hash"]) == 16  # an id for what has none
     assert "blue whale" not in path.read_bytes().decode(errors="replace")
 

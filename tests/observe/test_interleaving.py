@@ -15,9 +15,9 @@ from secondpass.ranking import Ranking
 TEXTS = [f"text {number}" for number in range(8)]
 
 
-def ranking(values: list[float], top_k: int | None = None) -> Ranking:
+def ranking(values: list[float], top_n: int | None = None) -> Ranking:
     scorer = Scripted(dict(zip(TEXTS, values, strict=False)))
-    return Reranker(scorer, selection=Selection(top_k=top_k)).rerank("q", TEXTS[: len(values)])
+    return Reranker(scorer, selection=Selection(top_n=top_n)).rerank("q", TEXTS[: len(values)])
 
 
 @given(st.integers(1, 8).flatmap(lambda n: st.tuples(*[st.permutations(list(range(n)))] * 2)), st.integers(0, 99))
@@ -68,7 +68,7 @@ def test_rankings_of_other_candidates_are_refused() -> None:
 def test_the_list_ends_at_the_limit_and_where_both_end() -> None:
     """The limit cuts within a turn; without one the longer ranking decides."""
     assert len(interleave(ranking([1, 2, 3, 4]), ranking([4, 3, 2, 1]), limit=3).kept) == 3
-    assert len(interleave(ranking([1, 2, 3], top_k=1), ranking([3, 2, 1], top_k=2)).kept) == 2
+    assert len(interleave(ranking([1, 2, 3], top_n=1), ranking([3, 2, 1], top_n=2)).kept) == 2
 
 
 @pytest.mark.parametrize(("first", "second"), [((1, 5), (1, 10)), ((1, 6), (4, 7)), ((1, 4), (2, 3)), ((1, 9), (5, 9))])

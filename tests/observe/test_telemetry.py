@@ -67,7 +67,7 @@ def exported() -> Exported:
 
 def test_a_call_is_a_span_with_openinference_attributes(exported: Exported) -> None:
     """The span has query, model, top-k, the inputs in first-stage order and the outputs in reading order, no texts."""
-    selection = Selection(top_k=1, min_probability=0.1, budget=ContextBudget(max_tokens=50))
+    selection = Selection(top_n=1, min_probability=0.1, budget=ContextBudget(max_tokens=50))
     reranker = Reranker(OverlapScorer(), selection=selection, observers=[exported.telemetry()])
     ranking = reranker.rerank("red fox", FOXES)
     span = exported.span()
@@ -91,7 +91,7 @@ def test_a_call_is_a_span_with_openinference_attributes(exported: Exported) -> N
         "secondpass.tokens": ranking.tokens,
         "secondpass.dropped.duplicate": 1,
         "secondpass.dropped.below_threshold": 1,
-        "secondpass.dropped.over_top_k": 1,
+        "secondpass.dropped.over_top_n": 1,
         **stages,
     }
     assert span.start_time is not None
@@ -137,7 +137,7 @@ def test_durations_are_histograms_in_seconds(exported: Exported) -> None:
 def test_outcomes_degraded_calls_and_failures_are_counted(exported: Exported) -> None:
     """Candidates are counted by outcome, degraded calls by cause, and failed ones by their error."""
     telemetry = exported.telemetry()
-    Reranker(OverlapScorer(), selection=Selection(top_k=1), observers=[telemetry]).rerank("red fox", FOXES)
+    Reranker(OverlapScorer(), selection=Selection(top_n=1), observers=[telemetry]).rerank("red fox", FOXES)
     Reranker(OverlapScorer(), observers=[telemetry]).rerank("q", ["a"], call=Call(0))
     Reranker(Failing(), observers=[telemetry]).rerank("q", ["a"])
     with pytest.raises(ScoringError):
@@ -146,7 +146,7 @@ def test_outcomes_degraded_calls_and_failures_are_counted(exported: Exported) ->
         (point.attributes["model"], point.attributes["outcome"], point.value)
         for point in exported.points("secondpass.candidates")
     ]
-    assert ("overlap", "over top-k", 2) in outcomes
+    assert ("overlap", "over top-n", 2) in outcomes
     assert ("overlap", "duplicate", 1) in outcomes
     assert ("overlap", "kept", 2) in outcomes
     assert exported.counts("secondpass.degraded", "cause") == {"deadline": 1, "scorer failed": 1}

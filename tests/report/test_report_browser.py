@@ -74,7 +74,7 @@ def hostile_rankings() -> list[Ranking]:
         ]
         windowed = Windowed(OverlapScorer(), Windows(12, overlap=0))
         rankings += [
-            Reranker(windowed, selection=Selection(top_k=1)).rerank(text, [*candidates, candidates[0]]),
+            Reranker(windowed, selection=Selection(top_n=1)).rerank(text, [*candidates, candidates[0]]),
             Reranker(Failing(ScoringError(text))).rerank(text, candidates),
         ]
     return rankings

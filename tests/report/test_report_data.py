@@ -127,7 +127,7 @@ def test_a_data_frame_of_any_length_has_the_same_columns(ranking: Ranking, count
     """No candidates, one, or ten thousand: the columns and their types don't change."""
     pytest.importorskip("pandas", reason="the extra eval isn't installed")
     frame = (
-        Reranker(Scripted({}), selection=Selection(top_k=5))
+        Reranker(Scripted({}), selection=Selection(top_n=5))
         .rerank("fox", [f"text {i}" for i in range(count)])
         .to_frame()
     )

@@ -119,7 +119,7 @@ def test_a_degraded_ranking_is_marked_and_has_no_bars() -> None:
 @pytest.mark.parametrize("count", [0, 1, 2, 10_000])
 def test_any_number_of_candidates_gives_a_bounded_document(count: int) -> None:
     """From none to ten thousand candidates the document is whole and below 100 kB; what isn't listed is counted."""
-    document = many(count, top_k=100).to_html()
+    document = many(count, top_n=100).to_html()
     assert not Tags(document).open
     assert len(document) < 100_000
     if count == 10_000:
@@ -161,7 +161,7 @@ def test_lines_lead_from_the_first_rank_to_the_row() -> None:
 
 def test_labels_of_neighbouring_ranks_do_not_touch() -> None:
     """Kept candidates with adjacent first-stage ranks of a thousand have labels 13 pixels apart, within the picture."""
-    picture = slope(many(1000, top_k=20).kept, (), {}, 1000)
+    picture = slope(many(1000, top_n=20).kept, (), {}, 1000)
     heights = [label.y for label in picture.labels]
     assert [label.rank for label in picture.labels] == [*range(981, 1001)]
     assert all(after - before >= 13 - 1e-6 for before, after in pairwise(heights))

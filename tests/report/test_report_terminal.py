@@ -65,7 +65,7 @@ def test_long_lists_are_cut_and_counted(count: int) -> None:
     """Of ten thousand candidates 50 kept and 50 dropped ones are listed, by rich and by IPython."""
     from IPython.lib.pretty import pretty
 
-    selection = Selection(top_k=5000)
+    selection = Selection(top_n=5000)
     ranking = Reranker(Scripted({}), selection=selection).rerank("query", [f"text {number}" for number in range(count)])
     for text in (printed(ranking, 80), pretty(ranking)):
         assert len(text.splitlines()) < 210

@@ -48,8 +48,8 @@ def test_a_pruned_pair_has_its_cheap_score_and_the_reason() -> None:
 
 
 def test_the_selection_drops_the_pruned_after_the_scored() -> None:
-    """Pruned candidates are dropped with their reason, in the cheap order, also where top-k is above keep."""
-    ranking = Reranker(Cascade(CHEAP, PRECISE, keep=2), selection=Selection(top_k=4)).rerank("q", ["d", "c", "b", "a"])
+    """Pruned candidates are dropped with their reason, in the cheap order, also where top_n is above keep."""
+    ranking = Reranker(Cascade(CHEAP, PRECISE, keep=2), selection=Selection(top_n=4)).rerank("q", ["d", "c", "b", "a"])
     assert [kept.text for kept in ranking] == ["b", "a"]
     assert reasons(ranking.dropped) == {"c": "pruned", "d": "pruned"}
     assert ranking.degraded is None

@@ -24,7 +24,7 @@ def test_a_users_own_scorer_needs_two_members() -> None:
     """A class with ``spec`` and ``score_pairs``, made of public names alone, is a scorer that a reranker takes."""
     scorer = LengthScorer()
     assert isinstance(scorer, Scorer)
-    ranking = Reranker(scorer, selection=Selection(top_k=2)).rerank("query", ["a", "aaa", "aa"])
+    ranking = Reranker(scorer, selection=Selection(top_n=2)).rerank("query", ["a", "aaa", "aa"])
     assert [(kept.text, kept.score, kept.probability) for kept in ranking] == [("aaa", 3.0, None), ("aa", 2.0, None)]
     assert ranking.by is scorer.spec
     assert [stage.name for stage in ranking.stages] == ["score", "select"]

@@ -48,10 +48,10 @@ def test_the_covered_mass_by_hand(mass: float, kept: int) -> None:
     assert len(chosen(CoveredMass(mass), 0.5, 0.3, 0.15, 0.05).kept) == kept
 
 
-def test_top_k_and_budget_are_stronger() -> None:
-    """Adaptive k never keeps more than ``top_k`` and the budget allow, and ``min_keep`` saves the best so many."""
+def test_top_n_and_budget_are_stronger() -> None:
+    """Adaptive k never keeps more than ``top_n`` and the budget allow, and ``min_keep`` saves the best so many."""
     even = (0.9, 0.89, 0.88, 0.1)
-    assert texts(chosen(LargestGap(), *even, top_k=2).kept) == ["a", "b"]
+    assert texts(chosen(LargestGap(), *even, top_n=2).kept) == ["a", "b"]
     assert texts(chosen(LargestGap(), *even, budget=ContextBudget(1, counter=count_words)).kept) == ["a"]
     assert texts(chosen(LargestGap(), *even, min_keep=4).kept) == ["a", "b", "c", "d"]
 

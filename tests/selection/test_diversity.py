@@ -62,24 +62,24 @@ def test_what_is_not_kept_stands_for_nothing() -> None:
     assert selected.dropped[1].because_of is selected.kept[0].candidate
 
 
-def test_near_duplicates_beyond_top_k_are_still_named() -> None:
-    """Where the number is reached, a near-duplicate of a kept one is reported as such, and others as over top-k."""
-    selected = chosen(LIFE, MARKET, LIFE_AGAIN, duplicates="near", near=0.6, top_k=1)
-    assert reasons(selected.dropped) == {MARKET: "over top-k", LIFE_AGAIN: "duplicate"}
+def test_near_duplicates_beyond_top_n_are_still_named() -> None:
+    """Where the number is reached, a near-duplicate of a kept one is reported as such, and others as over top-n."""
+    selected = chosen(LIFE, MARKET, LIFE_AGAIN, duplicates="near", near=0.6, top_n=1)
+    assert reasons(selected.dropped) == {MARKET: "over top-n", LIFE_AGAIN: "duplicate"}
 
 
 def test_marginal_relevance_by_hand() -> None:
     """Of 0.9, 0.8 and 0.5, the second has a similarity of 10 / 14 to the first; the weight decides which follows."""
     odds = [math.log(p / (1 - p)) for p in (0.9, 0.8, 0.5)]
-    selected = chosen(LIFE, LIFE_AGAIN, JUMP, values=odds, top_k=2, diversity=0.2)
+    selected = chosen(LIFE, LIFE_AGAIN, JUMP, values=odds, top_n=2, diversity=0.2)
     assert texts(selected.kept) == [LIFE, LIFE_AGAIN]
     assert 0.8 * 0.8 - 0.2 * 10 / 14 > 0.8 * 0.5
-    selected = chosen(LIFE, LIFE_AGAIN, JUMP, values=odds, top_k=2, diversity=0.5)
+    selected = chosen(LIFE, LIFE_AGAIN, JUMP, values=odds, top_n=2, diversity=0.5)
     assert texts(selected.kept) == [LIFE, JUMP]
     assert 0.5 * 0.8 - 0.5 * 10 / 14 < 0.5 * 0.5
 
 
-@pytest.mark.parametrize("limit", [{"top_k": 2}, {"budget": ContextBudget(28, counter=count_words)}])
+@pytest.mark.parametrize("limit", [{"top_n": 2}, {"budget": ContextBudget(28, counter=count_words)}])
 def test_what_similarity_displaced_names_the_kept_one(limit: dict[str, object]) -> None:
     """A candidate whose place a less relevant one took is dropped for diversity, because of the nearest kept one."""
     selected = chosen(LIFE, LIFE_AGAIN, JUMP, values=[2.0, 1.9, 1.8], diversity=0.5, **limit)
@@ -105,7 +105,7 @@ def test_without_a_limit_diversity_drops_nothing() -> None:
 def test_candidates_without_a_score_follow() -> None:
     """However different it is, a candidate without a score is packed after the scored ones."""
     judged = judge(LIFE, LIFE_AGAIN, JUMP, values=[2.0, 1.0, Unscored(UnscoredReason.DEADLINE)])
-    assert texts(select(judged, Selection(diversity=1.0, top_k=2)).kept) == [LIFE, LIFE_AGAIN]
+    assert texts(select(judged, Selection(diversity=1.0, top_n=2)).kept) == [LIFE, LIFE_AGAIN]
 
 
 def test_fused_values_are_scaled() -> None:
@@ -114,5 +114,5 @@ def test_fused_values_are_scaled() -> None:
     judged = [
         Ranked(Candidate(text), rank, Score(0.0), 0.5, value, rank + 1) for rank, (text, value) in enumerate(fused)
     ]
-    assert texts(select(judged, Selection(diversity=0.3, top_k=2)).kept) == [LIFE, LIFE_AGAIN]
-    assert texts(select(judged, Selection(diversity=0.6, top_k=2)).kept) == [LIFE, JUMP]
+    assert texts(select(judged, Selection(diversity=0.3, top_n=2)).kept) == [LIFE, LIFE_AGAIN]
+    assert texts(select(judged, Selection(diversity=0.6, top_n=2)).kept) == [LIFE, JUMP]

@@ -31,7 +31,7 @@ def test_what_was_kept_before_is_excluded(exclude: list[Any]) -> None:
 
 def test_a_ranking_excludes_what_it_kept() -> None:
     """A second search brings what the first didn't keep; the reason names the earlier candidate."""
-    first = rank(["fox", "dog", "cat"], top_k=2)
+    first = rank(["fox", "dog", "cat"], top_n=2)
     second = rank(["fox", "dog", "cat"], first)
     assert texts(second) == ["cat"]
     assert [item.because_of for item in second.dropped] == [kept.candidate for kept in first]

@@ -123,7 +123,7 @@ def test_a_near_duplicate_of_a_kept_candidate_is_dropped_as_such() -> None:
 def test_diversity_weighs_repetition(diversity: float, context: str) -> None:
     """The second text is nearly the first; with diversity a weaker one that differs is taken instead."""
     ranked = judge("the red fox runs", "the red fox runs far", "two bees fly home", values=[3.0, 2.0, 1.0])
-    selection = Selection(budget=words(12), policy="extract", diversity=diversity, top_k=2)
+    selection = Selection(budget=words(12), policy="extract", diversity=diversity, top_n=2)
     assert context in [item.text for item in select([ranked[1], ranked[0], ranked[2]], selection).kept]
 
 
@@ -180,11 +180,11 @@ def test_a_scale_without_probabilities_is_scaled_over_the_pool() -> None:
     assert extracts(extract(ranked, words(8))) == ["They eat mice. Their fur is red."]
 
 
-def test_top_k_limits_the_candidates() -> None:
-    """Windows are taken from at most ``top_k`` candidates; the others say so."""
+def test_top_n_limits_the_candidates() -> None:
+    """Windows are taken from at most ``top_n`` candidates; the others say so."""
     ranked = [windowed(FOX, 3.0, 1.0, 1.0, 1.0), windowed(OWL, 2.0, 2.0, 2.0, rank=2)]
-    packed = extract(ranked, words(100), top_k=1)
-    assert (extracts(packed), packed.dropped[0].reason) == ([FOX], Reason.OVER_TOP_K)
+    packed = extract(ranked, words(100), top_n=1)
+    assert (extracts(packed), packed.dropped[0].reason) == ([FOX], Reason.OVER_TOP_N)
 
 
 def test_windows_below_the_threshold_are_left_out() -> None:
@@ -256,16 +256,16 @@ layouts = {
 
 
 @pytest.mark.parametrize("name", COUNTERS)
-@given(pool=pools(), max_tokens=st.integers(0, 40), **layouts, order=st.sampled_from(ORDERS), top_k=st.integers(1, 9))
+@given(pool=pools(), max_tokens=st.integers(0, 40), **layouts, order=st.sampled_from(ORDERS), top_n=st.integers(1, 9))
 def test_the_context_never_exceeds_the_budget(
-    name: str, pool: Sequence[Ranked], max_tokens: int, separator: str, template: str, order: Order, top_k: int
+    name: str, pool: Sequence[Ranked], max_tokens: int, separator: str, template: str, order: Order, top_n: int
 ) -> None:
     """Whatever the texts, windows, layout and counter, the joined text was counted and stays within the budget."""
     layout = ContextBudget(max_tokens, counter=COUNTERS[name], separator=separator, template=template)
-    packed = pack(pool, layout, "extract", order, top_k)
+    packed = pack(pool, layout, "extract", order, top_n)
     assert packed.context == layout.join([(item.candidate, item.text) for item in packed.kept])
     assert not packed.kept or layout.counting.count(packed.context) == packed.tokens <= max_tokens
-    assert len(packed.kept) <= top_k
+    assert len(packed.kept) <= top_n
 
 
 @given(pool=pools(), max_tokens=st.integers(0, 60), name=st.sampled_from(list(COUNTERS)))

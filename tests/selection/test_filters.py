@@ -130,6 +130,6 @@ def test_other_media_are_no_copies() -> None:
 def test_every_copy_names_a_kept_candidate() -> None:
     """A copy of a copy names the one that is kept; a copy of one that isn't kept has that one's reason."""
     candidates = [Candidate("fox", id=name) for name in ("kept", "copy", "copy of the copy")]
-    selected = select(judge(*candidates, "dog", "dog"), Selection(top_k=1))
+    selected = select(judge(*candidates, "dog", "dog"), Selection(top_n=1))
     assert [item.because_of for item in selected.dropped] == [candidates[0], candidates[0], None, None]
-    assert [str(item.reason) for item in selected.dropped] == ["duplicate", "duplicate", "over top-k", "over top-k"]
+    assert [str(item.reason) for item in selected.dropped] == ["duplicate", "duplicate", "over top-n", "over top-n"]

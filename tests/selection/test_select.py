@@ -34,7 +34,7 @@ def test_the_default_keeps_everything_best_first() -> None:
 
 
 def test_the_steps_run_in_their_order() -> None:
-    """Invalid, below the threshold, a duplicate, over the budget, over top-k: each is dropped for one reason."""
+    """Invalid, below the threshold, a duplicate, over the budget, over top-n: each is dropped for one reason."""
     invalid = Unscored(UnscoredReason.INVALID)
     judged = judge(
         "best",
@@ -46,13 +46,13 @@ def test_the_steps_run_in_their_order() -> None:
         "nan",
         values=[5, 4, 3, 2, 1, -9, invalid],
     )
-    settings = Selection(min_probability=0.5, top_k=2, budget=words(2))
+    settings = Selection(min_probability=0.5, top_n=2, budget=words(2))
     selected = select(judged, settings)
     assert texts(selected.kept) == ["best", "short"]
     assert reasons(selected.dropped) == {
         "best ": "duplicate",
         "far too long a text": "over budget",
-        "fourth": "over top-k",
+        "fourth": "over top-n",
         "unlikely": "below threshold",
         "nan": "invalid",
     }
@@ -61,17 +61,17 @@ def test_the_steps_run_in_their_order() -> None:
 def test_dropped_candidates_come_best_first() -> None:
     """Whatever step dropped them, the dropped stand in the order of their scores."""
     judged = judge("a", "b", "a ", "c", "d", values=[5, 4, 3, 2, -9])
-    selected = select(judged, Selection(min_probability=0.5, top_k=2))
+    selected = select(judged, Selection(min_probability=0.5, top_n=2))
     assert [(item.candidate.text, str(item.reason)) for item in selected.dropped] == [
         ("a ", "duplicate"),
-        ("c", "over top-k"),
+        ("c", "over top-n"),
         ("d", "below threshold"),
     ]
 
 
-def test_duplicates_take_no_place_of_the_top_k() -> None:
+def test_duplicates_take_no_place_of_the_top_n() -> None:
     """Copies are dropped before the best so many are counted."""
-    assert kept(judge("fox", "fox", "dog"), top_k=2) == ["fox", "dog"]  # type: ignore[arg-type]
+    assert kept(judge("fox", "fox", "dog"), top_n=2) == ["fox", "dog"]  # type: ignore[arg-type]
 
 
 def test_a_duplicate_names_the_kept_one() -> None:
@@ -109,7 +109,7 @@ def test_one_source_is_limited_and_others_take_its_place(policy: Policy, setting
     parts = [Candidate(f"part{number} fox", source="long.txt") for number in range(8)]
     files = [Candidate(f"file{number} fox", source=f"{number}.txt") for number in range(3)]
     for budget in (None, words(10), words(9)):
-        limited = Selection(top_k=5, max_per_source=2, policy=policy, budget=budget, **settings)  # type: ignore[arg-type]
+        limited = Selection(top_n=5, max_per_source=2, policy=policy, budget=budget, **settings)  # type: ignore[arg-type]
         selected = select(judge(*parts, *files), limited)
         sources = [item.candidate.source for item in selected.kept]
         assert sources.count("long.txt") == 2
@@ -137,28 +137,28 @@ def test_duplicates_can_be_kept() -> None:
     assert kept(judge("fox", "fox"), duplicates="keep") == ["fox", "fox"]  # type: ignore[arg-type]
 
 
-def test_top_k_keeps_the_best() -> None:
+def test_top_n_keeps_the_best() -> None:
     """The best so many stay; a top-k beyond their number changes nothing."""
-    assert kept(judge("a", "b", "c"), top_k=2) == ["a", "b"]  # type: ignore[arg-type]
-    assert kept(judge("a", "b", "c"), top_k=99) == ["a", "b", "c"]  # type: ignore[arg-type]
+    assert kept(judge("a", "b", "c"), top_n=2) == ["a", "b"]  # type: ignore[arg-type]
+    assert kept(judge("a", "b", "c"), top_n=99) == ["a", "b", "c"]  # type: ignore[arg-type]
 
 
-def test_top_k_counts_what_fits() -> None:
+def test_top_n_counts_what_fits() -> None:
     """Candidates too long for the budget take no place of the top-k: a shorter one after them is kept."""
     judged = judge("one two three", "four five six", "seven eight nine", "a", "b", "c")
-    selected = select(judged, Selection(top_k=2, budget=words(2)))
+    selected = select(judged, Selection(top_n=2, budget=words(2)))
     assert texts(selected.kept) == ["a", "b"]
     assert [(item.candidate.text, str(item.reason), item.detail) for item in selected.dropped] == [
         ("one two three", "over budget", "3 tokens, 2 left"),
         ("four five six", "over budget", "3 tokens, 2 left"),
         ("seven eight nine", "over budget", "3 tokens, 2 left"),
-        ("c", "over top-k", "top-k is 2"),
+        ("c", "over top-n", "top_n is 2"),
     ]
 
 
-def test_prefix_is_not_over_top_k_before_top_k_are_kept() -> None:
+def test_prefix_is_not_over_top_n_before_top_n_are_kept() -> None:
     """What ``prefix`` stops at, and all after it, is over the budget, however small top-k is."""
-    selected = select(judge("a", "two words", "b"), Selection(top_k=2, budget=words(2), policy="prefix"))
+    selected = select(judge("a", "two words", "b"), Selection(top_n=2, budget=words(2), policy="prefix"))
     assert texts(selected.kept) == ["a"]
     assert reasons(selected.dropped) == {"two words": "over budget", "b": "over budget"}
 
@@ -209,9 +209,9 @@ def test_the_budget_is_stronger_than_min_keep() -> None:
     assert reasons(selected.dropped) == {"three little words": "over budget"}
 
 
-def test_top_k_is_stronger_than_min_keep() -> None:
+def test_top_n_is_stronger_than_min_keep() -> None:
     """At most so many are kept, however many the threshold must leave."""
-    assert kept(judge("a", "b", "c"), top_k=1, min_keep=3) == ["a"]  # type: ignore[arg-type]
+    assert kept(judge("a", "b", "c"), top_n=1, min_keep=3) == ["a"]  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -251,7 +251,7 @@ def test_a_cut_text_tells_its_span() -> None:
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"top_k": 0}, "top_k must be a whole number from 1"),
+        ({"top_n": 0}, "top_n must be a whole number from 1"),
         ({"min_probability": 1.5}, "min_probability must be within 0 and 1"),
         ({"min_probability": float("nan")}, "min_probability must be a number or None; got nan"),
         ({"max_per_source": 0}, "max_per_source must be a whole number from 1"),

@@ -72,7 +72,7 @@ def test_budget_and_threshold(serve: Serve) -> None:
 
 def test_the_configured_selection_holds(serve: Serve) -> None:
     """It applies where the request states nothing else, and not to ``scores_only``."""
-    server = serve(OverlapScorer(), selection=Selection(top_k=1))
+    server = serve(OverlapScorer(), selection=Selection(top_n=1))
     assert len(post(server).json()["results"]) == 1
     assert len(post(server, BODY | {"top_n": 2}).json()["results"]) == 2
     assert len(post(server, BODY | {"scores_only": True}).json()["results"]) == 3
@@ -80,7 +80,7 @@ def test_the_configured_selection_holds(serve: Serve) -> None:
 
 def test_a_remote_scorer_ranks_as_the_scorer_behind_the_server(serve: Serve) -> None:
     """Client and server together give the scores of the model itself."""
-    server = serve(OverlapScorer(), selection=Selection(top_k=1, min_probability=0.5))
+    server = serve(OverlapScorer(), selection=Selection(top_n=1, min_probability=0.5))
     remote = RemoteScorer("secondpass", url=server.url)
     texts = [*DOCUMENTS, DOCUMENTS[1], "it's \udcff"]
     assert remote.score(BODY["query"], texts) == OverlapScorer().score(BODY["query"], texts)  # type: ignore[arg-type]
@@ -147,7 +147,7 @@ def test_a_wrong_method_or_path_is_refused_in_json(serve: Serve) -> None:
 
 def test_the_form_of_text_embeddings_inference(serve: Serve) -> None:
     """A body with ``texts`` is answered with a list, best first; texts and raw scores come on request."""
-    server = serve(Scripted({"rain": -1.0, "flea": 2.0}), selection=Selection(top_k=1))
+    server = serve(Scripted({"rain": -1.0, "flea": 2.0}), selection=Selection(top_n=1))
     body = {"query": "q", "texts": ["rain", "flea"]}
     found = post(server, body).json()
     assert found == [

@@ -233,13 +233,13 @@ def _candidates_in(seconds: float, scorer: Scorer) -> int:
 
 def _depth(fetch_k: int, selection: Selection) -> Finding:
     """Say whether the second pass has more candidates than it keeps."""
-    top_k = selection.top_k
-    if top_k is not None and top_k < fetch_k:
-        return Finding(_AREA, "fetch_k", f"at most {top_k} of {fetch_k} candidates are kept")
-    value = f"no top_k for {fetch_k}" if top_k is None else f"top_k = {top_k} keeps all of {fetch_k}"
+    top_n = selection.top_n
+    if top_n is not None and top_n < fetch_k:
+        return Finding(_AREA, "fetch_k", f"at most {top_n} of {fetch_k} candidates are kept")
+    value = f"no top_n for {fetch_k}" if top_n is None else f"top_n = {top_n} keeps all of {fetch_k}"
     others = ("adaptive", "budget", "min_probability")
     if also := ", ".join(name for name in others if getattr(selection, name) is not None):
         return Finding(_AREA, "fetch_k", f"{value} candidates; only {also} can drop any")
-    advice = f"set top_k or a budget, and fetch more, such as {max(50, 5 * (top_k or 1))}"
+    advice = f"set top_n or a budget, and fetch more, such as {max(50, 5 * (top_n or 1))}"
     value += " candidates: they can only be reordered"
     return Finding(_AREA, "fetch_k", value, "problem", advice)

@@ -16,7 +16,7 @@ from secondpass.cli.settings import (
     Engine,
     MaxTokens,
     Model,
-    TopK,
+    TopN,
     check_output,
     command_config,
     open_reranker,
@@ -45,7 +45,7 @@ def rerank(
     ] = None,
     config: ConfigFile = None,
     model: Model = None,
-    top_k: TopK = None,
+    top_n: TopN = None,
     min_probability: Annotated[float | None, typer.Option(help="Drop candidates below it.")] = None,
     duplicates: Annotated[
         str | None, typer.Option(help="exact (the default) drops texts that were kept already; near, keep.")
@@ -78,7 +78,7 @@ def rerank(
             config,
             model={"name": model, "engine": engine, "device": device},
             selection={
-                "top_k": top_k,
+                "top_n": top_n,
                 "min_probability": min_probability,
                 "policy": policy,
                 "duplicates": duplicates,

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from secondpass.cli.app import app, installed_version, one_line_errors
-from secondpass.cli.settings import ConfigFile, Device, Engine, MaxTokens, Model, TopK, command_config, open_reranker
+from secondpass.cli.settings import ConfigFile, Device, Engine, MaxTokens, Model, TopN, command_config, open_reranker
 
 
 @app.command(short_help="Serve a reranker over HTTP.")
@@ -15,7 +15,7 @@ def serve(
     *,
     config: ConfigFile = None,
     model: Model = None,
-    top_k: TopK = None,
+    top_n: TopN = None,
     max_tokens: MaxTokens = None,
     duplicates: Annotated[str | None, typer.Option(help="keep (the default without --config), exact or near.")] = None,
     device: Device = None,
@@ -52,7 +52,7 @@ def serve(
         stated = command_config(
             config,
             model={"name": model, "engine": engine, "device": device},
-            selection={"top_k": top_k, "duplicates": duplicates or (None if config else "keep")},
+            selection={"top_n": top_n, "duplicates": duplicates or (None if config else "keep")},
             max_tokens=max_tokens,
             deadline_ms=deadline_ms,
         )

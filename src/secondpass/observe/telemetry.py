@@ -122,8 +122,8 @@ class Telemetry(CallObserver):
         head: dict[str, Any] = {"openinference.span.kind": "RERANKER", "reranker.model_name": model}
         if self._queries:
             head["reranker.query"] = query
-        if call is not None and call.selection.top_k is not None:
-            head["reranker.top_k"] = call.selection.top_k
+        if call is not None and call.selection.top_n is not None:
+            head["reranker.top_k"] = call.selection.top_n
         return head
 
     def _documents(self, ranking: Ranking) -> Iterator[tuple[str, Any]]:

@@ -18,7 +18,7 @@ class Cascade(ComposedScorer):
     """Scores all candidates of a query with a cheap scorer, and the best of them with the next, more precise one.
 
     All scores in the result are the last scorer's. A pruned candidate is ``Unscored`` as ``PRUNED``, with the cheap
-    score that decided, and the selection drops it, also where its ``top_k`` is above ``keep``. With a deadline, later
+    score that decided, and the selection drops it, also where its ``top_n`` is above ``keep``. With a deadline, later
     scorers read the best candidates first; what they don't reach follows in the cheap order and stays eligible. Each
     query's pairs are pruned by themselves.
 

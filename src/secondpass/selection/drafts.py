@@ -125,9 +125,9 @@ def _next_target(best: Draft | None, above: Draft | None, limit: int, *, halve: 
     return min(max(target, floor + 1), above.total - 1)
 
 
-def over_top_k(ranked: Ranked, top_k: int | None) -> Dropped:
-    """Return the record of a candidate beyond the best ``top_k``."""
-    return drop(ranked, Reason.OVER_TOP_K, f"top-k is {top_k}")
+def over_top_n(ranked: Ranked, top_n: int | None) -> Dropped:
+    """Return the record of a candidate beyond the best ``top_n``."""
+    return drop(ranked, Reason.OVER_TOP_N, f"top_n is {top_n}")
 
 
 def keep(

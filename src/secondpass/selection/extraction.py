@@ -20,7 +20,7 @@ from heapq import heapify, heappop, heapreplace
 
 from secondpass.ranking import Dropped, Kept, Ranked, Reason
 from secondpass.selection.budget import ContextBudget
-from secondpass.selection.drafts import LONGEST_TOKEN, Draft, Packed, best_draft, keep, over_top_k
+from secondpass.selection.drafts import LONGEST_TOKEN, Draft, Packed, best_draft, keep, over_top_n
 from secondpass.selection.excerpts import (
     GAP,
     Piece,
@@ -53,7 +53,7 @@ def extract(
     ranked: Sequence[Ranked],
     budget: ContextBudget,
     order: Order = "relevance",
-    top_k: int | None = None,
+    top_n: int | None = None,
     min_probability: float | None = None,
     sequence: PackingSequence | None = None,
 ) -> Packed:
@@ -63,11 +63,11 @@ def extract(
         others.
     :param budget: The budget.
     :param order: The reading order of candidates; within one, extracts are in the order of its text.
-    :param top_k: The most candidates from which windows are taken; None for no limit.
+    :param top_n: The most candidates from which windows are taken; None for no limit.
     :param min_probability: Leave out windows below it, but for each candidate's best.
     :param sequence: Which candidates the kept rule out, and the diversity; None rules out none.
     """
-    extractor = _Extractor(ranked, budget, order, top_k, min_probability, sequence or PackingSequence(ranked))
+    extractor = _Extractor(ranked, budget, order, top_n, min_probability, sequence or PackingSequence(ranked))
     choice = best_draft(extractor.draft, budget.max_tokens) or Draft(budget.max_tokens)
     kept = [extractor.counted(item) for item in in_reading_order(choice.kept, order)]
     return Packed(kept, choice.dropped, choice.context, choice.tokens)
@@ -81,7 +81,7 @@ class _Extractor:
         ranked: Sequence[Ranked],
         budget: ContextBudget,
         order: Order,
-        top_k: int | None,
+        top_n: int | None,
         min_probability: float | None,
         sequence: PackingSequence,
     ) -> None:
@@ -90,7 +90,7 @@ class _Extractor:
         self._budget = budget
         self._counted = budget.counting.count
         self._order = order
-        self._top_k = top_k
+        self._top_n = top_n
         self._overhead = max(0, self._counted(""))
         self._separator, self._gap = (max(0, self._counted(text) - self._overhead) for text in (budget.separator, GAP))
         self._heads: dict[str, int] = {}
@@ -178,8 +178,8 @@ class _Extractor:
     def _refusal(self, choice: _Choice, piece: Piece) -> Dropped | None:
         """Return why a piece can't be added, as the record of its candidate; None where it can."""
         item = self._ranked[piece.row]
-        if piece.row not in choice.spans and len(choice.spans) == self._top_k:
-            return over_top_k(item, self._top_k)
+        if piece.row not in choice.spans and len(choice.spans) == self._top_n:
+            return over_top_n(item, self._top_n)
         cost = self._cost(choice, piece)
         if cost <= choice.left:
             return None

@@ -14,7 +14,7 @@ from typing import Literal, get_args
 from secondpass.ranking import Dropped, Kept, Ranked, Reason
 from secondpass.selection.budget import ContextBudget
 from secondpass.selection.cutting import Cutter, longest_around
-from secondpass.selection.drafts import LONGEST_TOKEN, Draft, Packed, best_draft, keep, over_top_k
+from secondpass.selection.drafts import LONGEST_TOKEN, Draft, Packed, best_draft, keep, over_top_n
 from secondpass.selection.excerpts import Span, excerpt, placed_windows, whole
 from secondpass.selection.extraction import extract
 from secondpass.selection.filters import drop
@@ -31,11 +31,11 @@ def pack(
     budget: ContextBudget,
     policy: Policy = "fill",
     order: Order = "relevance",
-    top_k: int | None = None,
+    top_n: int | None = None,
     min_probability: float | None = None,
     sequence: PackingSequence | None = None,
 ) -> Packed:
-    """Pack candidates, given best first, into the budget, until ``top_k`` are kept or there are no more.
+    """Pack candidates, given best first, into the budget, until ``top_n`` are kept or there are no more.
 
     ``"fill"`` skips a candidate that doesn't fit and goes on; the best of all it cuts around its best window, where
     that is known and nothing that fits as a whole is nearly as relevant. ``"prefix"`` stops at the first that doesn't
@@ -47,11 +47,11 @@ def pack(
     :param sequence: In which candidates are packed; None packs by relevance.
     """
     if policy == "extract":
-        extracted = extract(ranked, budget, order, top_k, min_probability, sequence)
+        extracted = extract(ranked, budget, order, top_n, min_probability, sequence)
         if extracted.kept:
             return extracted
         policy = "truncate"
-    packer = _Packer(ranked, budget, policy, order, top_k, sequence or PackingSequence(ranked))
+    packer = _Packer(ranked, budget, policy, order, top_n, sequence or PackingSequence(ranked))
     best = packer.search()
     if policy == "fill" and best_is_missing(ranked, best.kept) and placed_windows(ranked[0]):
         packer.cuts_best = True
@@ -61,18 +61,18 @@ def pack(
     return Packed(in_reading_order(best.kept, order), packer.reasons(best), best.context, best.tokens, nothing_fits)
 
 
-def pack_unlimited(ranked: Sequence[Ranked], order: Order, top_k: int | None, sequence: PackingSequence) -> Packed:
-    """Keep ``top_k`` candidates, given best first, whole and uncounted."""
+def pack_unlimited(ranked: Sequence[Ranked], order: Order, top_n: int | None, sequence: PackingSequence) -> Packed:
+    """Keep ``top_n`` candidates, given best first, whole and uncounted."""
     draft = Draft(0)
     for position, duplicate in sequence.steps(draft.chosen):
         item = ranked[position]
-        if duplicate or len(draft.kept) == top_k:
-            draft.dropped.append(duplicate or over_top_k(item, top_k))
+        if duplicate or len(draft.kept) == top_n:
+            draft.dropped.append(duplicate or over_top_n(item, top_n))
         else:
             draft.add(position, keep(item, item.candidate.reading, len(draft.kept) + 1, None), 0)
     draft.sort()
     kept = in_reading_order(draft.kept, order)
-    dropped = sequence.displaced(draft.dropped, draft.chosen, lambda item: item.reason is Reason.OVER_TOP_K)
+    dropped = sequence.displaced(draft.dropped, draft.chosen, lambda item: item.reason is Reason.OVER_TOP_N)
     return Packed(kept, dropped, "\n\n".join(item.text for item in kept), None)
 
 
@@ -119,14 +119,14 @@ class _Packer:
         budget: ContextBudget,
         policy: Policy,
         order: Order,
-        top_k: int | None,
+        top_n: int | None,
         sequence: PackingSequence,
     ) -> None:
         self._ranked = ranked
         self._budget = budget
         self._policy = policy
         self._order = order
-        self._top_k = top_k
+        self._top_n = top_n
         self._sequence = sequence
         self.cuts_best = False
         self._overhead = max(0, budget.counting.count(""))  # what the counter adds to any text
@@ -164,15 +164,15 @@ class _Packer:
         position = self._sequence.position(item)
         tokens = self._counts.get((position, whole(item)))
         later = sum(draft.costs[bisect(draft.chosen, position) :])
-        return item.reason is Reason.OVER_TOP_K or (
+        return item.reason is Reason.OVER_TOP_N or (
             tokens is not None and self._cost(draft, tokens) <= draft.left + later
         )
 
     def _try(self, draft: Draft, position: int, *, closed: bool) -> Dropped | None:
         """Add a candidate, or return the record that says why it isn't kept."""
         item = self._ranked[position]
-        if len(draft.kept) == self._top_k:
-            return over_top_k(item, self._top_k)
+        if len(draft.kept) == self._top_n:
+            return over_top_n(item, self._top_n)
         why = draft.full or self._add(draft, position, closed=closed)
         return drop(item, Reason.OVER_BUDGET, why) if why else None
 

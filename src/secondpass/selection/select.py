@@ -35,7 +35,7 @@ class Selection:
     The steps run in this order: exclusion, threshold, adaptive k, budget and top-k with duplicates, diversity and the
     limits on candidates of one source and without a score, reading order.
 
-    :param top_k: Keep at most so many of those that fit the budget, best first; None for no limit.
+    :param top_n: Keep at most so many of those that fit the budget, best first; None for no limit.
     :param min_probability: Drop candidates below this probability, which is the model's, not a fused value.
     :param max_per_source: Keep at most so many of one ``Candidate.source``, best first; None for no limit. Those
         without a source aren't limited.
@@ -63,7 +63,7 @@ class Selection:
     :raises ConfigurationError: If a setting is out of its range.
     """
 
-    top_k: int | None = None
+    top_n: int | None = None
     min_probability: float | None = None
     min_keep: int = 0
     max_unscored: int | None = None
@@ -78,7 +78,7 @@ class Selection:
 
     def __post_init__(self) -> None:
         """Check the settings."""
-        for name, least in (("top_k", 1), ("max_per_source", 1), ("min_keep", 0), ("max_unscored", 0)):
+        for name, least in (("top_n", 1), ("max_per_source", 1), ("min_keep", 0), ("max_unscored", 0)):
             value = getattr(self, name)
             if value is not None and value < least:
                 limit = "" if name == "min_keep" else ", or None for no limit"
@@ -216,9 +216,9 @@ def _pack(passed: Sequence[Ranked], selection: Selection, rules: Rules) -> Packe
     budget = selection.budget
     sequence = PackingSequence(passed, rules, budget)
     if budget is None:
-        return pack_unlimited(passed, selection.order, selection.top_k, sequence)
+        return pack_unlimited(passed, selection.order, selection.top_n, sequence)
     threshold = selection.min_probability
-    return pack(passed, budget, selection.policy, selection.order, selection.top_k, threshold, sequence)
+    return pack(passed, budget, selection.policy, selection.order, selection.top_n, threshold, sequence)
 
 
 def _facts(packed: Packed, selection: Selection) -> dict[str, object]:

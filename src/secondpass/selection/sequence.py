@@ -109,7 +109,7 @@ class PackingSequence:
         records = sorted(dropped, key=self.position)
         if self.redundancy is None or not self.rules.diversity or not chosen:
             return records
-        no_space = (Reason.OVER_TOP_K, Reason.OVER_BUDGET)
+        no_space = (Reason.OVER_TOP_N, Reason.OVER_BUDGET)
         before = [(index, item) for index, item in enumerate(records) if self.position(item) < chosen[-1]]
         fitting = [(index, item) for index, item in before if item.reason in no_space and would_fit(item)]
         nearest = self.redundancy.nearest([self.position(item) for _, item in fitting], chosen)
@@ -159,7 +159,7 @@ class Refusals:
             return drop(item, Reason.OVER_SOURCE_LIMIT, f"at most {most} of one source")
         most = rules.max_unscored
         if most is not None and item.score is None and self._unscored >= most:
-            return drop(item, Reason.OVER_TOP_K, f"at most {most} candidates without a score")
+            return drop(item, Reason.OVER_TOP_N, f"at most {most} candidates without a score")
         return None
 
     def _count(self) -> None:

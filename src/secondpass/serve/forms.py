@@ -59,7 +59,7 @@ class RerankRequest(BaseModel):
         :raises ConfigurationError: If the two don't fit together.
         """
         base = Selection(duplicates="keep") if self.scores_only else configured
-        changes: dict[str, Any] = {"top_k": self.top_n, "policy": self.policy, "min_probability": self.min_probability}
+        changes: dict[str, Any] = {"top_n": self.top_n, "policy": self.policy, "min_probability": self.min_probability}
         if self.max_tokens is not None and base.budget is not None:
             changes["budget"] = replace(base.budget, max_tokens=self.max_tokens)
         elif self.max_tokens is not None:

@@ -161,7 +161,7 @@ def test_nothing_relevant_is_exit_code_1(notes: Path) -> None:
 def test_a_configuration_states_model_and_budget(notes: Path, tmp_path: Path) -> None:
     """``--config`` replaces the command's own defaults."""
     config = tmp_path / "c.toml"
-    config.write_text('[model]\nname = "overlap"\n[selection]\ntop_k = 2\n[budget]\nmax_tokens = 30\n')
+    config.write_text('[model]\nname = "overlap"\n[selection]\ntop_n = 2\n[budget]\nmax_tokens = 30\n')
     result = CliRunner().invoke(app, ["ask", "red fox", str(notes), "--config", str(config), "--json"])
     answer = json.loads(result.stdout)
     assert (len(answer["kept"]), answer["stages"][-1]["facts"]["max_tokens"]) == (2, 30)

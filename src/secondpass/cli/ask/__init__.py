@@ -14,7 +14,7 @@ from rich.text import Text
 from secondpass.cli.app import app, bars, console, one_line_errors, say
 from secondpass.cli.ask.bi_encoder import BiEncoder, cache_folder, fetch_bi_encoder
 from secondpass.cli.ask.passages import SUFFIXES, Corpus, python_reference, read_folder
-from secondpass.cli.settings import ConfigFile, MaxTokens, Model, TopK, command_config, open_reranker
+from secondpass.cli.settings import ConfigFile, MaxTokens, Model, TopN, command_config, open_reranker
 from secondpass.config import Config
 from secondpass.errors import ConfigurationError, InputError, require
 from secondpass.ranking import Ranking
@@ -39,7 +39,7 @@ def ask(
     config: ConfigFile = None,
     model: Model = None,
     candidates: Annotated[int, typer.Option(min=1, help="Passages that the vector store returns.")] = 100,
-    top_k: TopK = None,
+    top_n: TopN = None,
     max_tokens: MaxTokens = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print ranking, context and index as JSON.")] = False,
 ) -> None:
@@ -54,7 +54,7 @@ def ask(
         if not question.strip():
             raise InputError("the question must hold words, and it is empty")
         require("secondpass ask", "cli", "chromadb")
-        settings = _settings(config, model, top_k, max_tokens)
+        settings = _settings(config, model, top_n, max_tokens)
         corpus = _corpus(folder)
         ranking, embedded = _answer(question, corpus, settings, candidates)
     index = {"corpus": corpus.name, "passages": len(corpus.passages), "embedded": embedded, "skipped": corpus.skipped}
@@ -69,8 +69,8 @@ def ask(
         raise typer.Exit(_NOTHING)
 
 
-def _settings(config: Path | None, model: str | None, top_k: int | None, max_tokens: int | None) -> Config:
-    selection: dict[str, Any] = {"top_k": top_k}
+def _settings(config: Path | None, model: str | None, top_n: int | None, max_tokens: int | None) -> Config:
+    selection: dict[str, Any] = {"top_n": top_n}
     if config is None:
         selection["min_probability"] = _MIN_PROBABILITY
         max_tokens = _BUDGET if max_tokens is None else max_tokens
