@@ -57,7 +57,7 @@ A listwise model needs `spec` and `score_list(query, texts, call=None)`, which r
 call.
 
 A model that marks sentences returns them as its score's windows, `Score(value, windows=(Window(start, end, value,
-probability), ...))`, and says so with `Spec(..., own_windows=True)`: `policy="extract"` then keeps the best of
+probability), ...))`, and says so with `Spec(..., returns_spans=True)`: `policy="extract"` then keeps the best of
 them."""
 
 

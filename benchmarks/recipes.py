@@ -79,8 +79,8 @@ class Passages:
 
     def cascade(self, query: str) -> list[str | None]:
         """Return the order of ``load_scorer("fast")`` over the merged list, from the stored scores."""
-        cheap, precise, keep, vote = CASCADES["fast"]
-        order = pruning_order([item.value for item in self.scored[cheap][query]], vote)
+        cheap, precise, keep, weight = CASCADES["fast"]
+        order = pruning_order([item.value for item in self.scored[cheap][query]], weight)
         return best_first(MODEL, [self.scored[precise][query][place] for place in order[:keep]])
 
 

@@ -18,7 +18,7 @@ def main(
     texts = passages(topics)
     judged, index = questions(texts), Bm25Index(texts)
     alone = {model: load_scorer(model) for model in models}
-    cascades = {f"both, keep {keep}": Cascade(*alone.values(), keep=keep, vote=0.25) for keep in keeps}
+    cascades = {f"both, keep {keep}": Cascade(*alone.values(), keep=keep, first_stage_weight=0.25) for keep in keeps}
     systems: dict[str, Scorer] = {**alone, **cascades}
     print(f"{len(judged)} questions, {depth} candidates of BM25")
     for name, scorer in systems.items():

@@ -165,7 +165,7 @@ def test_there_is_a_finite_feature_for_each_name(kept: list[float], dropped: lis
 def test_the_rank_of_the_first_stages_best(fusion: ReciprocalRank | None, rank: int) -> None:
     """Of the best of the first stage the ranking tells the rank by score, or by fused value."""
     ranking = Reranker(Scripted({"a": 1.0, "b": 2.0, "c": 3.0}), fusion=fusion).rerank("q", ["a", "b", "c"])
-    assert ranking.rank_of_first == rank
+    assert ranking.rank_of_top_hit == rank
 
 
 def test_the_report_warns_where_the_first_stages_best_fell_far() -> None:

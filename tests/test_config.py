@@ -32,7 +32,7 @@ def test_the_example_states_every_part_of_a_reranker(tmp_path: Path) -> None:
     assert isinstance(windowed, Windowed)
     assert (windowed.windows.max_windows, windowed.windows.overlap) == (16, 0.2)
     assert isinstance(windowed.scorer, Cascade)
-    assert (windowed.scorer.keep, windowed.scorer.vote) == ((30,), 0.25)
+    assert (windowed.scorer.keep, windowed.scorer.first_stage_weight) == ((30,), 0.25)
     assert [scorer.spec.name for scorer in windowed.scorer.scorers] == ["nano", "small"]
     assert reranker.fusion == WeightedSum(0.2)
     assert reranker.selection == Selection(

@@ -66,7 +66,7 @@ def test_a_first_stage_best_that_was_pruned_has_fallen_below_all_that_were_score
     falls = FallCounter(2)
     reranker = Reranker(Cascade(Scripted(TWELVE), Scripted({}), keep=3), observers=[falls])
     ranking = reranker.rerank("q", list(TWELVE))
-    assert ranking.rank_of_first == 4
+    assert ranking.rank_of_top_hit == 4
     assert kinds(ranking) == ["BEST_FELL"]
     assert "fell to rank 4, below the 3 that were scored: it was pruned" in ranking.notes[0].text
     assert (falls.calls, falls.fallen) == (1, 1)
@@ -76,7 +76,7 @@ def test_a_first_stage_best_without_a_score_for_another_reason_has_no_rank() -> 
     """What a deadline or a failure left unscored isn't known to have fallen."""
     unscored = Unscored(UnscoredReason.DEADLINE)
     ranking = Reranker(Scripted({"a": unscored, "b": 1.0})).rerank("q", ["a", "b"])
-    assert (ranking.rank_of_first, kinds(ranking)) == (None, [])
+    assert (ranking.rank_of_top_hit, kinds(ranking)) == (None, [])
 
 
 def test_candidates_that_are_all_improbable_are_noted() -> None:

@@ -178,7 +178,7 @@ LoadKey.load = lambda key: Slow()
 
 
 @pytest.mark.parametrize(
-    "action", ['Reranker("small", when_cold="degrade")', "Reranker(Slow()).warmup(background=True)"]
+    "action", ['Reranker("small", while_loading="degrade")', "Reranker(Slow()).warmup(background=True)"]
 )
 def test_the_interpreter_waits_for_a_model_that_loads_in_the_background(action: str) -> None:
     """A thread that loses the interpreter inside of ONNX Runtime's code would abort the process."""

@@ -135,7 +135,7 @@ class CascadeTable:
 
     models: tuple[_Model, ...]
     keep: int | float | tuple[int | float, ...] = 30
-    vote: float = 0.0
+    first_stage_weight: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,7 +250,12 @@ class Config:
             model = replace(ModelTable(name=model.name), **{name: getattr(model, name) for name in _OF_ONE_MODEL})
         scorer = self._load(model)
         if self.cascade:
-            scorer = Cascade(*map(self._load, cheap), scorer, keep=self.cascade.keep, vote=self.cascade.vote)
+            scorer = Cascade(
+                *map(self._load, cheap),
+                scorer,
+                keep=self.cascade.keep,
+                first_stage_weight=self.cascade.first_stage_weight,
+            )
         if self.windows:
             scorer = Windowed(scorer, self.windows)
         if self.fallback is None:

@@ -33,7 +33,7 @@ from secondpass.observers import Observer
 from secondpass.ranking import Kept, Ranking, Reason
 from secondpass.records import Candidate, Unscored
 from secondpass.reranker import Reranker
-from secondpass.scoring.named import SHARED_MODELS, LoadKey, StillLoading, WhenCold
+from secondpass.scoring.named import SHARED_MODELS, LoadKey, StillLoading, WhileLoading
 from secondpass.scoring.options import DEFAULT_MODEL, EngineName, LoadOptions
 from secondpass.scoring.requests import OnError
 from secondpass.scoring.scorer import Scorer, as_scorer, warm_up
@@ -76,7 +76,7 @@ _OPTIONS = (
     *("batch_size", "file", "threads", "label", "trust_remote_code", "local_files_only", "cache_folder", "sha256"),
     *("max_queued_pairs", "watchdog_seconds"),
 )
-_OF_A_NAME = (*_LOADING, *_OPTIONS, "when_cold")
+_OF_A_NAME = (*_LOADING, *_OPTIONS, "while_loading")
 _RERANKING = ("fusion", "deadline_ms", "observers")
 _OTHER_NAMES = {
     "top_k": "top_n",
@@ -189,7 +189,7 @@ class IntegrationSettings(CheckedModel):
         None is the reranker's own, and without one ``degrade``.
     :param deadline_ms: Milliseconds until scoring ends; None for no limit. Loading the model isn't counted.
     :param observers: Called with each ``Ranking``.
-    :param when_cold: What a call does while a named model is still loading: ``wait``, or ``degrade``, which has it
+    :param while_loading: What a call does while a named model is still loading: ``wait``, or ``degrade``, which has it
         loaded in the background, and returns the first stage's order, marked.
     :param score_text: What the model reads of a document: a format string over ``{text}`` and any metadata, such as
         ``"{title}. {text}"``. A field that a document lacks is empty; one that none has is an error.
@@ -237,7 +237,7 @@ class IntegrationSettings(CheckedModel):
     on_error: OnError | None = None
     deadline_ms: float | None = None
     observers: SkipJsonSchema[tuple[Observer, ...]] = ()
-    when_cold: WhenCold = "wait"
+    while_loading: WhileLoading = "wait"
     score_text: str | None = None
     signal_keys: tuple[str, ...] = ()
     add_metadata: bool = True
@@ -360,7 +360,7 @@ class IntegrationSettings(CheckedModel):
 
     def _reranker_of_call(self) -> Reranker:
         """Return the reranker, or while its model is loading and the call isn't to wait, one that scores nothing."""
-        if self.when_cold == "degrade" and not self.ready:
+        if self.while_loading == "degrade" and not self.ready:
             self.warmup(background=True)
             return self._reranker(StillLoading(self.model_name))
         return self.shared_reranker()

@@ -40,7 +40,7 @@ class Cause(StrEnum):
     CANCELLED = "cancelled"
     SCORER_FAILED = "scorer failed"
     EMPTY_QUERY = "empty query"
-    COLD = "model still loading"
+    LOADING = "model still loading"
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +202,7 @@ class Ranking:
         return nothing_relevant(self.kept, self.dropped)
 
     @property
-    def rank_of_first(self) -> int | None:
+    def rank_of_top_hit(self) -> int | None:
         """The rank, by score or fused value, of the first stage's best candidate; None where it has no score.
 
         One that a cascade pruned is below all that were scored. Where this is often a high number, the two stages
@@ -311,7 +311,7 @@ def noted(ranking: Ranking) -> Ranking:
 
 def _best_fell(ranking: Ranking) -> Note | None:
     """Return a note where the first stage's best candidate fell far, or was pruned."""
-    rank = ranking.rank_of_first
+    rank = ranking.rank_of_top_hit
     if rank is None or (rank <= FAR and not _first_was_pruned(ranking)):
         return None
     below = f", below the {rank - 1} that were scored: it was pruned" if _first_was_pruned(ranking) else ""

@@ -252,7 +252,7 @@ class UnscoredReason(StrEnum):
     EMPTY = "empty"  # there is nothing to score, as for an image
     UNREADABLE = "unreadable"  # the text is in a script that the model doesn't read
     FAILED = "failed"  # the scorer failed
-    COLD = "cold"  # the model was still loading, and the call was not to wait for it
+    LOADING = "loading"  # the model was still loading, and the call was not to wait for it
     PRUNED = "pruned"  # left out on purpose: a cheaper scorer ruled it out
 
 
@@ -263,14 +263,14 @@ class Unscored:
     :param reason: Why there is none.
     :param detail: The reason in words.
     :param cheap_score: The raw value that a cascade's earlier stage gave, on that stage's scale; None without one.
-    :param place: The pair's position, from 0, in the order in which the unscored follow the scored; None leaves it to
-        the first stage, after those that have one.
+    :param fallback_rank: The pair's position, from 0, in the order in which the unscored follow the scored; None
+        leaves it to the first stage, after those that have one.
     """
 
     reason: UnscoredReason
     detail: str = ""
     cheap_score: float | None = None
-    place: int | None = None
+    fallback_rank: int | None = None
 
 
 class ScaleKind(StrEnum):
@@ -354,10 +354,10 @@ class Spec:
     :param fingerprint: Everything that decides a score, as one string: weights, engine, dtype, length, labels.
     :param max_tokens: The longest pair that the model reads, in its own tokens; None for no limit.
     :param batch_invariant: Whether a pair's score is independent of the other pairs in its batch.
-    :param call_invariant: Whether a pair's outcome is independent of the other pairs of its call; False where pairs
+    :param pointwise: Whether a pair's outcome is independent of the other pairs of its call; False where pairs
         compete, as in a cascade. Such outcomes can't be cached.
-    :param own_windows: Whether scores come with windows of the scorer's own choice, such as the sentences that a model
-        marks: extraction takes those instead of cutting texts.
+    :param returns_spans: Whether scores come with windows of the scorer's own choice, such as the sentences that a
+        model marks: extraction takes those instead of cutting texts.
     :param weights: A hash of the files that decide a score, with the label that is read; empty where there is none.
     :param answerability: Fitted on labelled questions, for ``Ranking.answerable``; None for none.
     """
@@ -367,8 +367,8 @@ class Spec:
     fingerprint: str
     max_tokens: int | None = None
     batch_invariant: bool = True
-    call_invariant: bool = True
-    own_windows: bool = False
+    pointwise: bool = True
+    returns_spans: bool = False
     weights: str = ""
     answerability: Answerability | None = None
 

@@ -21,7 +21,7 @@ from secondpass.ranking import FUSION_LEFT_OUT, Ranked, Ranking, noted
 from secondpass.records import Call, Candidate, Score, Spec, Stage, Unscored, as_call, as_candidates, check_deadline
 from secondpass.scorers.load import load_scorer
 from secondpass.scoring.closer import CloserReading
-from secondpass.scoring.named import LoadedInBackground, LoadKey, StillLoading, WhenCold
+from secondpass.scoring.named import LoadedInBackground, LoadKey, StillLoading, WhileLoading
 from secondpass.scoring.options import DEFAULT_MODEL
 from secondpass.scoring.requests import OnError, Request, Scoring, score_requests
 from secondpass.scoring.scorer import ComposedScorer, ListScorer, Scorer, as_scorer, refuse_pickling, warm_up
@@ -47,8 +47,8 @@ class Reranker:
     :param deadline_ms: Milliseconds until scoring ends, with the scores that there are by then; None for no limit. The
         loading of a model before it and the selection after it are not counted.
     :param observers: Called with each ranking; an exception in one is logged and changes nothing.
-    :param when_cold: When a model given by name is loaded: ``"wait"`` loads it here; ``"degrade"`` begins to load it in
-        the background, shared within the process, and until it is ``ready`` calls return the first stage's order,
+    :param while_loading: When a model given by name is loaded: ``"wait"`` loads it here; ``"degrade"`` begins to load
+        it in the background, shared within the process, and until it is ``ready`` calls return the first stage's order,
         marked. One that can't be loaded then raises at the next call.
     :raises ConfigurationError: If a setting is invalid, or a named model can't be loaded.
     """
@@ -62,13 +62,13 @@ class Reranker:
         on_error: OnError = "degrade",
         deadline_ms: float | None = None,
         observers: Sequence[Observer] = (),
-        when_cold: WhenCold = "wait",
+        while_loading: WhileLoading = "wait",
     ) -> None:
         check_deadline(deadline_ms)
         if fusion is not None and (isinstance(fusion, type) or not hasattr(fusion, "fuse")):
             raise ConfigurationError(f"fusion must be a Fusion, such as ReciprocalRank(), or None, got {fusion!r:.80}")
         self.observers = check_observers(observers)
-        self.scorer = _loaded(scorer, when_cold) if isinstance(scorer, str | Path) else _checked(scorer)
+        self.scorer = _loaded(scorer, while_loading) if isinstance(scorer, str | Path) else _checked(scorer)
         self.selection = Selection() if selection is None else selection
         self.fusion = _checked_fusion(fusion, self.scorer)
         self.on_error = on_error
@@ -192,7 +192,7 @@ class Reranker:
         most = pairs_at_once if self.scorer.spec.batch_invariant else 1
         queries = pairs = 0
         stream = (self._request(item, selection) for item in requests)
-        for together in _grouped(stream, most, apart=not self.scorer.spec.call_invariant):
+        for together in _grouped(stream, most, apart=not self.scorer.spec.pointwise):
             started = time.perf_counter()
             with self._observed(started, [request.query for request in together], selection):
                 scorings = self._score(together, selection, call)
@@ -346,8 +346,8 @@ class Reranker:
         return CallInfo.since(started, query, self.scorer.spec.name, selection, reranking)
 
 
-def _loaded(name: str | Path, when_cold: WhenCold) -> Scorer:
-    return load_scorer(name) if when_cold == "wait" else LoadedInBackground(LoadKey(name))
+def _loaded(name: str | Path, while_loading: WhileLoading) -> Scorer:
+    return load_scorer(name) if while_loading == "wait" else LoadedInBackground(LoadKey(name))
 
 
 def _checked(given: Scorer | ListScorer) -> Scorer:
@@ -408,7 +408,7 @@ def _check_windows(selection: Selection, scorer: Scorer) -> None:
 
 def scorer_for(selection: Selection, scorer: Scorer) -> Scorer:
     """Return the scorer that a selection needs: with the policy ``"extract"`` one that scores small windows."""
-    if selection.policy != "extract" or scorer.spec.own_windows:
+    if selection.policy != "extract" or scorer.spec.returns_spans:
         return scorer
     return (scorer if isinstance(scorer, Windowed) else Windowed(scorer)).for_extraction(_true_tokens(selection))
 
@@ -429,7 +429,7 @@ def _closer_tokens(budget: ContextBudget, candidate: Candidate) -> int:
 
 
 def _sort_key(item: Ranked) -> tuple[bool, float, float, int]:
-    place = item.outcome.place if isinstance(item.outcome, Unscored) else None
+    place = item.outcome.fallback_rank if isinstance(item.outcome, Unscored) else None
     return item.value is None, -(item.value or 0.0), math.inf if place is None else place, item.rank_before
 
 

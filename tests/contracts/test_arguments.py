@@ -116,7 +116,7 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
         rerank,
         {"scorer": SCORER, "selection": None, "fusion": None, "on_error": "raise", "deadline_ms": None},
     ),
-    "Reranker.observers": (rerank, {"observers": (), "when_cold": "wait"}),
+    "Reranker.observers": (rerank, {"observers": (), "while_loading": "wait"}),
     "rerank": (
         Reranker(SCORER).rerank,
         {"query": "fox", "candidates": TEXTS, "selection": None, "call": None, "exclude": ()},
@@ -147,7 +147,7 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "Cached.path": (lambda path: Cached(SCORER, path).score("fox", TEXTS), {"path": None}),
     "Cascade": (
         lambda cheap, **given: Cascade(cheap, SCORER, **given).score("fox", TEXTS),
-        {"cheap": SCORER, "keep": 1, "vote": 0.0, "name": None},
+        {"cheap": SCORER, "keep": 1, "first_stage_weight": 0.0, "name": None},
     ),
     "Fallback": (
         lambda first, **given: Fallback(first, SCORER, **given).score("fox", TEXTS),

@@ -88,7 +88,7 @@ def deciding(items: Sequence[Ranked], settings: dict[str, Any]) -> dict[int, tup
     values = dict(zip([item.index for item in scored], fused(scored, settings.get("fusion")), strict=True))
     keys = {}
     for item in items:
-        place = item.outcome.place if isinstance(item.outcome, Unscored) else None
+        place = item.outcome.fallback_rank if isinstance(item.outcome, Unscored) else None
         value = values.get(item.index)
         keys[item.index] = (value is None, -(value or 0.0), math.inf if place is None else place, item.rank_before)
     return keys

@@ -36,7 +36,7 @@ WRAPPERS: dict[str, Callable[[Scorer, Scorer], Scorer]] = {
     "cached": lambda scorer, _other: Cached(scorer),
     "windowed": lambda scorer, _other: Windowed(scorer, Windows(max_tokens=8, max_windows=3)),
     "pruned windows": lambda scorer, other: Windowed(scorer, Windows(max_tokens=8, max_windows=2), prune_with=other),
-    "cascade": lambda scorer, other: Cascade(scorer, other, keep=2, vote=0.25),
+    "cascade": lambda scorer, other: Cascade(scorer, other, keep=2, first_stage_weight=0.25),
     "fallback": lambda scorer, other: Fallback(scorer, other, retry_seconds=0),
     "calibrated": lambda scorer, _other: Calibrated(scorer),
 }
@@ -44,7 +44,7 @@ WRAPPERS: dict[str, Callable[[Scorer, Scorer], Scorer]] = {
 
 def wrap(name: str, scorer: Scorer, other: Scorer) -> Scorer:
     """Return a scorer around others; where pairs compete within a call, a cache refuses it."""
-    if name == "cached" and not scorer.spec.call_invariant:
+    if name == "cached" and not scorer.spec.pointwise:
         with pytest.raises(ConfigurationError, match="pairs compete"):
             Cached(scorer)
         return scorer
@@ -167,7 +167,7 @@ def test_values_are_on_the_scale_that_the_result_states(plan: Plan, texts: Seque
 def test_what_a_cache_may_keep_is_what_any_other_call_gives(plan: Plan, texts: Sequence[str]) -> None:
     """A score isn't partial, by the stated scorer, and of one whose pairs don't compete: alone the pair has it too."""
     scorer = build(plan)
-    if not scorer.spec.call_invariant:
+    if not scorer.spec.pointwise:
         return
     for scored in filter(None, (scored_by(scorer, texts) for _ in range(3))):
         if scored.by.fingerprint != scorer.spec.fingerprint:
@@ -184,10 +184,10 @@ def test_competition_inside_is_stated_outside(name: str) -> None:
     """A scorer around one whose pairs compete says so too; a cascade says it in any case."""
     competing = Cascade(OverlapScorer(), OverlapScorer())
     if name != "cached":
-        assert not WRAPPERS[name](competing, OverlapScorer()).spec.call_invariant
-        assert WRAPPERS[name](OverlapScorer(), OverlapScorer()).spec.call_invariant is (name != "cascade")
+        assert not WRAPPERS[name](competing, OverlapScorer()).spec.pointwise
+        assert WRAPPERS[name](OverlapScorer(), OverlapScorer()).spec.pointwise is (name != "cascade")
     if name in {"pruned windows", "fallback"}:
-        assert not WRAPPERS[name](OverlapScorer(), competing).spec.call_invariant
+        assert not WRAPPERS[name](OverlapScorer(), competing).spec.pointwise
 
 
 class Own(BaseScorer):

@@ -26,8 +26,8 @@ def loading(loader: Loader) -> Iterator[threading.Event]:
 def test_until_it_is_loaded_the_first_stages_order_is_returned(
     integration: LangChain, loader: Loader, loading: threading.Event
 ) -> None:
-    """With ``when_cold="degrade"`` calls return at once, marked; once the model is loaded they are reranked."""
-    component = integration.create(model="some/model", when_cold="degrade", top_n=3)
+    """With ``while_loading="degrade"`` calls return at once, marked; once the model is loaded they are reranked."""
+    component = integration.create(model="some/model", while_loading="degrade", top_n=3)
     cold = component.rank(integration.items(), "when do swallows fly south")
     assert [kept.candidate.text for kept in cold] == list(TEXTS.values())[:3]
     assert str(cold.degraded) == "model still loading: 5 of 5 candidates without a score, in first-stage order"
@@ -41,13 +41,13 @@ def test_until_it_is_loaded_the_first_stages_order_is_returned(
 
 async def test_asynchronous_calls_do_the_same(integration: LangChain, loader: Loader, loading: threading.Event) -> None:
     """An asynchronous call returns the first stage's order too, and blocks nothing."""
-    component = integration.create(model="some/model", when_cold="degrade")
+    component = integration.create(model="some/model", while_loading="degrade")
     ranking = await asyncio.wait_for(component.arank(integration.items(), "swallows"), 30)
     assert str(ranking.degraded).startswith("model still loading")
 
 
 def test_waiting_is_the_default(integration: LangChain, loader: Loader) -> None:
-    """Without ``when_cold`` the first call loads the model and waits for it."""
+    """Without ``while_loading`` the first call loads the model and waits for it."""
     assert integration.ids(integration.run(integration.create(model="some/model"))) == BY_RELEVANCE
 
 
@@ -69,7 +69,7 @@ def test_a_model_that_can_not_be_loaded_raises_at_the_next_call(
         raise ModelNotFound(f"no {name}")
 
     loader.before = fail
-    component = integration.create(model="some/model", when_cold="degrade")
+    component = integration.create(model="some/model", while_loading="degrade")
     component.warmup(background=True)
     while not component.ready:
         pass
@@ -87,14 +87,14 @@ def test_what_is_given_loaded_is_ready(integration: LangChain) -> None:
 
 
 def test_a_plain_reranker_offers_the_same_choice(loader: Loader, loading: threading.Event) -> None:
-    """``Reranker(name, when_cold="degrade")`` loads in the background, and gives the first stage's order until then."""
+    """``Reranker(name, while_loading="degrade")`` loads in the background; until then the first stage's order."""
     reranker = Reranker(
-        "some/model", when_cold="degrade", selection=Selection(budget=ContextBudget(9), policy="extract")
+        "some/model", while_loading="degrade", selection=Selection(budget=ContextBudget(9), policy="extract")
     )
     cold = reranker.rerank("swallows fly", ["dogs bark", "swallows fly"], selection=Selection())
     assert [kept.text for kept in cold] == ["dogs bark", "swallows fly"]
     assert cold.degraded is not None
-    assert cold.degraded.cause is Cause.COLD
+    assert cold.degraded.cause is Cause.LOADING
     assert len(reranker.rerank("swallows fly", ["dogs bark", "swallows fly"]).kept) > 0
     assert not reranker.ready
     reranker.warmup(background=True)
@@ -108,7 +108,7 @@ def test_a_plain_reranker_offers_the_same_choice(loader: Loader, loading: thread
 
 def test_a_plain_reranker_keeps_its_model(loader: Loader) -> None:
     """A warm-up waits for the model; others that are loaded later don't displace it, and integrations share it."""
-    reranker = Reranker("some/model", when_cold="degrade")
+    reranker = Reranker("some/model", while_loading="degrade")
     reranker.warmup()
     SHARED_MODELS.clear()
     assert reranker.ready
@@ -123,13 +123,13 @@ def test_a_plain_reranker_raises_what_it_cant_load(loader: Loader) -> None:
         raise ModelNotFound(f"no {name}")
 
     loader.before = fail
-    reranker = Reranker("some/model", when_cold="degrade")
+    reranker = Reranker("some/model", while_loading="degrade")
     while not reranker.ready:
         pass
     with pytest.raises(ModelNotFound, match="no some/model"):
         reranker.rerank("fox", ["fox"])
-    with pytest.raises(ConfigurationError, match="when_cold must be"):
-        Reranker("small", when_cold="never")  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match="while_loading must be"):
+        Reranker("small", while_loading="never")  # type: ignore[arg-type]
 
 
 def test_a_cascade_shares_its_models(loader: Loader) -> None:

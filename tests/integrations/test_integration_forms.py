@@ -57,7 +57,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "reciprocal": {"fusion": ReciprocalRank(k=3.0, weights={"first_stage": 0.5})},
     "windows": {"windows": Windows(max_tokens=8, pooling="mean")},
     "fields": {"score_text": "{text} {source}", "source_key": "source", "add_metadata": False},
-    "calls": {"on_error": "raise", "deadline_ms": 60_000.0, "when_cold": "wait"},
+    "calls": {"on_error": "raise", "deadline_ms": 60_000.0, "while_loading": "wait"},
     "loading": {"engine": "onnx", "threads": 1, "max_length": 64, "batch_size": 4},
 }
 
@@ -125,7 +125,7 @@ def test_a_setting_means_the_same_in_every_form(integration: LangChain, loader: 
 @pytest.mark.parametrize("name", [name for name in SETTINGS if name != "loading"])
 def test_a_setting_means_the_same_beside_a_shared_reranker(integration: LangChain, loader: Loader, name: str) -> None:
     """What a selection can state gives the same ranking in the integration as in the reranker that it shares."""
-    shared = {"windows", "on_error", "deadline_ms", "fusion", "when_cold"}
+    shared = {"windows", "on_error", "deadline_ms", "fusion", "while_loading"}
     settings = {key: value for key, value in SETTINGS[name].items() if key not in {*shared, "device"}}
     copied = FORMS["all values"](integration.create(reranker=Reranker(OverlapScorer()), **settings))
     assert ranked(integration, copied) == ranked(integration, integration.create(**settings))
@@ -332,7 +332,7 @@ def test_a_threshold_is_refused_beside_a_model_without_probabilities(
 
 @pytest.mark.parametrize(
     "settings",
-    [{"on_error": "degrade"}, {"windows": False}, {"when_cold": "degrade"}, {"fusion": WeightedSum()}],
+    [{"on_error": "degrade"}, {"windows": False}, {"while_loading": "degrade"}, {"fusion": WeightedSum()}],
     ids=str,
 )
 def test_settings_of_a_shared_reranker_are_set_there(integration: LangChain, settings: dict[str, Any]) -> None:

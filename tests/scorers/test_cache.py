@@ -114,7 +114,7 @@ class Competing(Scripted):
 
     @property
     def spec(self) -> Spec:
-        return replace(super().spec, call_invariant=False)
+        return replace(super().spec, pointwise=False)
 
 
 @pytest.mark.parametrize("allow_batch_dependent", [False, True])

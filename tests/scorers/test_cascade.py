@@ -44,7 +44,7 @@ def test_a_pruned_pair_has_its_cheap_score_and_the_reason() -> None:
     """A pruned pair says by whom and at which place it was pruned, with the cheap score apart from the scale."""
     scored = Cascade(CHEAP, PRECISE, keep=2).score_pairs(pairs("a", "b", "c", "d"))
     detail = "place 3 of 4 by scripted (2.00), and the best 2 went on"
-    assert scored.outcomes[2] == Unscored(UnscoredReason.PRUNED, detail, cheap_score=2.0, place=2)
+    assert scored.outcomes[2] == Unscored(UnscoredReason.PRUNED, detail, cheap_score=2.0, fallback_rank=2)
 
 
 def test_the_selection_drops_the_pruned_after_the_scored() -> None:
@@ -82,7 +82,7 @@ def test_three_scorers_prune_twice() -> None:
     middle = Scripted({"a": 1.0, "b": 2.0, "c": 3.0})
     scored = Cascade(CHEAP, middle, PRECISE, keep=(3, 1)).score_pairs(pairs("a", "b", "c", "d"))
     assert values(scored) == ["pruned", "pruned", 0.3, "pruned"]
-    assert [getattr(outcome, "place", None) for outcome in scored.outcomes] == [2, 1, None, 3]
+    assert [getattr(outcome, "fallback_rank", None) for outcome in scored.outcomes] == [2, 1, None, 3]
 
 
 def test_each_query_is_pruned_by_itself() -> None:
@@ -95,14 +95,14 @@ def test_the_first_stage_may_vote() -> None:
     """With a vote the order of the pairs counts in what is pruned: reciprocal ranks, added up by hand."""
     assert pruning_order([1.0, 3.0, 2.0]) == [1, 2, 0]
     # position 0: 1/63 + 1/61; 1: 1/61 + 1/62; 2: 1/62 + 1/63
-    assert pruning_order([1.0, 3.0, 2.0], vote=1.0) == [1, 0, 2]
-    assert pruning_order([1.0, 3.0, 2.0], vote=100.0) == [0, 1, 2]
+    assert pruning_order([1.0, 3.0, 2.0], first_stage_weight=1.0) == [1, 0, 2]
+    assert pruning_order([1.0, 3.0, 2.0], first_stage_weight=100.0) == [0, 1, 2]
 
 
-@given(scores=st.lists(st.none() | st.floats(-9, 9), max_size=12), vote=st.sampled_from([0.0, 0.3, 2.0]))
-def test_pruning_orders_every_pair_once(scores: Sequence[float | None], vote: float) -> None:
+@given(scores=st.lists(st.none() | st.floats(-9, 9), max_size=12), first_stage_weight=st.sampled_from([0.0, 0.3, 2.0]))
+def test_pruning_orders_every_pair_once(scores: Sequence[float | None], first_stage_weight: float) -> None:
     """Every pair has one place, and those without a cheap score come last."""
-    order = pruning_order(scores, vote)
+    order = pruning_order(scores, first_stage_weight)
     assert sorted(order) == list(range(len(scores)))
     assert sorted(scores[position] is None for position in order) == [scores[position] is None for position in order]
 
@@ -148,7 +148,7 @@ def test_the_fingerprint_has_everything_that_decides() -> None:
     cascades = [
         Cascade(CHEAP, PRECISE, keep=2),
         Cascade(CHEAP, PRECISE, keep=3),
-        Cascade(CHEAP, PRECISE, keep=2, vote=0.5),
+        Cascade(CHEAP, PRECISE, keep=2, first_stage_weight=0.5),
         Cascade(OverlapScorer(), PRECISE, keep=2),
     ]
     assert len({cascade.spec.fingerprint for cascade in cascades}) == 4
@@ -178,8 +178,8 @@ def test_other_invalid_settings_are_refused() -> None:
     for scorers in ((), (CHEAP,), (CHEAP, "small"), (CHEAP, Scripted)):
         with pytest.raises(ConfigurationError, match="at least two scorers, cheapest first"):
             Cascade(*scorers)  # type: ignore[arg-type]
-    with pytest.raises(ConfigurationError, match="vote must be 0"):
-        Cascade(CHEAP, PRECISE, vote=-1)
+    with pytest.raises(ConfigurationError, match="first_stage_weight must be 0"):
+        Cascade(CHEAP, PRECISE, first_stage_weight=-1)
 
 
 # Failures and deadlines

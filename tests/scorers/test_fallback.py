@@ -133,7 +133,7 @@ def ended_call() -> Call:
         (PAIRS, Call(0), Unscored(UnscoredReason.DEADLINE)),
         (PAIRS, Call(0), None),
         (PAIRS, None, Unscored(UnscoredReason.CANCELLED)),
-        (PAIRS, None, Unscored(UnscoredReason.COLD)),
+        (PAIRS, None, Unscored(UnscoredReason.LOADING)),
     ],
     ids=["empty", "cancelled before", "expired before", "failing when expired", "cancelled within", "still loading"],
 )

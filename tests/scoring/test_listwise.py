@@ -53,8 +53,8 @@ def test_each_query_has_its_own_call() -> None:
 
 def test_its_scores_depend_on_the_other_candidates() -> None:
     """The specification says that texts compete, whatever the scorer's own says, so that nothing is cached."""
-    assert not Listwise(LongestFirst()).spec.call_invariant
-    assert not Listwise(LongestFirst()).score_pairs([Pair("q", "a")]).by.call_invariant
+    assert not Listwise(LongestFirst()).spec.pointwise
+    assert not Listwise(LongestFirst()).score_pairs([Pair("q", "a")]).by.pointwise
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_scorers_around_it_take_it_as_any_other(around: Callable[[Any], Scorer])
     """A composed scorer takes an object with ``score_list``, and says that its texts compete."""
     scorer = around(LongestFirst())
     assert texts(Reranker(scorer).rerank("query", ["aa", "a", "aaa"])) == ["aaa", "aa", "a"]
-    assert not scorer.spec.call_invariant
+    assert not scorer.spec.pointwise
 
 
 def test_too_few_outcomes_are_a_failure() -> None:
@@ -109,7 +109,7 @@ class Marking(Scripted):
 
     @property
     def spec(self) -> Spec:
-        return replace(super().spec, own_windows=True)
+        return replace(super().spec, returns_spans=True)
 
 
 def test_a_sentence_mask_feeds_extraction() -> None:

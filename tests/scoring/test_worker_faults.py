@@ -15,7 +15,7 @@ from secondpass.records import Pair, UnscoredReason
 from secondpass.scoring.cross_encoder import CrossEncoder
 from secondpass.scoring.engine import Encoded
 from secondpass.scoring.jobs import Job
-from secondpass.scoring.turns import Turns
+from secondpass.scoring.turns import BatchScheduler
 from secondpass.scoring.worker import Worker, WorkerSettings
 
 PAIRS = [Pair("query", "two words"), Pair("query", "word")]
@@ -203,7 +203,7 @@ class FixedCall(Call):
 
 def test_rounding_leaves_no_empty_batch() -> None:
     """A batch that is just too expensive is cut, and what remains of it has at least one pair."""
-    turns = Turns()
+    turns = BatchScheduler()
     turns.token_seconds["fake"] = 0.606
     new = job(FakeEngine(), 1, 1, 1, call=FixedCall(deadline_ms=60_000))
     turns.add(new)

@@ -42,7 +42,7 @@ class FallCounter:
 
     def __call__(self, ranking: Ranking) -> None:
         """Count a ranking; one whose first candidate is neither scored nor pruned isn't counted."""
-        rank = ranking.rank_of_first
+        rank = ranking.rank_of_top_hit
         if rank is None:
             return
         with self._lock:

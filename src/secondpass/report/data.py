@@ -51,7 +51,7 @@ def as_dict(ranking: Ranking) -> dict[str, Any]:
         "stages": [_stage(stage) for stage in ranking.stages],
         "scorer": ranking.by.name if ranking.by else None,
         "answerable": ranking.answerable,
-        "rank_of_first": ranking.rank_of_first,
+        "rank_of_top_hit": ranking.rank_of_top_hit,
         "degraded": str(ranking.degraded) if ranking.degraded else None,
         "notes": [note.to_dict() for note in ranking.notes],
     }

@@ -46,7 +46,7 @@ class Cached(ComposedScorer):
         if max_entries < 1:
             raise ConfigurationError(f"max_entries must be 1 or more, got {max_entries!r}")
         spec = self.scorer.spec
-        if not spec.call_invariant:
+        if not spec.pointwise:
             raise ConfigurationError(
                 "the score cache needs a scorer that gives a pair the same outcome in each call, but in "
                 f"{type(scorer).__name__} {spec.name!r} pairs compete: put Cached around the scorers inside, "

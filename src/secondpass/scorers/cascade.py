@@ -27,14 +27,18 @@ class Cascade(ComposedScorer):
     :param scorers: At least two, cheapest first. Their scales may differ: only orders pass from one to the next.
     :param keep: How many of a query's candidates go on: a number, or a share between 0 and 1, rounded up. With more
         than two scorers a list, one entry for each but the last.
-    :param vote: The weight of the order of the pairs, which is the first stage's, beside the cheap scorer's order in
-        what is pruned (reciprocal rank fusion); 0 leaves it out.
+    :param first_stage_weight: The weight of the order of the pairs, which is the first stage's, beside the cheap
+        scorer's order in what is pruned (reciprocal rank fusion); 0 leaves it out.
     :param name: The name in reports; None joins those of the scorers.
     :raises ConfigurationError: If there are fewer than two scorers, or a setting is out of its range.
     """
 
     def __init__(
-        self, *scorers: Scorer, keep: Keep | Sequence[Keep] = 30, vote: float = 0.0, name: str | None = None
+        self,
+        *scorers: Scorer,
+        keep: Keep | Sequence[Keep] = 30,
+        first_stage_weight: float = 0.0,
+        name: str | None = None,
     ) -> None:
         super().__init__(scorers, "a cascade needs at least two scorers, cheapest first", least=2)
         keeps = tuple(keep) if isinstance(keep, Sequence) else (keep,)
@@ -44,15 +48,18 @@ class Cascade(ComposedScorer):
             )
         for entry in keeps:
             _check_keep(entry)
-        if not vote >= 0:
-            raise ConfigurationError(f"vote must be 0 (the cheap scorer alone) or more, got {vote!r}")
+        if not first_stage_weight >= 0:
+            raise ConfigurationError(
+                f"first_stage_weight must be 0 (the cheap scorer alone) or more, got {first_stage_weight!r}"
+            )
         self.keep = keeps
-        self.vote = vote
+        self.first_stage_weight = first_stage_weight
         self._name = name or " > ".join(scorer.spec.name for scorer in scorers)
 
     def __repr__(self) -> str:
         """Return the scorers, and how many candidates go on."""
-        return f"Cascade({', '.join(map(repr, self.scorers))}, keep={list(self.keep)}, vote={self.vote:g})"
+        scorers, weight = ", ".join(map(repr, self.scorers)), self.first_stage_weight
+        return f"Cascade({scorers}, keep={list(self.keep)}, first_stage_weight={weight:g})"
 
     @property
     def spec(self) -> Spec:
@@ -61,12 +68,10 @@ class Cascade(ComposedScorer):
 
     def _spec(self, specs: Sequence[Spec]) -> Spec:
         """Return the specification of a result in which scorers with these specifications answered."""
-        parts = (*(spec.fingerprint for spec in specs), self.keep, self.vote)
+        parts = (*(spec.fingerprint for spec in specs), self.keep, self.first_stage_weight)
         fingerprint = "|".join(map(str, ("cascade", *parts)))
         invariant = all(spec.batch_invariant for spec in specs)
-        return replace(
-            specs[-1], name=self._name, fingerprint=fingerprint, batch_invariant=invariant, call_invariant=False
-        )
+        return replace(specs[-1], name=self._name, fingerprint=fingerprint, batch_invariant=invariant, pointwise=False)
 
     def score_pairs(self, pairs: Sequence[Pair], *, call: Call | None = None) -> Scored:
         """Return one outcome for each pair, in their order.
@@ -106,19 +111,19 @@ class Cascade(ComposedScorer):
         """Return a query's pairs, given in first-stage order, best first."""
         outcomes = [results[position] for position in group]
         scores = [outcome.value if isinstance(outcome, Score) else None for outcome in outcomes]
-        return [group[place] for place in pruning_order(scores, self.vote)]
+        return [group[place] for place in pruning_order(scores, self.first_stage_weight)]
 
 
-def pruning_order(scores: Sequence[float | None], vote: float = 0.0) -> list[int]:
+def pruning_order(scores: Sequence[float | None], first_stage_weight: float = 0.0) -> list[int]:
     """Return the positions of a query's pairs by cheap score, best first; those without a score come last.
 
     :param scores: The cheap scores in first-stage order, which breaks ties.
-    :param vote: The weight of the first-stage order; see ``Cascade``.
+    :param first_stage_weight: The weight of the first-stage order; see ``Cascade``.
     """
     known = {position: score for position, score in enumerate(scores) if score is not None}
     order = sorted(known, key=lambda position: -known[position])
-    if vote:
-        fused = {p: 1 / (_K + rank) + vote / (_K + p + 1) for rank, p in enumerate(order, start=1)}
+    if first_stage_weight:
+        fused = {p: 1 / (_K + rank) + first_stage_weight / (_K + p + 1) for rank, p in enumerate(order, start=1)}
         order.sort(key=lambda position: -fused[position])
     return order + [position for position in range(len(scores)) if position not in known]
 
@@ -157,7 +162,7 @@ def _pruned(
     for place, position in enumerate(ordered):
         result = results[position]
         if isinstance(result, Unscored):
-            outcomes[position] = replace(result, place=place)
+            outcomes[position] = replace(result, fallback_rank=place)
         else:
             detail = (
                 f"place {place + 1} of {len(ordered)} by {by} ({result.value:.2f}), and the best {going_on} went on"
@@ -169,7 +174,7 @@ def _pruned(
 def _final(outcome: Score | Unscored, before: Score | Unscored | None) -> Score | Unscored:
     """Return the last scorer's outcome; one without a score keeps the cheap score and its place."""
     if isinstance(outcome, Unscored) and isinstance(before, Unscored):
-        return replace(outcome, cheap_score=before.cheap_score, place=before.place)
+        return replace(outcome, cheap_score=before.cheap_score, fallback_rank=before.fallback_rank)
     return outcome
 
 

@@ -115,7 +115,7 @@ class Fallback(ComposedScorer):
         return replace(
             specs[0],
             batch_invariant=all(spec.batch_invariant for spec in specs),
-            call_invariant=all(spec.call_invariant for spec in specs),
+            pointwise=all(spec.pointwise for spec in specs),
         )
 
     @property

@@ -176,8 +176,8 @@ def _open_engine(factory: Callable[[EngineSettings], Engine], settings: EngineSe
 
 def cascade_of(name: str, load: Callable[[str], Scorer]) -> Cascade:
     """Return a bundled cascade, its models loaded by a function of their names."""
-    cheap, precise, keep, vote = CASCADES[name]
-    return Cascade(load(cheap), load(precise), keep=keep, vote=vote, name=name)
+    cheap, precise, keep, first_stage_weight = CASCADES[name]
+    return Cascade(load(cheap), load(precise), keep=keep, first_stage_weight=first_stage_weight, name=name)
 
 
 def _find(model: str | Path, engine: str, device: str, hub: HubAccess) -> tuple[str, ModelFolder]:

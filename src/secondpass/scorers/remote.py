@@ -44,7 +44,7 @@ class RemoteScorer(BaseScorer):
         ``url`` than the hosted service's: a key is sent only to the service that it is for.
     :param scale: The scale of the scores; None takes the dialect's.
     :param max_texts: The most texts of a request; None takes the dialect's limit.
-    :param call_invariant: False for a model that compares the texts of a request with each other (listwise).
+    :param pointwise: False for a model that compares the texts of a request with each other (listwise).
     :param limits: Timeouts, retries, connections and the size of answers.
     :raises ConfigurationError: If the dialect is unknown, the URL is missing or invalid, or a hosted service's key.
     """
@@ -58,7 +58,7 @@ class RemoteScorer(BaseScorer):
         key_variable: str | None = None,
         scale: Scale | None = None,
         max_texts: int | None = None,
-        call_invariant: bool = True,
+        pointwise: bool = True,
         limits: Limits | None = None,
     ) -> None:
         dialect = _dialect(dialect)
@@ -78,7 +78,7 @@ class RemoteScorer(BaseScorer):
             f"{dialect.name}:{model}" if model else f"{dialect.name} at {base}",
             scale or dialect.scale,
             fingerprint=f"remote {dialect.name} {base}{dialect.path} {model}",
-            call_invariant=call_invariant,
+            pointwise=pointwise,
         )
         self._lock = ForkLock(waited=True)
         self._connection: Connection | None = None

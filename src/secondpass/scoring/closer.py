@@ -37,7 +37,7 @@ class CloserReading:
     def __call__(self, item: Ranked) -> Ranked:
         """Return a candidate with its score, and with small windows."""
         outcome, best = item.outcome, item.best_window
-        if not isinstance(outcome, Score) or self.by.own_windows or self.call.stop_reason():
+        if not isinstance(outcome, Score) or self.by.returns_spans or self.call.stop_reason():
             return item
         started, text, header = time.perf_counter(), item.candidate.text, item.candidate.text_header
         start, end = (max(best.start, header), best.end) if best else (header, len(text))

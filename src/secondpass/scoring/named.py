@@ -24,7 +24,7 @@ from secondpass.scoring.scorer import BaseScorer, Scorer, count_tokens, release_
 
 logger = logging.getLogger("secondpass")
 
-WhenCold = Literal["wait", "degrade"]
+WhileLoading = Literal["wait", "degrade"]
 """What a call does while a model that was named is loading."""
 
 
@@ -72,11 +72,11 @@ class StillLoading(BaseScorer):
     """
 
     def __init__(self, model: str) -> None:
-        self.spec = Spec(model, LOGIT, "still loading", batch_invariant=False, call_invariant=False)
+        self.spec = Spec(model, LOGIT, "still loading", batch_invariant=False, pointwise=False)
 
     def score_pairs(self, pairs: Sequence[Pair], *, call: Call | None = None) -> Scored:  # noqa: ARG002  # takes no time
         """Return every pair as unscored."""
-        return Scored((Unscored(UnscoredReason.COLD, "the model is still loading"),) * len(pairs), self.spec)
+        return Scored((Unscored(UnscoredReason.LOADING, "the model is still loading"),) * len(pairs), self.spec)
 
 
 class LoadedInBackground(BaseScorer):

@@ -34,7 +34,7 @@ _CAUSES = {
     UnscoredReason.DEADLINE: Cause.DEADLINE,
     UnscoredReason.CANCELLED: Cause.CANCELLED,
     UnscoredReason.FAILED: Cause.SCORER_FAILED,
-    UnscoredReason.COLD: Cause.COLD,
+    UnscoredReason.LOADING: Cause.LOADING,
 }
 
 
@@ -219,7 +219,11 @@ def _incomplete(outcomes: Sequence[Score | Unscored], scorer: str) -> Degraded |
     for reason, cause in _CAUSES.items():
         missing = [item for item in outcomes if isinstance(item, Unscored) and item.reason is reason]
         if missing:
-            order = "first-stage order" if all(item.place is None for item in missing) else "a cheaper scorer's order"
+            order = (
+                "first-stage order"
+                if all(item.fallback_rank is None for item in missing)
+                else "a cheaper scorer's order"
+            )
             detail = f"{len(missing)} of {len(outcomes)} candidates without a score, in {order}"
             _log_degraded(cause, scorer, detail)
             return Degraded(cause, detail)

@@ -8,7 +8,7 @@ from typing import Any, NoReturn, Protocol, Self, runtime_checkable
 from secondpass.errors import ConfigurationError, InputError, ScoringError, check_list
 from secondpass.records import Call, Note, Pair, Score, Scored, Spec, Stage, Unscored, UnscoredReason, as_call
 
-_ENDED_EARLY = {UnscoredReason.DEADLINE, UnscoredReason.CANCELLED, UnscoredReason.COLD}
+_ENDED_EARLY = {UnscoredReason.DEADLINE, UnscoredReason.CANCELLED, UnscoredReason.LOADING}
 _NO_VALUE = {UnscoredReason.INVALID, UnscoredReason.FAILED}
 
 
@@ -16,7 +16,7 @@ _NO_VALUE = {UnscoredReason.INVALID, UnscoredReason.FAILED}
 class Scorer(Protocol):
     """Scores pairs of query and text. Must be safe to call from several threads.
 
-    All outcomes of a call are on one scale. Pairs of one query may compete (``Spec.call_invariant`` is then False),
+    All outcomes of a call are on one scale. Pairs of one query may compete (``Spec.pointwise`` is then False),
     pairs of different queries never do.
 
     A scorer may also have ``warmup()``, ``release()`` and ``count_tokens(texts)``; they are called where they exist.
@@ -131,7 +131,7 @@ class Listwise(BaseScorer):
     @property
     def spec(self) -> Spec:
         """The scorer's specification; texts of one query compete."""
-        return replace(self.scorer.spec, call_invariant=False)
+        return replace(self.scorer.spec, pointwise=False)
 
     def score_pairs(self, pairs: Sequence[Pair], *, call: Call | None = None) -> Scored:
         """See ``Scorer``.
@@ -149,7 +149,7 @@ class Listwise(BaseScorer):
             own: Sequence[Score | Unscored] = [Unscored(stopped)] * len(texts) if stopped else ()
             if not stopped:
                 scored = _checked(self.scorer.score_list(pairs[positions[0]].query, texts, call=call), "score_list")
-                own, by, stages = scored.outcomes, replace(scored.by, call_invariant=False), (*stages, *scored.stages)
+                own, by, stages = scored.outcomes, replace(scored.by, pointwise=False), (*stages, *scored.stages)
                 notes = (*notes, *scored.notes)
             if len(own) != len(texts):
                 raise ScoringError(f"{by.name} was given {len(texts)} texts and returned {len(own)} outcomes")

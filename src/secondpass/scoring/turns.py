@@ -11,7 +11,7 @@ MERGING_WASTE = 1.25
 _SMOOTHING = 0.3  # of the moving averages of what a token and a batch cost
 
 
-class Turns:
+class BatchScheduler:
     """The jobs that wait, in the order of their turns, and what earlier batches cost. Not safe across threads.
 
     A job is outside while its batch is planned and runs, so that after an error it is known whose batch it was.

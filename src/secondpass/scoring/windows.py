@@ -148,8 +148,8 @@ class Windowed(ComposedScorer):
             fingerprint=fingerprint if cut == by.fingerprint else f"{fingerprint} cut by {cut}",
             max_tokens=None,
             batch_invariant=all(spec.batch_invariant for spec in specs),
-            call_invariant=all(spec.call_invariant for spec in specs),
-            own_windows=False,
+            pointwise=all(spec.pointwise for spec in specs),
+            returns_spans=False,
         )
 
     def score_pairs(self, pairs: Sequence[Pair], *, call: Call | None = None) -> Scored:

@@ -17,7 +17,7 @@ from secondpass.errors import QueueFull, ScoringError
 from secondpass.processes import end_at_exit
 from secondpass.records import UnscoredReason
 from secondpass.scoring.jobs import Job, Part, run_batch
-from secondpass.scoring.turns import Turns
+from secondpass.scoring.turns import BatchScheduler
 
 _POLL_SECONDS = 0.1  # of who waits for a task: so often it looks whether the thread is stuck
 _LOCK_SECONDS = 1.0  # a finaliser may run where another lock is held: it doesn't wait for ever
@@ -98,7 +98,7 @@ class _Queue:
         self._process = os.getpid()
         self._changed = threading.Condition()
         self._jobs: set[Job] = set()  # all that aren't done: in the queue or in the batch
-        self._turns = Turns()
+        self._turns = BatchScheduler()
         self._tasks: list[_Task] = []
         self._thread: threading.Thread | None = None
         self._closed = False

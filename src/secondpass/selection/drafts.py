@@ -34,7 +34,7 @@ class Packed(NamedTuple):
 
 
 @dataclass(slots=True)
-class Draft:
+class PackingAttempt:
     """A choice of candidates.
 
     :param target: What the sum of their tokens may reach.
@@ -80,14 +80,14 @@ class Draft:
         self.chosen.sort()
 
 
-def best_draft(draft: Callable[[int], Draft], max_tokens: int) -> Draft | None:
+def best_draft(draft: Callable[[int], PackingAttempt], max_tokens: int) -> PackingAttempt | None:
     """Return the fullest of several drafts that fits the budget, or None if none does.
 
     :param draft: Drafts a choice whose tokens add up to a target at most.
     :param max_tokens: The budget, which is the first target.
     """
-    best: Draft | None = None
-    above: Draft | None = None
+    best: PackingAttempt | None = None
+    above: PackingAttempt | None = None
     target = max_tokens
     for attempt in range(MAX_DRAFTS):
         drafted = draft(target)
@@ -102,7 +102,7 @@ def best_draft(draft: Callable[[int], Draft], max_tokens: int) -> Draft | None:
     return best
 
 
-def _next_target(best: Draft | None, above: Draft | None, limit: int, *, halve: bool) -> int | None:
+def _next_target(best: PackingAttempt | None, above: PackingAttempt | None, limit: int, *, halve: bool) -> int | None:
     """Return the next draft's target, or None where no other draft can be expected to fit better.
 
     Joined tokens are taken as proportional to their sum, and one more candidate as saving what each saved so far. Once

@@ -20,7 +20,7 @@ from heapq import heapify, heappop, heapreplace
 
 from secondpass.ranking import Dropped, Kept, Ranked, Reason
 from secondpass.selection.budget import ContextBudget
-from secondpass.selection.drafts import LONGEST_TOKEN, Draft, Packed, best_draft, keep, over_top_n
+from secondpass.selection.drafts import LONGEST_TOKEN, Packed, PackingAttempt, best_draft, keep, over_top_n
 from secondpass.selection.excerpts import (
     GAP,
     Piece,
@@ -38,7 +38,7 @@ _MAX_REVISIONS = 16  # how often a gain is computed anew, so that the work is li
 
 
 @dataclass(slots=True)
-class _Choice(Draft):
+class _Choice(PackingAttempt):
     """A draft of pieces.
 
     :param spans: The chosen spans of each candidate, in rising order, adjacent ones merged.
@@ -68,7 +68,7 @@ def extract(
     :param sequence: Which candidates the kept rule out, and the diversity; None rules out none.
     """
     extractor = _Extractor(ranked, budget, order, top_n, min_probability, sequence or PackingSequence(ranked))
-    choice = best_draft(extractor.draft, budget.max_tokens) or Draft(budget.max_tokens)
+    choice = best_draft(extractor.draft, budget.max_tokens) or PackingAttempt(budget.max_tokens)
     kept = [extractor.counted(item) for item in in_reading_order(choice.kept, order)]
     return Packed(kept, choice.dropped, choice.context, choice.tokens)
 

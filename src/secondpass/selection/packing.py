@@ -14,7 +14,7 @@ from typing import Literal, get_args
 from secondpass.ranking import Dropped, Kept, Ranked, Reason
 from secondpass.selection.budget import ContextBudget
 from secondpass.selection.cutting import Cutter, longest_around
-from secondpass.selection.drafts import LONGEST_TOKEN, Draft, Packed, best_draft, keep, over_top_n
+from secondpass.selection.drafts import LONGEST_TOKEN, Packed, PackingAttempt, best_draft, keep, over_top_n
 from secondpass.selection.excerpts import Span, excerpt, placed_windows, whole
 from secondpass.selection.extraction import extract
 from secondpass.selection.filters import drop
@@ -63,7 +63,7 @@ def pack(
 
 def pack_unlimited(ranked: Sequence[Ranked], order: Order, top_n: int | None, sequence: PackingSequence) -> Packed:
     """Keep ``top_n`` candidates, given best first, whole and uncounted."""
-    draft = Draft(0)
+    draft = PackingAttempt(0)
     for position, duplicate in sequence.steps(draft.chosen):
         item = ranked[position]
         if duplicate or len(draft.kept) == top_n:
@@ -135,18 +135,18 @@ class _Packer:
         self._cutters: dict[int, Cutter] = {}
         self._joined: dict[tuple[tuple[int, Sequence[Span]], ...], tuple[str, int]] = {}
 
-    def search(self) -> Draft:
+    def search(self) -> PackingAttempt:
         """Return the fullest draft that fits; if none keeps anything, the best candidate that fits alone."""
         best = best_draft(self.draft, self._budget.max_tokens)
         return best if best and best.kept else self.draft(self._budget.max_tokens, most=1)  # is already counted
 
-    def draft(self, target: int, most: int | None = None) -> Draft:
+    def draft(self, target: int, most: int | None = None) -> PackingAttempt:
         """Choose candidates, best first, whose tokens add up to the target at most.
 
         :param target: What the sum may reach.
         :param most: Choose at most so many.
         """
-        draft = Draft(target)
+        draft = PackingAttempt(target)
         for position, duplicate in self._sequence.steps(draft.chosen):
             refused = duplicate or self._try(draft, position, closed=len(draft.kept) == most)
             if refused:
@@ -155,11 +155,11 @@ class _Packer:
         self._join(draft)
         return draft
 
-    def reasons(self, draft: Draft) -> list[Dropped]:
+    def reasons(self, draft: PackingAttempt) -> list[Dropped]:
         """Return the dropped of a draft, best first, with its reason where similar candidates displaced one."""
         return self._sequence.displaced(draft.dropped, draft.chosen, lambda item: self._would_fit(draft, item))
 
-    def _would_fit(self, draft: Draft, item: Dropped) -> bool:
+    def _would_fit(self, draft: PackingAttempt, item: Dropped) -> bool:
         """Return whether a candidate would fit in the place of the less relevant ones."""
         position = self._sequence.position(item)
         tokens = self._counts.get((position, whole(item)))
@@ -168,7 +168,7 @@ class _Packer:
             tokens is not None and self._cost(draft, tokens) <= draft.left + later
         )
 
-    def _try(self, draft: Draft, position: int, *, closed: bool) -> Dropped | None:
+    def _try(self, draft: PackingAttempt, position: int, *, closed: bool) -> Dropped | None:
         """Add a candidate, or return the record that says why it isn't kept."""
         item = self._ranked[position]
         if len(draft.kept) == self._top_n:
@@ -185,7 +185,7 @@ class _Packer:
         which = f"the {'first' if first else 'smallest'} of {len(self._ranked)} candidates"
         return f"{which} {size}, the budget is {self._budget.max_tokens}"
 
-    def _add(self, draft: Draft, position: int, *, closed: bool) -> str:
+    def _add(self, draft: PackingAttempt, position: int, *, closed: bool) -> str:
         """Add a candidate as the policy says, or return the figures that say why it doesn't fit."""
         why = self._add_whole(draft, position, closed=closed)
         cuts = self._policy == "truncate" or (self.cuts_best and position == 0)
@@ -196,7 +196,7 @@ class _Packer:
             draft.full = "after the first that didn't fit"
         return why
 
-    def _add_whole(self, draft: Draft, position: int, *, closed: bool) -> str:
+    def _add_whole(self, draft: PackingAttempt, position: int, *, closed: bool) -> str:
         span = whole(self._ranked[position])
         if span[1] > LONGEST_TOKEN * max(1, draft.left):
             return f"{span[1]} characters, {draft.left} tokens left"
@@ -209,7 +209,7 @@ class _Packer:
             return f"{figures}: the joined text takes more tokens than its parts"
         return figures
 
-    def _add_part(self, draft: Draft, position: int) -> bool:
+    def _add_part(self, draft: PackingAttempt, position: int) -> bool:
         """Add the longest part of a candidate that fits, if there is one, and return whether there is."""
         allowed = draft.left - self._cost(draft, 0)
         start, end = self._part(draft, position, allowed) if allowed > 0 else (0, 0)
@@ -217,7 +217,7 @@ class _Packer:
             self._keep(draft, position, (start, end))
         return end > start
 
-    def _part(self, draft: Draft, position: int, allowed: int) -> Span:
+    def _part(self, draft: PackingAttempt, position: int, allowed: int) -> Span:
         """Return the longest part around the best window, else the longest beginning of it; empty if none fits."""
         item = self._ranked[position]
         first, last = whole(item)
@@ -235,18 +235,18 @@ class _Packer:
         length = self._cutters[position].longest(allowed, lambda length: count((first, first + length)))
         return first, first + length
 
-    def _keep(self, draft: Draft, position: int, span: Span) -> None:
+    def _keep(self, draft: PackingAttempt, position: int, span: Span) -> None:
         item, tokens = self._ranked[position], self._count(draft, position, span)
         text, spans = excerpt(item, [span])
         cut = self._count(draft, position, whole(item)) - tokens
         kept = keep(item, text, len(draft.kept) + 1, tokens, max(0, cut), spans)
         draft.add(position, kept, self._cost(draft, tokens))
 
-    def _cost(self, draft: Draft, tokens: int) -> int:
+    def _cost(self, draft: PackingAttempt, tokens: int) -> int:
         """Return what tokens counted alone add to the sum; the counter's overhead is in the first candidate's."""
         return tokens + (self._separator - self._overhead if draft.kept else 0)
 
-    def _count(self, draft: Draft, position: int, span: Span) -> int:
+    def _count(self, draft: PackingAttempt, position: int, span: Span) -> int:
         """Count a part of a candidate, written as the draft's next."""
         if (position, span) not in self._counts:
             item = self._ranked[position]
@@ -254,7 +254,7 @@ class _Packer:
             self._counts[position, span] = self._budget.counting.count(rendered)
         return self._counts[position, span]
 
-    def _join(self, draft: Draft) -> None:
+    def _join(self, draft: PackingAttempt) -> None:
         key = tuple((item.rank_before, item.spans) for item in draft.kept)
         if key not in self._joined:
             read = in_reading_order(draft.kept, self._order)

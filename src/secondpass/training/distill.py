@@ -75,7 +75,7 @@ def distill(
         "data": {"train": learned.summary(), "validation": judged.summary()},
     }
     checkpoints = open_run(Path(out), plan)
-    if scorer.spec.call_invariant:  # pairs that compete within a call have no score of their own to keep
+    if scorer.spec.pointwise:  # pairs that compete within a call have no score of their own to keep
         scorer = Cached(scorer, checkpoints / "teacher-scores.sqlite", allow_batch_dependent=True)
     wanted = _teacher_scores(scorer, judged, "validation", progress=settings.progress)
     labels = None if loss else _teacher_scores(scorer, learned, "train", progress=settings.progress)

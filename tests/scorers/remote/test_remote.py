@@ -244,7 +244,7 @@ def test_scores_can_be_cached(server: RerankingServer) -> None:
     for _ in range(2):
         cached.score("q", TEXTS)
     assert len(server.requests) == 1
-    assert not scorer_of(server, call_invariant=False).spec.call_invariant
+    assert not scorer_of(server, pointwise=False).spec.pointwise
 
 
 def test_a_shuffled_form_is_the_dialect_s_own() -> None:
