@@ -11,8 +11,8 @@ from llama_index.core.memory import ChatMemoryBuffer
 from llama_index.core.schema import TextNode
 
 from examples.common import LlamaIndexEmbedding, passages
-from secondpass import ContextBudget
-from secondpass.llama_index import SecondPassRerank, call_budget
+from secondpass import ContextBudget, call_options
+from secondpass.llama_index import SecondPassRerank
 
 TURNS = ("which methods does an object need to work in a with statement?", "and if the second one returns true?")
 STANDALONE = "what happens to an exception if the __exit__ method of a context manager returns true?"
@@ -66,7 +66,7 @@ class Chat:
 
     def ask(self, message: str) -> Any:
         """Return the engine's response to a message."""
-        with call_budget(history=self.memory.get()):
+        with call_options(history=self.memory.get()):
             return self.engine.chat(message)
 
 

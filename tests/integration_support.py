@@ -11,10 +11,10 @@ import pytest
 from langchain_core.documents import Document
 from llama_index.core.schema import NodeWithScore, TextNode
 
-from secondpass import Call, OverlapScorer, Reranker, langchain, llama_index
+from secondpass import Call, LoadOptions, OverlapScorer, Reranker, langchain, llama_index
 from secondpass.errors import ScoringError
 from secondpass.records import Pair, Scored
-from secondpass.scoring.named import SHARED_MODELS
+from secondpass.scoring.named import LOADED_MODELS
 from secondpass.scoring.scorer import Scorer
 
 QUESTION = "when do swallows fly south"
@@ -67,18 +67,18 @@ class WaitingScorer(OverlapScorer):
 
 @dataclass
 class Loader:
-    """Replaces ``load_scorer``: every name loads an ``OverlapScorer``, and the calls are recorded.
+    """Replaces ``open_scorer``: every name loads an ``OverlapScorer``, and the calls are recorded.
 
     :param names: The names that were loaded, in order.
-    :param options: The keyword arguments of each call.
+    :param options: The options of each call.
     :param before: Called with the name before the scorer is created.
     """
 
     names: list[str] = field(default_factory=list)
-    options: list[dict[str, Any]] = field(default_factory=list)
+    options: list[LoadOptions] = field(default_factory=list)
     before: Callable[[str], object] = lambda name: None
 
-    def __call__(self, model: str, **options: Any) -> OverlapScorer:
+    def __call__(self, model: str, options: LoadOptions) -> OverlapScorer:
         self.names.append(model)
         self.options.append(options)
         self.before(model)
@@ -89,16 +89,16 @@ class Loader:
 def loader(monkeypatch: pytest.MonkeyPatch) -> Loader:
     """Replace the loading of models by name."""
     loader = Loader()
-    monkeypatch.setattr("secondpass.scoring.named.load_scorer", loader)
+    monkeypatch.setattr("secondpass.scorers.load.open_scorer", loader)
     return loader
 
 
 @pytest.fixture(autouse=True)
 def separate_models() -> Iterator[None]:
     """Forget the models that other tests loaded."""
-    SHARED_MODELS.clear()
+    LOADED_MODELS.clear()
     yield
-    SHARED_MODELS.clear()
+    LOADED_MODELS.clear()
 
 
 class LangChain:

@@ -73,7 +73,7 @@ def test_an_empty_file_is_the_default_reranker(tmp_path: Path) -> None:
         ("top_n = 3", r"the file has the unknown key 'top_n': it stands in \[selection\]"),
         ("[model]\ndeadline_ms = 3", r"\[model\] has the unknown key 'deadline_ms': it stands at the top level"),
         ("[budget]\nmax_tokns = 3", r"\[budget\] has the unknown key 'max_tokns': did you mean max_tokens\?"),
-        ("[model]\nzzz = 3", r"\[model\] has the unknown key 'zzz' \(allowed: batch_size, "),
+        ("[model]\nzzz = 3", r"\[model\] has the unknown key 'zzz' \(allowed: engine, "),
         ("[budget]\ntemplate = '{text}'", r"\[budget\] needs max_tokens"),
         ("[selection]\ntop_n = '3'", r"selection.top_n must be a valid integer, got '3'"),
         ("[selection]\ntop_n = true", r"selection.top_n must be a valid integer, got True"),

@@ -164,21 +164,21 @@ def test_the_interpreter_ends_while_a_call_hangs() -> None:
 
 LOADING = """
 import time
-from secondpass import OverlapScorer, Reranker
-from secondpass.scoring.named import LoadKey
+from secondpass import LoadOptions, NamedScorer, OverlapScorer, Reranker
+from secondpass.scorers import load
 
 class Slow(OverlapScorer):
     def warmup(self):
         time.sleep(0.5)
         print("loaded", flush=True)
 
-LoadKey.load = lambda key: Slow()
+load.open_scorer = lambda model, options: Slow()
 {action}
 """
 
 
 @pytest.mark.parametrize(
-    "action", ['Reranker("small", while_loading="degrade")', "Reranker(Slow()).warmup(background=True)"]
+    "action", ['Reranker(NamedScorer("small")).warmup(background=True)', "Reranker(Slow()).warmup(background=True)"]
 )
 def test_the_interpreter_waits_for_a_model_that_loads_in_the_background(action: str) -> None:
     """A thread that loses the interpreter inside of ONNX Runtime's code would abort the process."""

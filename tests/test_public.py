@@ -7,10 +7,11 @@ import secondpass
 
 NAMES = {
     "reranking": {"Reranker", "Candidate", "Selection", "ContextBudget", "Call", "ReciprocalRank", "WeightedSum"},
+    "one call": {"call_options"},
     "rules of selection": {"CoveredMass", "LargestGap"},
     "the result": {"Ranking", "Kept", "Dropped", "Reason"},
     "errors": {"SecondpassError", "ConfigurationError", "InputError", "ScoringError"},
-    "loading a scorer": {"load_scorer", "LoadOptions", "OverlapScorer"},
+    "loading a scorer": {"load_scorer", "LoadOptions", "NamedScorer", "OverlapScorer"},
     "scorers around scorers": {"Windowed", "Windows", "Window", "Cached", "Cascade", "Fallback"},
     "writing a scorer": {
         "Scorer",

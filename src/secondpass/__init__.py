@@ -22,11 +22,13 @@ from secondpass.scorers.cascade import Cascade
 from secondpass.scorers.fallback import Fallback
 from secondpass.scorers.load import load_scorer
 from secondpass.scorers.overlap import OverlapScorer
+from secondpass.scoring.named import NamedScorer
 from secondpass.scoring.options import LoadOptions
 from secondpass.scoring.scorer import ListScorer, Scorer
 from secondpass.scoring.windows import Windowed, Windows
 from secondpass.selection.adaptive import CoveredMass, LargestGap
 from secondpass.selection.budget import ContextBudget
+from secondpass.selection.call_options import call_options
 from secondpass.selection.select import Selection
 
 __all__ = [
@@ -44,6 +46,7 @@ __all__ = [
     "LargestGap",
     "ListScorer",
     "LoadOptions",
+    "NamedScorer",
     "OverlapScorer",
     "Pair",
     "Ranking",
@@ -65,6 +68,7 @@ __all__ = [
     "Window",
     "Windowed",
     "Windows",
+    "call_options",
     "load_scorer",
 ]
 

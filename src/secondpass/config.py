@@ -23,10 +23,9 @@ from secondpass.reranker import Reranker
 from secondpass.scorers.cached import Cached
 from secondpass.scorers.cascade import Cascade
 from secondpass.scorers.fallback import Fallback
-from secondpass.scorers.load import cascade_of
+from secondpass.scorers.load import cascade_of, load_scorer
 from secondpass.scorers.overlap import OverlapScorer
-from secondpass.scoring.named import LoadKey
-from secondpass.scoring.options import DEFAULT_MODEL, EngineName, LoadOptions
+from secondpass.scoring.options import DEFAULT_MODEL, LoadOptions
 from secondpass.scoring.requests import OnError
 from secondpass.scoring.scorer import Scorer
 from secondpass.scoring.windows import Windowed, Windows
@@ -99,11 +98,6 @@ class ModelTable(LoadOptions):
     """
 
     name: _Model = DEFAULT_MODEL
-    engine: EngineName = "auto"
-    device: str = "auto"
-    dtype: str = "auto"
-    max_length: int | None = None
-    revision: str | None = None
 
     def load(self) -> Scorer:
         """Load the model.
@@ -114,8 +108,7 @@ class ModelTable(LoadOptions):
             if self != ModelTable(name="overlap"):
                 raise ConfigurationError("[model] name = 'overlap' counts words, and has no other settings")
             return OverlapScorer()
-        options = LoadOptions(**_values(self, LoadOptions))
-        return LoadKey(self.name, self.engine, self.device, self.dtype, self.max_length, self.revision, options).load()
+        return load_scorer(self.name, options=LoadOptions(**_values(self, LoadOptions)))
 
     @property
     def local(self) -> bool:

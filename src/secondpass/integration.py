@@ -2,20 +2,20 @@
 
 import asyncio
 import operator
-import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, fields, replace
 from difflib import get_close_matches
 from enum import Enum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, SupportsIndex, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Self, SupportsIndex, TypeVar
 
 from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
+    InstanceOf,
     PrivateAttr,
     ValidationError,
     WithJsonSchema,
@@ -28,21 +28,19 @@ from pydantic.json_schema import SkipJsonSchema
 from secondpass.errors import UNORDERED, ConfigurationError, InputError, SecondpassError, check_list
 from secondpass.fields import check_score_text, read_signals, write_score_text, write_score_texts
 from secondpass.fusion import Fusion, ReciprocalRank, WeightedSum
-from secondpass.models.dialects import is_remote
 from secondpass.observers import Observer
 from secondpass.ranking import Kept, Ranking, Reason
 from secondpass.records import Candidate, Unscored
 from secondpass.reranker import Reranker
-from secondpass.scoring.named import SHARED_MODELS, LoadKey, StillLoading, WhileLoading
-from secondpass.scoring.options import DEFAULT_MODEL, EngineName, LoadOptions
+from secondpass.scoring.named import NamedScorer
+from secondpass.scoring.options import DEFAULT_MODEL, LoadOptions
 from secondpass.scoring.requests import OnError
-from secondpass.scoring.scorer import Scorer, as_scorer, warm_up
+from secondpass.scoring.scorer import Scorer, as_scorer, is_loaded
 from secondpass.scoring.windows import Windowed, Windows
-from secondpass.selection.adaptive import Adaptive, CoveredMass, LargestGap
+from secondpass.selection.adaptive import CoveredMass, LargestGap
 from secondpass.selection.budget import ContextBudget, as_budget
-from secondpass.selection.call_budget import budget_of_call, has_call_budget
-from secondpass.selection.filters import Results
-from secondpass.selection.order import Order
+from secondpass.selection.call_options import CallOptions, Default, options_of_call
+from secondpass.selection.filters import as_excluded
 from secondpass.selection.packing import Policy
 from secondpass.selection.select import Duplicates, Selection
 from secondpass.selection.tokens import ESTIMATE
@@ -61,22 +59,9 @@ RULES: dict[str, Any] = {
 }
 """The rules of fusion and of adaptive k that can be written as data, a table with the key ``rule``, by their names."""
 
-Default = Literal["default"]
-"""A setting that isn't set: the reranker's own, or without one the default of ``Selection``. None is a value."""
-TopN = Annotated[int, Field(ge=1)] | None | Default
-"""The most documents to keep; None sets no limit."""
-
-_SELECTION = (
-    *("top_n", "min_probability", "min_keep", "adaptive", "policy", "duplicates", "near", "diversity", "order"),
-    "max_per_source",
-)
+_SELECTION = ("top_n", "min_probability", "policy", "duplicates", "max_per_source")
 _BUDGET_FIELDS = ("max_tokens", "separator", "template", "origin", "prompt_tokens")
-_LOADING = ("engine", "device", "dtype", "max_length", "revision")
-_OPTIONS = (
-    *("batch_size", "file", "threads", "label", "trust_remote_code", "local_files_only", "cache_folder", "sha256"),
-    *("max_queued_pairs", "watchdog_seconds"),
-)
-_OF_A_NAME = (*_LOADING, *_OPTIONS, "while_loading")
+_LOADING = ("device", "max_length", "batch_size", "trust_remote_code")
 _RERANKING = ("fusion", "deadline_ms", "observers")
 _OTHER_NAMES = {
     "top_k": "top_n",
@@ -85,7 +70,7 @@ _OTHER_NAMES = {
     "threshold": "min_probability",
     "min_score": "min_probability",
     "model_name": "model",
-    "backend": "engine",
+    "backend": "options=LoadOptions(engine=...)",
     "scorer": "model",
     "max_tokens": "budget",
     "counter": "budget=ContextBudget(..., counter=...)",
@@ -95,11 +80,13 @@ _OTHER_NAMES = {
     "reranker": "compressor",
     "base_retriever": "vectorstore",
     "top_n": "k",
+    **{item.name: f"options=LoadOptions({item.name}=...)" for item in fields(LoadOptions)},
+    **{item.name: f"selection=Selection({item.name}=...)" for item in fields(Selection) if item.name != "top_n"},
 }
 """Settings of other rerankers, or of another class of this package, with what is meant; only fields are suggested."""
 
 
-def _from_table(rule: Any) -> Any:
+def _as_rule(rule: Any) -> Any:
     """Return the rule that a table with the key ``rule`` states; everything else as it is."""
     if not isinstance(rule, Mapping):
         return rule
@@ -113,7 +100,25 @@ def _from_table(rule: Any) -> Any:
         raise ValueError(f"the rule {name} has other settings: {error}") from error
 
 
-_TABLE = (BeforeValidator(_from_table), WithJsonSchema({"type": ["object", "null"]}))
+def _as_selection(data: Any) -> Any:
+    """Return the selection that ``settings`` wrote as plain data; everything else as it is."""
+    if not isinstance(data, Mapping):
+        return data
+    return Selection(
+        **{**data, "budget": _as_budget_record(data.get("budget")), "adaptive": _as_rule(data.get("adaptive"))}
+    )
+
+
+def _as_budget_record(data: Any) -> Any:
+    """Return the budget that ``settings`` wrote as plain data; everything else as it is."""
+    return ContextBudget(**data) if isinstance(data, Mapping) else data
+
+
+def _as_options(data: Any) -> Any:
+    return LoadOptions(**data) if isinstance(data, Mapping) else data
+
+
+_OBJECT = WithJsonSchema({"type": ["object", "null"]})
 
 
 class CheckedModel(BaseModel):
@@ -134,115 +139,91 @@ class CheckedModel(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class _Loaded:
-    """The reranker of an integration, and what it was made from; integrations are equal whether it is loaded or not."""
+class _Prepared:
+    """What the settings say, made once for all calls.
 
-    origin: tuple[Any, ...] = field(default=(), compare=False)
-    reranker: Reranker | None = field(default=None, compare=False)
-
-
-class IntegrationSettings(CheckedModel):
-    """Settings of an integration: a ``model`` with its loading options, or a ``reranker``.
-
-    :param model: A bundled model's name (``small``, ``nano``, or their cascade ``fast``), a hub id, a folder, or a
-        ``Scorer``; None takes ``small``. It is loaded on the first call or by ``warmup()``, once a process for equal
-        settings.
-    :param reranker: A ``Reranker``, to share one model and its settings.
-    :param top_n: The most documents to keep; None sets no limit. Where neither it, ``budget`` nor ``min_probability``
-        is set, 5. It and the settings to ``order`` are ``"default"`` where they aren't set: the reranker's own then
-        count, and without one ``Selection``'s. None is a value, which lifts a limit of the reranker.
-    :param budget: The context budget: tokens, a ``ContextBudget``, or a callable that is given each call's query.
-    :param min_probability: The minimum probability of relevance.
-    :param min_keep: How many of the best to keep even below ``min_probability``.
-    :param policy: What happens to a candidate that exceeds the budget: ``fill``, ``prefix`` or ``truncate``; or
-        ``extract``, which fills the budget with the best windows of all candidates.
-    :param adaptive: How many are relevant by their own scores: ``LargestGap()`` or ``CoveredMass(0.9)``.
-    :param duplicates: ``exact`` drops repeated texts, ``near`` also similar ones, ``keep`` keeps them.
-    :param near: The similarity of near-duplicates; see ``Selection``.
-    :param diversity: The weight of maximal marginal relevance, from 0 to 1; see ``Selection``.
-    :param order: The reading order: ``relevance``, ``original`` or ``ends``.
-    :param max_per_source: The most documents to keep of one source; None for no limit. Those without a source aren't
-        limited.
-    :param source_key: The metadata key of a candidate's source, for ``max_per_source`` and ``{source}`` in templates;
-        None reads the document's own.
-    :param windows: Whether texts that are longer than the model reads are scored in windows, or how, as ``Windows``.
-        By default only their beginning is read, as by other libraries: that bounds the cost of a call, and what was
-        not read is reported as ``truncated``. ``policy="extract"`` always scores windows. A scorer that states no
-        limit, such as a remote one, needs ``Windows(max_tokens=...)``.
-    :param engine: ``auto``, ``onnx`` or ``torch``.
-    :param device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``; None is ``auto``.
-    :param dtype: ``auto``, ``float32``, ``float16`` or ``bfloat16``.
-    :param max_length: The longest pair in tokens; None takes the model's own.
-    :param revision: A branch, tag or commit of a hub model.
-    :param batch_size: The limit of a batch in pairs; None limits it by tokens alone.
-    :param file: The ONNX file in the folder or hub repository; see ``LoadOptions``.
-    :param threads: CPU threads of a forward pass; see ``LoadOptions``.
-    :param label: The output column that means "relevant", where the model's configuration doesn't name it.
-    :param trust_remote_code: Whether Python code that comes with the model may run.
-    :param local_files_only: Take files from the hub's cache, and never connect to the hub.
-    :param cache_folder: The hub's cache; None takes the hub library's own.
-    :param sha256: The weights' SHA-256; see ``LoadOptions``.
-    :param max_queued_pairs: How many pairs may wait for the model; see ``LoadOptions``.
-    :param watchdog_seconds: How long one batch may take; see ``LoadOptions``.
-    :param fusion: How scores are combined with the first stage's; None orders by the scores alone.
-    :param on_error: What happens when scoring fails: ``degrade`` returns the first stage's order, ``raise`` raises.
-        None is the reranker's own, and without one ``degrade``.
-    :param deadline_ms: Milliseconds until scoring ends; None for no limit. Loading the model isn't counted.
-    :param observers: Called with each ``Ranking``.
-    :param while_loading: What a call does while a named model is still loading: ``wait``, or ``degrade``, which has it
-        loaded in the background, and returns the first stage's order, marked.
-    :param score_text: What the model reads of a document: a format string over ``{text}`` and any metadata, such as
-        ``"{title}. {text}"``. A field that a document lacks is empty; one that none has is an error.
-    :param signal_keys: Metadata keys whose numbers or dates a fusion can weight as signals, higher is better.
-    :param add_metadata: Whether to write scores and ranks to the documents' metadata. Stores that take flat metadata
-        alone (Chroma) refuse the record, and retrievers that remove equal documents after several reranked queries, as
-        ``MultiQueryRetriever`` does, need documents without it.
-    :raises ConfigurationError: If a setting is invalid, or has no effect together with another.
+    :param reranker: The reranker.
+    :param base: The selection that the settings change.
+    :param selection: The selection with the settings, but for a budget that each call computes.
+    :param limited: The same, with the default limit where nothing else limits it.
     """
 
-    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
+    reranker: Reranker
+    base: Selection
+    selection: Selection
+    limited: Selection
+
+
+class IntegrationSettings(CheckedModel):  # noqa: PLW1641  settings can be assigned
+    """Settings of an integration: a ``model`` with its loading options, or a ``reranker``.
+
+    Settings of the selection that aren't set are ``"default"``: those of ``selection`` then count, else the reranker's
+    own. None is a value, which lifts a limit.
+
+    :raises ConfigurationError: If a setting is invalid, given twice, or has no effect together with another.
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid", use_attribute_docstrings=True)
 
     model: Annotated[Any, WithJsonSchema({"type": ["string", "null"]})] = None
+    """A bundled model's name (``small``, ``nano``, or their cascade ``fast``), a hub id, a folder, or a ``Scorer``;
+    None takes ``small``. A name is loaded on the first call or by ``warmup()``, once a process for equal options."""
     reranker: SkipJsonSchema[Reranker | None] = Field(default=None, repr=False)
-    top_n: TopN = "default"
-    # a BudgetSource; pydantic would copy the record field by field, and lose the counter
-    budget: Annotated[Any, WithJsonSchema({"type": ["integer", "object", "string", "null"]})] = "default"
-    min_probability: float | Default | None = "default"
-    min_keep: int | Default = "default"
-    policy: Policy | Default = "default"
-    adaptive: Annotated[Adaptive | Default | None, *_TABLE] = "default"
-    duplicates: Duplicates | Default = "default"
-    near: float | Default = "default"
-    diversity: float | Default = "default"
-    order: Order | Default = "default"
-    max_per_source: Annotated[int, Field(ge=1)] | Default | None = "default"
-    source_key: str | None = None
-    windows: bool | Windows | None = None
-    engine: EngineName = "auto"
-    device: str = "auto"
-    dtype: str = "auto"
+    """A ``Reranker`` instead of a model, to share it and its settings."""
+    options: Annotated[InstanceOf[LoadOptions] | None, BeforeValidator(_as_options), _OBJECT] = None
+    """All further options of loading the model: engine, dtype, revision, file, threads, offline use, ..."""
+    selection: Annotated[InstanceOf[Selection] | None, BeforeValidator(_as_selection), _OBJECT] = None
+    """All further settings of the selection: near-duplicates, diversity, adaptive k, reading order, ..."""
+    device: str | None = None
+    """``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``; None is ``auto``."""
     max_length: int | None = None
-    revision: str | None = None
+    """The longest pair of query and text in tokens; None takes the model's own."""
     batch_size: int | None = None
-    file: str | None = None
-    threads: int | None = None
-    label: int | None = None
+    """The maximum number of pairs in a batch; None limits it by tokens alone."""
     trust_remote_code: bool = False
-    local_files_only: bool = False
-    cache_folder: str | None = None
-    sha256: str | None = None
-    max_queued_pairs: int = 100_000
-    watchdog_seconds: float = 300.0
-    fusion: Annotated[Fusion | None, *_TABLE] = None
+    """Whether Python code that comes with the model may run."""
+    top_n: Annotated[int, Field(ge=1)] | Default | None = "default"
+    """The maximum number of documents; None sets no limit. Where neither it, ``budget`` nor ``min_probability`` is set,
+    5."""
+    budget: Annotated[Any, WithJsonSchema({"type": ["integer", "object", "string", "null"]})] = "default"
+    """The context budget: tokens, a ``ContextBudget``, or a callable that is given each call's query."""
+    min_probability: float | Default | None = "default"
+    """The minimum probability of relevance."""
+    policy: Policy | Default = "default"
+    """What happens to a candidate that exceeds the budget: ``fill``, ``prefix`` or ``truncate``; or ``extract``, which
+    fills the budget with the best windows of all candidates."""
+    duplicates: Duplicates | Default = "default"
+    """``exact`` drops repeated texts, ``near`` also similar ones, ``keep`` keeps them."""
+    max_per_source: Annotated[int, Field(ge=1)] | Default | None = "default"
+    """The maximum number of documents of one source; None for no limit. Those without a source aren't limited."""
+    source_key: str | None = None
+    """The metadata key of a document's source, for ``max_per_source`` and ``{source}`` in templates; None reads the
+    framework's own."""
+    windows: bool | Windows | None = None
+    """Whether texts that are longer than the model reads are scored in windows, or how, as ``Windows``. By default only
+    their beginning is read, as by other libraries: that bounds the cost of a call, and what was not read is reported as
+    ``truncated``. ``policy="extract"`` always scores windows. A scorer that states no limit, such as a remote one,
+    needs ``Windows(max_tokens=...)``."""
+    fusion: Annotated[Fusion | None, BeforeValidator(_as_rule), _OBJECT] = None
+    """How scores are combined with the first stage's; None orders by the scores alone."""
     on_error: OnError | None = None
+    """What happens when scoring fails: ``degrade`` returns the first stage's order, ``raise`` raises. None is the
+    reranker's own, and without one ``degrade``."""
     deadline_ms: float | None = None
+    """Milliseconds until scoring ends; None for no limit. Loading the model isn't counted."""
     observers: SkipJsonSchema[tuple[Observer, ...]] = ()
-    while_loading: WhileLoading = "wait"
+    """Called with each ``Ranking``."""
     score_text: str | None = None
+    """What the model reads of a document: a format string over ``{text}`` and any metadata, such as
+    ``"{title}. {text}"``. A field that a document lacks is empty; one that none has is an error."""
     signal_keys: tuple[str, ...] = ()
+    """Metadata keys whose numbers or dates a fusion can weight as signals, higher is better."""
     add_metadata: bool = True
+    """Whether to write scores and ranks to the documents' metadata. Stores that take flat metadata alone (Chroma)
+    refuse the record, and retrievers that remove equal documents after several reranked queries, as
+    ``MultiQueryRetriever`` does, need documents without it."""
 
-    _loaded: _Loaded = PrivateAttr(default_factory=_Loaded)
+    _prepared: _Prepared = PrivateAttr()
 
     @field_validator("model")
     @classmethod
@@ -252,18 +233,12 @@ class IntegrationSettings(CheckedModel):
             return model
         return str(model) if model.is_absolute() else f"./{model}"
 
-    @field_validator("device", mode="before")
-    @classmethod
-    def _device_as_text(cls, device: Any) -> Any:
-        """Return None, as other libraries write it, as ``auto``."""
-        return "auto" if device is None else device
-
     @field_validator("budget")
     @classmethod
-    def _budget_from_data(cls, budget: Any) -> Any:
-        """Return the budget that ``settings`` wrote as plain data; a class would fail at the first call."""
+    def _known_budget(cls, budget: Any) -> Any:
+        """Return a budget in one of its forms; a class would fail at the first call."""
         try:
-            budget = ContextBudget(**budget) if isinstance(budget, dict) else budget
+            budget = _as_budget_record(budget)
         except TypeError as error:
             raise ValueError("must be tokens, a ContextBudget or a callable") from error
         if isinstance(budget, type):
@@ -276,28 +251,55 @@ class IntegrationSettings(CheckedModel):
         live = self._scorer_of(self.model)
         if self.model is not None and self.reranker is not None:
             raise ConfigurationError("give either model=... or reranker=... (a Reranker), and not both")
-        if not (self.model is None or isinstance(self.model, str | Path) or live):
+        if not (self.model is None or isinstance(self.model, str) or live):
             raise ConfigurationError(f"model must be a model's name, a folder or a Scorer, got {self.model!r:.80}")
-        fixed = (*_OF_A_NAME, *_RERANKING, "on_error", "windows") if self.reranker else _OF_A_NAME if live else ()
+        self._refuse_without_effect(live)
+        self._refuse_given_twice()
+        if self.score_text is not None:
+            check_score_text(self.score_text)
+        reranker = self.reranker or self._new_reranker(live or self._named())
+        self._prepared = self._prepare(reranker)
+        if is_loaded(reranker.scorer):
+            reranker.check(self._prepared.selection)
+        else:
+            self._check_windows(reranker.scorer)
+        return self
+
+    def _refuse_without_effect(self, live: Scorer | None) -> None:
+        """Refuse settings of what is loaded already."""
+        loading = ("options", *_LOADING)
+        fixed = (*loading, *_RERANKING, "on_error", "windows") if self.reranker else loading if live else ()
         idle = [name for name in self._given() if name in fixed]
         if idle:
             loaded = "reranker" if self.reranker else "model"
             raise ConfigurationError(f"{', '.join(idle)} has no effect together with a loaded {loaded}: set it there")
-        if self.score_text is not None:
-            check_score_text(self.score_text)
-        selection = self._configured(None, self.reranker.selection if self.reranker else Selection())
-        if self.reranker or live:
-            self.shared_reranker().check(selection)
-        else:
-            self._load_key().check()
-            self._check_windows(selection)
-            self._reranker(StillLoading(self.model_name))
-        return self
 
-    def _check_windows(self, selection: Selection) -> None:
+    def _named(self) -> NamedScorer:
+        options = self.options or LoadOptions()
+        beside = {name: getattr(self, name) for name in _LOADING if name in self._given()}
+        return NamedScorer(self.model or DEFAULT_MODEL, options.with_settings(**beside))
+
+    def _new_reranker(self, scorer: Scorer) -> Reranker:
+        if self.windows:
+            scorer = Windowed(scorer, self.windows if isinstance(self.windows, Windows) else None)
+        settings = {name: getattr(self, name) for name in _RERANKING}
+        return Reranker(scorer, on_error=self.on_error or "degrade", **settings)
+
+    def _refuse_given_twice(self) -> None:
+        """Refuse a setting that ``selection`` has, too."""
+        own = _changed(self.selection) if self.selection else {}
+        for name in ("budget", *_SELECTION):
+            value = getattr(self, name)
+            if name in own and value != "default":
+                raise ConfigurationError(
+                    f"{name} is given twice: {name}={value!r:.80}, and selection=Selection({name}={own[name]!r:.80})"
+                )
+
+    def _check_windows(self, scorer: Scorer) -> None:
         """Refuse windows without a size for a remote model, which states no limit; extraction has a size of its own."""
+        remote = isinstance(scorer, Windowed) and isinstance(scorer.scorer, NamedScorer) and scorer.scorer.remote
         sized = isinstance(self.windows, Windows) and self.windows.max_tokens is not None
-        if self.windows and not sized and is_remote(self.model) and selection.policy != "extract":
+        if remote and not sized and self._prepared.selection.policy != "extract":
             raise ConfigurationError(
                 f"windows={self.windows!r} has no effect with the remote model {self.model!r}, whose limit isn't known "
                 "here: give windows=Windows(max_tokens=...)"
@@ -338,62 +340,27 @@ class IntegrationSettings(CheckedModel):
             copy = type(self)(**{name: getattr(self, name) for name in type(self).model_fields} | dict(update))
         return copy
 
+    def __eq__(self, other: object) -> bool:
+        """Return whether the other is of the same class with equal settings."""
+        if type(self) is not type(other):
+            return NotImplemented
+        return all(getattr(self, name) == getattr(other, name) for name in type(self).model_fields)
+
     def warmup(self, *, background: bool = False) -> None:
         """Load the model and run it once, so that the first query doesn't wait for it.
 
         :param background: Return at once, and do it on a thread; ``ready`` says when it is done.
         """
-        if not background:
-            warm_up(self.shared_reranker().scorer)
-        elif self._loads_by_name():
-            SHARED_MODELS.warm_up_in_background(self._load_key())
-        else:
-            self.shared_reranker().warmup(background=True)
+        self.shared_reranker().warmup(background=background)
 
     @property
     def ready(self) -> bool:
         """Whether a call finds its model loaded."""
-        return not self._loads_by_name() or SHARED_MODELS.ready(self._load_key())
-
-    def _loads_by_name(self) -> bool:
-        return self.reranker is None and self._scorer_of(self.model) is None and self._loaded_reranker() is None
-
-    def _reranker_of_call(self) -> Reranker:
-        """Return the reranker, or while its model is loading and the call isn't to wait, one that scores nothing."""
-        if self.while_loading == "degrade" and not self.ready:
-            self.warmup(background=True)
-            return self._reranker(StillLoading(self.model_name))
-        return self.shared_reranker()
-
-    def _reranker(self, scorer: Scorer) -> Reranker:
-        settings = {name: getattr(self, name) for name in _RERANKING}
-        return Reranker(scorer, on_error=self.on_error or "degrade", **settings)
+        return is_loaded(self.shared_reranker().scorer)
 
     def shared_reranker(self) -> Reranker:
-        """Return the reranker of this integration, loading its model if necessary.
-
-        :raises ConfigurationError: If the model can't be loaded.
-        """
-        reranker = self._loaded_reranker()
-        if reranker is None:
-            scorer = self._scorer_of(self.model) or SHARED_MODELS.get(self._load_key())
-            if self.windows:
-                scorer = Windowed(scorer, self.windows if isinstance(self.windows, Windows) else None)
-            reranker = self._reranker(scorer)
-            self._loaded = _Loaded(self._origin(), reranker)
-        return reranker
-
-    def _loaded_reranker(self) -> Reranker | None:
-        """Return the reranker if it is loaded with the present settings, and in this process."""
-        if self.reranker is not None:
-            return self.reranker
-        return self._loaded.reranker if self._loaded.origin == self._origin() else None
-
-    def _origin(self) -> tuple[Any, ...]:
-        """Return what the reranker is made from; a forked process needs a model of its own."""
-        model = self.model if self._scorer_of(self.model) else self._load_key()
-        reranking = (getattr(self, name) for name in _RERANKING)
-        return (os.getpid(), model, self.windows, self.on_error, *reranking)
+        """Return the reranker of this integration."""
+        return self._prepared.reranker
 
     def settings(self) -> dict[str, Any]:
         """Return the settings that aren't their defaults, as plain data from which an equal object can be created.
@@ -424,10 +391,11 @@ class IntegrationSettings(CheckedModel):
             live.append("observers")
         if callable(self.budget):
             live.append("budget, a callable")
-        if isinstance(self.budget, ContextBudget) and self.budget.counting != ESTIMATE:
-            live.append(f"budget with the token counter {self.budget.counting.name!r}")
-        if isinstance(self.budget, ContextBudget) and callable(self.budget.template):
-            live.append("budget with a callable template")
+        for budget in (self.budget, self.selection and self.selection.budget):
+            if isinstance(budget, ContextBudget) and budget.counting != ESTIMATE:
+                live.append(f"budget with the token counter {budget.counting.name!r}")
+            if isinstance(budget, ContextBudget) and callable(budget.template):
+                live.append("budget with a callable template")
         return live
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -435,8 +403,12 @@ class IntegrationSettings(CheckedModel):
 
         :raises ConfigurationError: If it isn't; nothing is changed then.
         """
-        checked = self.model_copy(update={name: value}) if name in type(self).model_fields else None
-        super().__setattr__(name, value if checked is None else getattr(checked, name))
+        if name not in type(self).model_fields:
+            return super().__setattr__(name, value)
+        changed = self.model_copy(update={name: value})
+        super().__setattr__(name, getattr(changed, name))
+        self._prepared = changed._prepared  # noqa: SLF001  of the same class
+        return None
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the settings alone; the model is loaded again in the other process.
@@ -459,8 +431,8 @@ class IntegrationSettings(CheckedModel):
     @property
     def most_kept(self) -> int | None:
         """The most documents that a call keeps, for traces; None where only the budget or the threshold limits them."""
-        selection = self._configured(None, self.reranker.selection if self.reranker else Selection())
-        return selection.top_n if callable(self.budget) else self._limited(selection).top_n
+        prepared = self._current()
+        return (prepared.selection if callable(self.budget) else prepared.limited).top_n
 
     def _with_fields(self, candidates: Sequence[Candidate]) -> list[Candidate]:
         """Return candidates, whose text is the documents' own, with the text that is scored and with signals."""
@@ -471,33 +443,53 @@ class IntegrationSettings(CheckedModel):
         """Return a candidate of an earlier call, whose text is the document's own, with the text that is scored."""
         return candidate if self.score_text is None else write_score_text(candidate, self.score_text)
 
-    def _rerank(
-        self, query: str, candidates: Sequence[Candidate], exclude: Results, top_n: TopN = "default"
-    ) -> Ranking:
+    def _rerank(self, query: str, candidates: Sequence[Candidate], options: CallOptions) -> Ranking:
         _check_query(query)
-        reranker = self._reranker_of_call()
-        selection = self._selection(query, reranker.selection, top_n)
-        return reranker.rerank(query, candidates, selection=selection, exclude=exclude)
+        options = options_of_call(options)
+        selection, exclude = self._selection(query, options), as_excluded(options.exclude, self._convert)
+        return self.shared_reranker().rerank(query, candidates, selection=selection, exclude=exclude)
 
-    async def _arerank(
-        self, query: str, candidates: Sequence[Candidate], exclude: Results, top_n: TopN = "default"
-    ) -> Ranking:
+    async def _arerank(self, query: str, candidates: Sequence[Candidate], options: CallOptions) -> Ranking:
         """Return what ``_rerank`` returns; only the scoring counts towards the deadline, as there."""
         _check_query(query)
-        reranker = self._loaded_reranker()
-        if reranker is None:
-            reranker = await asyncio.to_thread(self._reranker_of_call)
-        if callable(self.budget) or has_call_budget():
-            selection = await asyncio.to_thread(self._selection, query, reranker.selection, top_n)
+        options = options_of_call(options)
+        exclude = as_excluded(options.exclude, self._convert)
+        if options.counts or callable(self.budget):
+            selection = await asyncio.to_thread(self._selection, query, options)
         else:
-            selection = self._selection(query, reranker.selection, top_n)
-        return await reranker.arerank(query, candidates, selection=selection, exclude=exclude)
+            selection = self._selection(query, options)
+        return await self.shared_reranker().arerank(query, candidates, selection=selection, exclude=exclude)
 
-    def _selection(self, query: str, base: Selection, top_n: TopN = "default") -> Selection:
-        """Return the selection of one call: the reranker's, changed by the settings and by the call's own budget."""
-        selection = self._configured(query, base)
-        selection = replace(selection, budget=budget_of_call(selection.budget, query))
-        return self._limited(selection) if top_n == "default" else replace(selection, top_n=top_n)
+    def _convert(self, item: Any) -> Any:
+        """Return a document or a node of an earlier result as a candidate; other items stay as they are."""
+        raise NotImplementedError
+
+    def _selection(self, query: str, options: CallOptions) -> Selection:
+        """Return the selection of one call: the settings', with the call's own options and budget."""
+        prepared = self._current()
+        if not options.counts and options.top_n == "default" and not callable(self.budget):
+            return prepared.limited
+        selection = prepared.selection
+        if callable(self.budget):
+            selection = replace(selection, budget=as_budget(self.budget, query))
+        selection = options.applied_to(selection, query)
+        return self._limited(selection) if options.top_n == "default" else selection
+
+    def _current(self) -> _Prepared:
+        """Return what was prepared, made anew where the reranker has another selection by now."""
+        if self._prepared.base is not (self.selection or self._prepared.reranker.selection):
+            self._prepared = self._prepare(self._prepared.reranker)
+        return self._prepared
+
+    def _prepare(self, reranker: Reranker) -> _Prepared:
+        base = self.selection or reranker.selection
+        changes = {name: value for name in _SELECTION if (value := getattr(self, name)) != "default"}
+        if changes.get("duplicates", "near") != "near":
+            changes["near"] = Selection().near  # that of the base goes with its own rule
+        if self.budget != "default" and not callable(self.budget):
+            changes["budget"] = as_budget(self.budget, "")
+        selection = replace(base, **changes)
+        return _Prepared(reranker, base, selection, self._limited(selection))
 
     def _limited(self, selection: Selection) -> Selection:
         """Return the selection with the default limit where nothing else limits it."""
@@ -507,25 +499,9 @@ class IntegrationSettings(CheckedModel):
             return replace(selection, max_unscored=DEFAULT_TOP_N)
         return replace(selection, top_n=DEFAULT_TOP_N)
 
-    def _configured(self, query: str | None, base: Selection) -> Selection:
-        """Return the base changed by the settings; without a query a callable budget is left out."""
-        values = {name: getattr(self, name) for name in _SELECTION}
-        changes = {name: value for name, value in values.items() if value != "default"}
-        if changes.get("duplicates", "near") != "near":
-            changes.setdefault("near", Selection().near)  # that of the reranker goes with its own rule
-        if self.budget != "default" and not (query is None and callable(self.budget)):
-            changes["budget"] = as_budget(self.budget, query or "")
-        return replace(base, **changes)
-
     def _scorer_of(self, model: Any) -> Scorer | None:
         """Return a live model as a scorer, or None for a name or a folder."""
-        scorer = as_scorer(model)
-        return scorer if isinstance(scorer, Scorer) and not isinstance(scorer, type) else None
-
-    def _load_key(self) -> LoadKey:
-        loading = {name: getattr(self, name) for name in _LOADING}
-        options = LoadOptions(**{name: getattr(self, name) for name in _OPTIONS})
-        return LoadKey(self.model or DEFAULT_MODEL, **loading, options=options)
+        return as_scorer(model)
 
 
 def checked_items(items: Iterable[T], kind: type[T], call: str) -> list[T]:
@@ -617,10 +593,18 @@ def _explained(error: ValidationError, model: type[BaseModel]) -> SecondpassErro
     return ConfigurationError(f"{model.__name__}: {'; '.join(messages)}")
 
 
+def _changed(record: Any) -> dict[str, Any]:
+    """Return the fields of a record that aren't their defaults."""
+    values = {item.name: getattr(record, item.name) for item in fields(record)}
+    return {item.name: values[item.name] for item in fields(record) if values[item.name] != item.default}
+
+
 def _plain(value: Any) -> Any:
     """Return a setting as plain data."""
     if isinstance(value, ContextBudget):
         return {name: getattr(value, name) for name in _BUDGET_FIELDS}
+    if isinstance(value, Selection | LoadOptions):
+        return {name: _plain(setting) for name, setting in _changed(value).items()}
     rule = next((name for name, kind in RULES.items() if type(value) is kind), None)
     if rule is not None or isinstance(value, Windows):
         return asdict(value) | ({"rule": rule} if rule else {})

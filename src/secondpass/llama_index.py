@@ -27,10 +27,10 @@ from secondpass.integration import (
 )
 from secondpass.ranking import Kept, Ranking
 from secondpass.records import Candidate
-from secondpass.selection.call_budget import call_budget
-from secondpass.selection.filters import Results, as_excluded
+from secondpass.selection.call_options import NO_OPTIONS, CallOptions
+from secondpass.selection.filters import Results
 
-__all__ = ["SecondPassRerank", "call_budget"]
+__all__ = ["SecondPassRerank"]
 
 _MEDIA = ("image", "image_path", "image_url", "image_resource", "audio_resource", "video_resource")
 _dispatcher = get_dispatcher(__name__)
@@ -71,14 +71,14 @@ class SecondPassRerank(IntegrationSettings, BaseNodePostprocessor):
         :param exclude: Earlier results that are not to be kept again: a ranking, nodes, or ids.
         :raises InputError: If an argument has the wrong type.
         """
-        return self._traced(nodes, query, as_excluded(exclude, self._convert))[0]
+        return self._traced(nodes, query, CallOptions(exclude=exclude))[0]
 
     @_dispatcher.span
     async def arank(
         self, nodes: Iterable[NodeWithScore], query: str | QueryBundle, *, exclude: Results = ()
     ) -> Ranking:
         """Return what ``rank`` returns, without blocking the event loop; cancelling the task cancels the scoring."""
-        return (await self._atraced(nodes, query, as_excluded(exclude, self._convert)))[0]
+        return (await self._atraced(nodes, query, CallOptions(exclude=exclude)))[0]
 
     def nodes(self, ranking: Ranking) -> list[NodeWithScore]:
         """Return copies of the nodes that a ranking of this class kept, in reading order."""
@@ -96,22 +96,22 @@ class SecondPassRerank(IntegrationSettings, BaseNodePostprocessor):
         return (await self._atraced(nodes, _required(query_bundle)))[1]
 
     def _traced(
-        self, nodes: Iterable[NodeWithScore], query: str | QueryBundle, exclude: Results = ()
+        self, nodes: Iterable[NodeWithScore], query: str | QueryBundle, options: CallOptions = NO_OPTIONS
     ) -> tuple[Ranking, list[NodeWithScore]]:
         """Return the ranking and the kept nodes, between the events of their start and end."""
         query, nodes = _bundle(query), _checked(nodes)
         with self._events(nodes, query) as kept:
-            ranking = self._rerank(query.query_str, self._candidates(nodes), exclude)
+            ranking = self._rerank(query.query_str, self._candidates(nodes), options)
             kept.extend(self.nodes(ranking))
         return ranking, kept
 
     async def _atraced(
-        self, nodes: Iterable[NodeWithScore], query: str | QueryBundle, exclude: Results = ()
+        self, nodes: Iterable[NodeWithScore], query: str | QueryBundle, options: CallOptions = NO_OPTIONS
     ) -> tuple[Ranking, list[NodeWithScore]]:
         """Return what ``_traced`` returns, without blocking the event loop."""
         query, nodes = _bundle(query), _checked(nodes)
         with self._events(nodes, query) as kept:
-            ranking = await self._arerank(query.query_str, self._candidates(nodes), exclude)
+            ranking = await self._arerank(query.query_str, self._candidates(nodes), options)
             kept.extend(self.nodes(ranking))
         return ranking, kept
 

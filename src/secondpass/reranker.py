@@ -16,15 +16,24 @@ from typing import Any, NoReturn
 from secondpass.errors import ConfigurationError, InputError, check_list, checked
 from secondpass.fusion import Fusion, FusionInput, LearnedFusion
 from secondpass.observers import CallInfo, Observer, check_observers, notify, notify_failed
-from secondpass.processes import CALLS, LATE_CALLS, LoadingThread
+from secondpass.processes import CALLS, LATE_CALLS
 from secondpass.ranking import FUSION_LEFT_OUT, Ranked, Ranking, noted
 from secondpass.records import Call, Candidate, Score, Spec, Stage, Unscored, as_call, as_candidates, check_deadline
-from secondpass.scorers.load import load_scorer
 from secondpass.scoring.closer import CloserReading
-from secondpass.scoring.named import LoadedInBackground, LoadKey, StillLoading, WhileLoading
+from secondpass.scoring.named import NamedScorer
 from secondpass.scoring.options import DEFAULT_MODEL
 from secondpass.scoring.requests import OnError, Request, Scoring, score_requests
-from secondpass.scoring.scorer import ComposedScorer, ListScorer, Scorer, as_scorer, refuse_pickling, warm_up
+from secondpass.scoring.scorer import (
+    ComposedScorer,
+    ListScorer,
+    Scorer,
+    as_scorer,
+    is_loaded,
+    load_model,
+    refuse_pickling,
+    warm_up,
+    warm_up_in_background,
+)
 from secondpass.scoring.windows import Windowed, extract_tokens
 from secondpass.selection.adaptive import CoveredMass
 from secondpass.selection.budget import ContextBudget
@@ -38,8 +47,9 @@ class Reranker:
 
     Safe to share between threads. A deep copy shares the scorer.
 
-    :param scorer: A bundled model's name, a hub id, a folder, or any ``Scorer`` or ``ListScorer``; ``load_scorer`` has
-        more options.
+    :param scorer: A bundled model's name, a hub id or a folder, which is loaded here and shared within the process; or
+        any ``Scorer`` or ``ListScorer``. ``load_scorer`` has more options, and a ``NamedScorer`` loads on first use, or
+        in the background.
     :param selection: How candidates are selected.
     :param fusion: How scores are combined with the first stage's; None orders by the scores alone.
     :param on_error: What happens when scoring fails: ``"degrade"`` returns the first stage's order, marked and
@@ -47,9 +57,6 @@ class Reranker:
     :param deadline_ms: Milliseconds until scoring ends, with the scores that there are by then; None for no limit. The
         loading of a model before it and the selection after it are not counted.
     :param observers: Called with each ranking; an exception in one is logged and changes nothing.
-    :param while_loading: When a model given by name is loaded: ``"wait"`` loads it here; ``"degrade"`` begins to load
-        it in the background, shared within the process, and until it is ``ready`` calls return the first stage's order,
-        marked. One that can't be loaded then raises at the next call.
     :raises ConfigurationError: If a setting is invalid, or a named model can't be loaded.
     """
 
@@ -62,19 +69,20 @@ class Reranker:
         on_error: OnError = "degrade",
         deadline_ms: float | None = None,
         observers: Sequence[Observer] = (),
-        while_loading: WhileLoading = "wait",
     ) -> None:
         check_deadline(deadline_ms)
         if fusion is not None and (isinstance(fusion, type) or not hasattr(fusion, "fuse")):
             raise ConfigurationError(f"fusion must be a Fusion, such as ReciprocalRank(), or None, got {fusion!r:.80}")
         self.observers = check_observers(observers)
-        self.scorer = _loaded(scorer, while_loading) if isinstance(scorer, str | Path) else _checked(scorer)
+        self.scorer = NamedScorer(scorer).load() if isinstance(scorer, str | Path) else _checked(scorer)
         self.selection = Selection() if selection is None else selection
-        self.fusion = _checked_fusion(fusion, self.scorer)
+        self.fusion = fusion
         self.on_error = on_error
         self.deadline_ms = deadline_ms
         self._warm = threading.Event()
-        if not isinstance(self.scorer, LoadedInBackground):  # of which only the first call can say whether they fit
+        if is_loaded(self.scorer):  # of another only the first call can say whether the settings fit
+            if isinstance(fusion, LearnedFusion):
+                fusion.check(self.scorer.spec.calibrated_as, self.scorer.spec.name)
             self.check()
 
     def __copy__(self) -> "Reranker":
@@ -113,22 +121,19 @@ class Reranker:
 
     @property
     def ready(self) -> bool:
-        """Whether a warm-up has finished; of a model that loads in the background, whether that has."""
-        return self.scorer.ready if isinstance(self.scorer, LoadedInBackground) else self._warm.is_set()
+        """Whether a warm-up has finished; of a ``NamedScorer``, whether its model is loaded."""
+        return is_loaded(self.scorer) if hasattr(self.scorer, "loaded") else self._warm.is_set()
 
     def warmup(self, *, background: bool = False) -> None:
         """Run the model once, so that the first query doesn't pay for its initialisation.
 
         :param background: Return at once, and do it on a thread; ``ready`` says when it is done.
         """
-        if background and isinstance(self.scorer, LoadedInBackground):
-            self.scorer.begin()
-            return
         if background:
-            LoadingThread(self.warmup).start()
-            return
-        warm_up(self.scorer)
-        self._warm.set()
+            warm_up_in_background(self.scorer, self._warm.set)
+        else:
+            warm_up(self.scorer)
+            self._warm.set()
 
     def rerank(
         self,
@@ -150,6 +155,7 @@ class Reranker:
         :raises ScoringError: If scoring failed and ``on_error`` is ``"raise"``.
         :raises ConfigurationError: If the selection has a minimum probability and the scorer's scale has none.
         """
+        load_model(self.scorer)
         started = time.perf_counter()
         with self._observed(started, [query], selection):
             request, call = Request.of(query, as_candidates(candidates)), as_call(call, self.deadline_ms)
@@ -221,6 +227,8 @@ class Reranker:
         When the task is cancelled, the call is: scoring stops after the batch in progress. Up to 32 calls run at once;
         one whose deadline passes while it waits for a thread never reaches the scorer.
         """
+        if not is_loaded(self.scorer):
+            await asyncio.to_thread(load_model, self.scorer)
         call = as_call(call, self.deadline_ms)
         work = partial(self.rerank, query, candidates, selection=selection, call=call, exclude=exclude)
         in_context = partial(copy_context().run, work)
@@ -346,15 +354,11 @@ class Reranker:
         return CallInfo.since(started, query, self.scorer.spec.name, selection, reranking)
 
 
-def _loaded(name: str | Path, while_loading: WhileLoading) -> Scorer:
-    return load_scorer(name) if while_loading == "wait" else LoadedInBackground(LoadKey(name))
-
-
 def _checked(given: Scorer | ListScorer) -> Scorer:
     scorer = as_scorer(given)
-    if not isinstance(scorer, Scorer) or isinstance(scorer, type) or not isinstance(scorer.spec, Spec):
+    if scorer is None or (is_loaded(scorer) and not isinstance(scorer.spec, Spec)):
         raise ConfigurationError(
-            f"scorer must be a model's name, a folder, or an object with spec and score_pairs, got {scorer!r:.80}"
+            f"scorer must be a model's name, a folder, or an object with spec and score_pairs, got {given!r:.80}"
         )
     return scorer
 
@@ -363,13 +367,6 @@ def _checked_selection(selection: Selection) -> Selection:
     if not isinstance(selection, Selection):
         raise ConfigurationError(f"selection must be a Selection, such as Selection(top_n=3), got {selection!r:.80}")
     return selection
-
-
-def _checked_fusion(fusion: Fusion | None, scorer: Scorer) -> Fusion | None:
-    """Return the fusion rule; of a model that loads in the background, the first call sees whether it fits."""
-    if isinstance(fusion, LearnedFusion) and not isinstance(scorer, LoadedInBackground | StillLoading):
-        fusion.check(scorer.spec.calibrated_as, scorer.spec.name)
-    return fusion
 
 
 def _fits(fusion: Fusion | None, by: Spec | None) -> bool:

@@ -192,7 +192,7 @@ def test_a_server_is_not_asked_and_not_timed(monkeypatch: pytest.MonkeyPatch, tm
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[selection]\ntop_n = 3", "did you mean top_n?"),
+        ("[selection]\ntop_k = 3", "did you mean top_n?"),
         ("deadline_ms = ", "can't be read"),
         ("[budget]\nmax_tokens = -1", "max_tokens"),
         ('[model]\nname = "example/not-in-the-cache"', "doesn't work"),

@@ -22,6 +22,7 @@ from secondpass import (
     CoveredMass,
     Fallback,
     LargestGap,
+    LoadOptions,
     OverlapScorer,
     Ranking,
     ReciprocalRank,
@@ -105,7 +106,9 @@ REFUSED: dict[tuple[str, str], dict[str, Any]] = {
     ("max_length", "model"): {"model": "tei:@http://127.0.0.1:9", "max_length": 64},
     ("fusion", "reranker"): {"fusion": WeightedSum(), "reranker": Reranker(OverlapScorer())},
     ("windows", "model"): {"model": OverlapScorer(), "windows": True},
-    ("near", "duplicates"): {"near": 0.9, "duplicates": "keep"},
+    ("near", "duplicates"): {"selection": {"near": 0.9, "duplicates": "keep"}},
+    ("top_n", "selection"): {"selection": Selection(top_n=3), "top_n": 4},
+    ("device", "options"): {"options": LoadOptions(device="cpu"), "device": "cpu"},
 }
 """What the page on Python lists as refused, each with settings of an integration that show it."""
 
@@ -143,7 +146,7 @@ class Case:
             return _reranker(scorer, settings).rerank(QUERY, self.candidates, exclude=exclude), []
         if interface == "langchain":
             documents = [Document(c.text, id=c.id, metadata=dict(c.metadata)) for c in self.candidates]
-            compressor = langchain.SecondPassRerank(model=scorer, **{"score_key": "stage1"} | settings)
+            compressor = langchain.SecondPassRerank(model=scorer, **{"score_key": "stage1"} | of_integration(settings))
             ranking = compressor.rank(documents, QUERY, exclude=exclude)
             found = compressor.documents(ranking)
             assert [document.id for document in found] == [k.candidate.id for k in ranking]
@@ -151,11 +154,19 @@ class Case:
         hidden = {f"excluded_{reader}_metadata_keys": ["file", "stage1", "votes"] for reader in ("llm", "embed")}
         nodes = [TextNode(text=c.text, id_=str(c.id), metadata=dict(c.metadata), **hidden) for c in self.candidates]
         scored = [NodeWithScore(node=node, score=c.score) for node, c in zip(nodes, self.candidates, strict=True)]
-        postprocessor = llama_index.SecondPassRerank(model=scorer, **settings)
+        postprocessor = llama_index.SecondPassRerank(model=scorer, **of_integration(settings))
         ranking = postprocessor.rank(scored, QUERY, exclude=exclude)
         kept = postprocessor.nodes(ranking)
         assert [node.node.node_id for node in kept] == [k.candidate.id for k in ranking]
         return ranking, [node.node.metadata for node in kept]
+
+
+def of_integration(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings as an integration takes them: in ``selection``, where it has no field of the name."""
+    rare = {"min_keep", "near", "diversity", "adaptive", "order"} & settings.keys()
+    rare |= {"duplicates"} if "near" in rare else set()  # one has no effect without the other
+    own = {name: value for name, value in settings.items() if name not in rare}
+    return own | ({"selection": Selection(**{name: settings[name] for name in rare})} if rare else {})
 
 
 def _scorer(settings: dict[str, Any]) -> Scorer:
@@ -176,7 +187,7 @@ def _reranker(scorer: Scorer, settings: dict[str, Any]) -> Reranker:
     reranking = {name: settings.pop(name) for name in ("fusion", "deadline_ms", "on_error") if name in settings}
     windows = settings.pop("windows", None)
     limited = {"top_n", "budget"} & settings.keys()
-    selection = Selection(**{"top_n" if name == "top_n" else name: value for name, value in settings.items()})
+    selection = Selection(**settings)
     if not limited and selection.min_probability is not None:
         selection = replace(selection, max_unscored=5)
     elif not limited:

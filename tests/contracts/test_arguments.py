@@ -116,7 +116,7 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
         rerank,
         {"scorer": SCORER, "selection": None, "fusion": None, "on_error": "raise", "deadline_ms": None},
     ),
-    "Reranker.observers": (rerank, {"observers": (), "while_loading": "wait"}),
+    "Reranker.observers": (rerank, {"observers": ()}),
     "rerank": (
         Reranker(SCORER).rerank,
         {"query": "fox", "candidates": TEXTS, "selection": None, "call": None, "exclude": ()},

@@ -26,7 +26,7 @@ from secondpass.scorers.fallback import Fallback
 from secondpass.scorers.overlap import OverlapScorer
 from secondpass.scorers.score_file import ScoreFile
 from secondpass.scoring.cross_encoder import CrossEncoder
-from secondpass.scoring.named import LoadKey, SharedModels
+from secondpass.scoring.named import LoadedModels, LoadKey
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="this system doesn't fork"),
@@ -91,7 +91,7 @@ def test_kept_tokens() -> None:
 
 def test_shared_models() -> None:
     """The child can ask for models while a thread of the parent does."""
-    models = SharedModels()
+    models = LoadedModels()
     with held(models._lock):
         assert works_in_child(lambda: models.ready(LoadKey("small")))
 

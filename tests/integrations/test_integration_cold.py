@@ -8,10 +8,12 @@ from collections.abc import Iterator
 import pytest
 from integration_support import BY_RELEVANCE, TEXTS, LangChain, Loader
 
-from secondpass import ContextBudget, OverlapScorer, Reranker, Selection
+from secondpass import ContextBudget, LoadOptions, NamedScorer, OverlapScorer, Reranker, Selection
 from secondpass.errors import ConfigurationError, ModelNotFound
 from secondpass.ranking import Cause
-from secondpass.scoring.named import SHARED_MODELS, LoadKey, SharedModels
+from secondpass.scoring.named import LOADED_MODELS, LoadedModels, LoadKey
+
+DEGRADE = LoadOptions(while_loading="degrade")
 
 
 @pytest.fixture
@@ -27,7 +29,7 @@ def test_until_it_is_loaded_the_first_stages_order_is_returned(
     integration: LangChain, loader: Loader, loading: threading.Event
 ) -> None:
     """With ``while_loading="degrade"`` calls return at once, marked; once the model is loaded they are reranked."""
-    component = integration.create(model="some/model", while_loading="degrade", top_n=3)
+    component = integration.create(model="some/model", options=DEGRADE, top_n=3)
     cold = component.rank(integration.items(), "when do swallows fly south")
     assert [kept.candidate.text for kept in cold] == list(TEXTS.values())[:3]
     assert str(cold.degraded) == "model still loading: 5 of 5 candidates without a score, in first-stage order"
@@ -41,7 +43,7 @@ def test_until_it_is_loaded_the_first_stages_order_is_returned(
 
 async def test_asynchronous_calls_do_the_same(integration: LangChain, loader: Loader, loading: threading.Event) -> None:
     """An asynchronous call returns the first stage's order too, and blocks nothing."""
-    component = integration.create(model="some/model", while_loading="degrade")
+    component = integration.create(model="some/model", options=DEGRADE)
     ranking = await asyncio.wait_for(component.arank(integration.items(), "swallows"), 30)
     assert str(ranking.degraded).startswith("model still loading")
 
@@ -69,7 +71,7 @@ def test_a_model_that_can_not_be_loaded_raises_at_the_next_call(
         raise ModelNotFound(f"no {name}")
 
     loader.before = fail
-    component = integration.create(model="some/model", while_loading="degrade")
+    component = integration.create(model="some/model", options=DEGRADE)
     component.warmup(background=True)
     while not component.ready:
         pass
@@ -87,9 +89,9 @@ def test_what_is_given_loaded_is_ready(integration: LangChain) -> None:
 
 
 def test_a_plain_reranker_offers_the_same_choice(loader: Loader, loading: threading.Event) -> None:
-    """``Reranker(name, while_loading="degrade")`` loads in the background; until then the first stage's order."""
+    """``while_loading="degrade"`` loads in the background; until then calls return the first stage's order."""
     reranker = Reranker(
-        "some/model", while_loading="degrade", selection=Selection(budget=ContextBudget(9), policy="extract")
+        NamedScorer("some/model", DEGRADE), selection=Selection(budget=ContextBudget(9), policy="extract")
     )
     cold = reranker.rerank("swallows fly", ["dogs bark", "swallows fly"], selection=Selection())
     assert [kept.text for kept in cold] == ["dogs bark", "swallows fly"]
@@ -108,9 +110,9 @@ def test_a_plain_reranker_offers_the_same_choice(loader: Loader, loading: thread
 
 def test_a_plain_reranker_keeps_its_model(loader: Loader) -> None:
     """A warm-up waits for the model; others that are loaded later don't displace it, and integrations share it."""
-    reranker = Reranker("some/model", while_loading="degrade")
+    reranker = Reranker(NamedScorer("some/model", DEGRADE))
     reranker.warmup()
-    SHARED_MODELS.clear()
+    LOADED_MODELS.clear()
     assert reranker.ready
     assert reranker.rerank("fox", ["fox"])[0].score == 1.0
     assert loader.names == ["some/model"]
@@ -123,18 +125,19 @@ def test_a_plain_reranker_raises_what_it_cant_load(loader: Loader) -> None:
         raise ModelNotFound(f"no {name}")
 
     loader.before = fail
-    reranker = Reranker("some/model", while_loading="degrade")
+    reranker = Reranker(NamedScorer("some/model", DEGRADE))
+    reranker.warmup(background=True)
     while not reranker.ready:
         pass
     with pytest.raises(ModelNotFound, match="no some/model"):
         reranker.rerank("fox", ["fox"])
     with pytest.raises(ConfigurationError, match="while_loading must be"):
-        Reranker("small", while_loading="never")  # type: ignore[arg-type]
+        LoadOptions(while_loading="never")  # type: ignore[arg-type]
 
 
 def test_a_cascade_shares_its_models(loader: Loader) -> None:
     """``fast`` takes ``nano`` and ``small`` from the shared models, and each is loaded once."""
-    shared = SharedModels()
+    shared = LoadedModels()
     small = shared.get(LoadKey("small"))
     cascade = shared.get(LoadKey("fast"))
     assert cascade.scorers[1] is small  # type: ignore[attr-defined]

@@ -106,7 +106,7 @@ def test_copies_distinguish_none_from_not_given(
 def test_configurable_fields_of_langchain_keep_the_other_settings(loader: Loader, shared: bool) -> None:
     """A compressor that ``configurable_fields`` creates for a call changes the configured setting alone."""
     reranker = {"reranker": Reranker(OverlapScorer(), selection=Selection(policy="prefix"))} if shared else {}
-    configured = SecondPassRerank(**reranker).configurable_fields(order=ConfigurableField(id="order"))
+    configured = SecondPassRerank(**reranker).configurable_fields(selection=ConfigurableField(id="selection"))
     given = {"query": "swallows", "documents": LangChain().items(SEVEN)}
-    results = configured.invoke(given, {"configurable": {"order": "ends"}})
+    results = configured.invoke(given, {"configurable": {"selection": Selection(order="ends")}})
     assert [document.id for document in results] == ["n0", "n2", "n4", "n3", "n1"]

@@ -22,9 +22,10 @@ from secondpass.langchain import SecondPassRerank, TwoStageRetriever
         ({"top_n": "many"}, "top_n: .*got 'many'"),
         ({"score_threshold": 0.3}, "score_threshold: .*did you mean min_probability"),
         ({"threshold": 0.3}, "did you mean min_probability"),
-        ({"top_n": 3}, "top_n: .*did you mean top_n"),
+        ({"top_k": 3}, "top_k: .*did you mean top_n"),
         ({"model_name": "some/model"}, "did you mean model"),
-        ({"backend": "onnx"}, "did you mean engine"),
+        ({"backend": "onnx"}, r"did you mean options=LoadOptions\(engine=...\)"),
+        ({"order": "ends"}, r"did you mean selection=Selection\(order=...\)"),
         ({"topn": 3}, "topn: .*did you mean top_n"),
         ({"k": 3}, "k: .*did you mean top_n"),
         ({"min_score": 0.3}, "did you mean min_probability"),
@@ -35,8 +36,8 @@ from secondpass.langchain import SecondPassRerank, TwoStageRetriever
         ({"model": "smal"}, "'smal' is none of these: did you mean 'small'"),
         ({"model": "~nobody-here"}, "'~nobody-here' is none of these$"),
         ({"device": "gpu"}, "device must be auto, cpu, mps, cuda or cuda:N, got 'gpu'"),
-        ({"dtype": "int4"}, "dtype must be auto"),
-        ({"threads": 0}, "threads must be a whole number from 1"),
+        ({"options": {"dtype": "int4"}}, "dtype must be auto"),
+        ({"options": {"threads": 0}}, "threads must be a whole number from 1"),
         ({"budget": lambda _query: 100, "min_probability": 3}, "min_probability must be within 0 and 1"),
         ({"model": 5}, "model must be a model's name, a folder or a Scorer, got 5"),
         ({"model": OverlapScorer}, "model must be a model's name, a folder or a Scorer"),
@@ -47,7 +48,7 @@ from secondpass.langchain import SecondPassRerank, TwoStageRetriever
         ({"observers": print}, "observers"),
         ({"observers": [5]}, "observers.0: .*callable"),
         ({"duplicates": "some"}, "duplicates"),
-        ({"threads": "x"}, "threads"),
+        ({"options": {"threads": "x"}}, "threads"),
         ({"deadline_ms": -1}, "deadline_ms must be 0 or more"),
         ({"deadline_ms": float("nan")}, "deadline_ms must be a number or None; got nan"),
         ({"top_n": 0, "policy": "squeeze"}, "top_n: .*policy: "),
@@ -63,7 +64,7 @@ def test_invalid_setting_is_a_configuration_error(
 
 
 @pytest.mark.parametrize("kind", [SecondpassError, ConfigurationError, ValueError])
-@pytest.mark.parametrize("settings", [{"min_probability": 3}, {"top_n": 3}, {"top_n": "many"}], ids=str)
+@pytest.mark.parametrize("settings", [{"min_probability": 3}, {"top_k": 3}, {"top_n": "many"}], ids=str)
 def test_invalid_setting_is_caught_by_each_base_class(
     integration: LangChain, settings: dict[str, Any], kind: type[Exception]
 ) -> None:

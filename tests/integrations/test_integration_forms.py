@@ -31,6 +31,7 @@ from secondpass.langchain import CrossEncoderModel, SecondPassRerank
 from secondpass.observe import AuditLog
 from secondpass.records import Scale, ScaleKind, Spec
 from secondpass.scorers.load import load_scorer
+from secondpass.selection.call_options import CallOptions
 
 REMOTE = "vllm:m@http://127.0.0.1:9"
 NINE = {
@@ -44,21 +45,21 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "tokens": {"budget": 20},
     "budget": {"budget": ContextBudget(30, separator="\n---\n", template="[{index}] {text}", origin="by hand")},
     "no budget": {"budget": None},
-    "min_probability": {"min_probability": 0.5, "min_keep": 1},
+    "min_probability": {"min_probability": 0.5, "selection": Selection(min_keep=1)},
     "policy": {"budget": 20, "policy": "prefix"},
-    "gap": {"adaptive": LargestGap(0.1)},
-    "mass": {"adaptive": CoveredMass(0.5)},
+    "gap": {"selection": Selection(adaptive=LargestGap(0.1))},
+    "mass": {"selection": Selection(adaptive=CoveredMass(0.5))},
     "keep": {"duplicates": "keep"},
-    "near": {"duplicates": "near", "near": 0.4},
-    "diversity": {"diversity": 0.6},
-    "order": {"order": "ends"},
-    "as the default": {"order": "relevance", "policy": "fill", "on_error": "degrade", "device": "auto"},
+    "near": {"selection": Selection(duplicates="near", near=0.4)},
+    "diversity": {"selection": Selection(diversity=0.6)},
+    "order": {"selection": Selection(order="ends")},
+    "as the default": {"selection": Selection(), "policy": "fill", "on_error": "degrade", "device": "auto"},
     "sum": {"fusion": WeightedSum(0.6)},
     "reciprocal": {"fusion": ReciprocalRank(k=3.0, weights={"first_stage": 0.5})},
     "windows": {"windows": Windows(max_tokens=8, pooling="mean")},
     "fields": {"score_text": "{text} {source}", "source_key": "source", "add_metadata": False},
-    "calls": {"on_error": "raise", "deadline_ms": 60_000.0, "while_loading": "wait"},
-    "loading": {"engine": "onnx", "threads": 1, "max_length": 64, "batch_size": 4},
+    "calls": {"on_error": "raise", "deadline_ms": 60_000.0, "options": LoadOptions(while_loading="wait")},
+    "loading": {"options": LoadOptions(engine="onnx", threads=1), "max_length": 64, "batch_size": 4},
 }
 
 FORMS: dict[str, Callable[[Any], Any]] = {
@@ -125,8 +126,8 @@ def test_a_setting_means_the_same_in_every_form(integration: LangChain, loader: 
 @pytest.mark.parametrize("name", [name for name in SETTINGS if name != "loading"])
 def test_a_setting_means_the_same_beside_a_shared_reranker(integration: LangChain, loader: Loader, name: str) -> None:
     """What a selection can state gives the same ranking in the integration as in the reranker that it shares."""
-    shared = {"windows", "on_error", "deadline_ms", "fusion", "while_loading"}
-    settings = {key: value for key, value in SETTINGS[name].items() if key not in {*shared, "device"}}
+    shared = {"windows", "on_error", "deadline_ms", "fusion", "options", "device"}
+    settings = {key: value for key, value in SETTINGS[name].items() if key not in shared}
     copied = FORMS["all values"](integration.create(reranker=Reranker(OverlapScorer()), **settings))
     assert ranked(integration, copied) == ranked(integration, integration.create(**settings))
 
@@ -148,9 +149,7 @@ def test_a_configuration_file_states_the_same(loader: Loader, tmp_path: Any) -> 
     component = SecondPassRerank(
         top_n=4,
         min_probability=0.1,
-        duplicates="near",
-        near=0.4,
-        adaptive=LargestGap(0.3),
+        selection=Selection(duplicates="near", near=0.4, adaptive=LargestGap(0.3)),
         fusion=WeightedSum(0.6),
         windows=Windows(max_tokens=8),
     )
@@ -169,10 +168,10 @@ def test_a_configuration_file_states_the_same(loader: Loader, tmp_path: Any) -> 
         "utf-8",
     )
     config = read_config(tmp_path / "secondpass.toml")
-    assert config.selected() == component._selection("query", Selection())
+    assert config.selected() == component._selection("query", CallOptions())
     assert (config.fusion, config.windows) == (component.fusion, component.windows)
     written = component.settings()
-    assert (written["fusion"]["rule"], written["adaptive"]["rule"]) == ("weighted_sum", "largest_gap")
+    assert (written["fusion"]["rule"], written["selection"]["adaptive"]["rule"]) == ("weighted_sum", "largest_gap")
 
 
 LIVE: dict[str, dict[str, Any]] = {
@@ -209,7 +208,7 @@ def test_a_budget_is_data_again_after_pickling(integration: LangChain) -> None:
 def test_the_schema_describes_the_settings(integration: LangChain) -> None:
     """``model_json_schema`` works, with every setting that can be written as data, and no live object."""
     properties = integration.create.model_json_schema()["properties"]
-    assert {"model", "top_n", "budget", "fusion", "adaptive", "windows", "signal_keys"} <= set(properties)
+    assert {"model", "options", "selection", "top_n", "budget", "fusion", "windows", "signal_keys"} <= set(properties)
     assert not {"reranker", "observers"} & set(properties)
 
 
@@ -254,8 +253,13 @@ REMOTE_SETTINGS: dict[str, Any] = {
 @pytest.mark.parametrize("name", REMOTE_SETTINGS)
 def test_loading_settings_are_refused_beside_a_remote_name(integration: LangChain, name: str) -> None:
     """What a server decides can't be set here: setting and model are named, when the integration is made."""
+    setting = {name: REMOTE_SETTINGS[name]}
+    fields = integration.create.model_fields
     with pytest.raises(ConfigurationError, match=rf"{name} has no effect on '{REMOTE}'"):
-        integration.create(model=REMOTE, **{name: REMOTE_SETTINGS[name]})
+        integration.create(model=REMOTE, options=LoadOptions(**setting))
+    if name in fields:
+        with pytest.raises(ConfigurationError, match=rf"{name} has no effect on '{REMOTE}'"):
+            integration.create(model=REMOTE, **setting)
 
 
 def test_loading_settings_are_refused_beside_a_remote_name_everywhere(tmp_path: Any) -> None:
@@ -263,9 +267,9 @@ def test_loading_settings_are_refused_beside_a_remote_name_everywhere(tmp_path: 
     with pytest.raises(ConfigurationError, match="device, batch_tokens has no effect on"):
         load_scorer(REMOTE, device="cpu", options=LoadOptions(batch_tokens=9))
     with pytest.raises(ConfigurationError, match="device has no effect on"):
-        CrossEncoderModel(REMOTE, device="cpu")
-    with pytest.raises(ConfigurationError, match="engine and device have no effect"):
-        CrossEncoderModel(OverlapScorer(), device="cpu")
+        CrossEncoderModel(REMOTE, options=LoadOptions(device="cpu"))
+    with pytest.raises(ConfigurationError, match="options have no effect"):
+        CrossEncoderModel(OverlapScorer(), options=LoadOptions(device="cpu"))
     (tmp_path / "secondpass.toml").write_text(f'model = {{name = "{REMOTE}", max_length = 9}}', "utf-8")
     with pytest.raises(ConfigurationError, match="max_length has no effect on"):
         read_config(tmp_path / "secondpass.toml").reranker()
@@ -277,7 +281,7 @@ def test_settings_of_the_machine_go_to_the_local_models_of_a_file(loader: Loader
     for names in ((REMOTE, "nano"), ("nano", REMOTE)):
         (tmp_path / "secondpass.toml").write_text(text.format(*names), "utf-8")
         read_config(tmp_path / "secondpass.toml").reranker()
-    threads = {(name, given["options"].threads) for name, given in zip(loader.names, loader.options, strict=True)}
+    threads = {(name, given.threads) for name, given in zip(loader.names, loader.options, strict=True)}
     assert threads == {(REMOTE, None), ("nano", 2)}
 
 
@@ -285,7 +289,7 @@ def test_settings_of_the_machine_go_to_the_local_models_of_a_file(loader: Loader
 def test_settings_of_a_hub_are_refused_beside_a_bundled_model(integration: LangChain, name: str) -> None:
     """A bundled model has one revision and one file."""
     with pytest.raises(ConfigurationError, match=f"{name} has no effect on 'nano'"):
-        integration.create(model="nano", **{name: "main"})
+        integration.create(model="nano", options=LoadOptions(**{name: "main"}))
 
 
 @pytest.mark.parametrize("windows", [True, Windows(overlap=0.4)], ids=["True", "overlap"])
@@ -303,7 +307,10 @@ def test_windows_of_a_remote_model_need_a_size(integration: LangChain, windows: 
         {"fusion": WeightedSum},
         {"observers": [AuditLog]},
         {"observers": [AsyncObserver()]},
-        {"adaptive": LargestGap},
+        {"selection": Selection},
+        {"selection": {"adaptive": {"rule": "weighted_sum", "alpha": 0.1, "beta": 1}}},
+        {"options": LoadOptions},
+        {"options": {"engine": "best"}},
         {"budget": ContextBudget},
         {"windows": Windows},
         {"model": OverlapScorer},
@@ -316,11 +323,13 @@ def test_windows_of_a_remote_model_need_a_size(integration: LangChain, windows: 
 )
 def test_a_class_or_a_wrong_table_is_refused_at_construction(integration: LangChain, settings: dict[str, Any]) -> None:
     """What would fail at the first call is refused when the integration is made."""
-    with pytest.raises(ConfigurationError, match=f"{next(iter(settings))}|has no setting"):
+    with pytest.raises(ConfigurationError, match=f"{next(iter(settings))}|has no setting|engine must be"):
         integration.create(**settings)
 
 
-@pytest.mark.parametrize("settings", [{"min_probability": 0.5}, {"adaptive": CoveredMass()}], ids=str)
+@pytest.mark.parametrize(
+    "settings", [{"min_probability": 0.5}, {"selection": Selection(adaptive=CoveredMass())}], ids=str
+)
 def test_a_threshold_is_refused_beside_a_model_without_probabilities(
     integration: LangChain, settings: dict[str, Any]
 ) -> None:
@@ -332,7 +341,12 @@ def test_a_threshold_is_refused_beside_a_model_without_probabilities(
 
 @pytest.mark.parametrize(
     "settings",
-    [{"on_error": "degrade"}, {"windows": False}, {"while_loading": "degrade"}, {"fusion": WeightedSum()}],
+    [
+        {"on_error": "degrade"},
+        {"windows": False},
+        {"options": LoadOptions(while_loading="degrade")},
+        {"fusion": WeightedSum()},
+    ],
     ids=str,
 )
 def test_settings_of_a_shared_reranker_are_set_there(integration: LangChain, settings: dict[str, Any]) -> None:
@@ -346,7 +360,7 @@ def test_settings_of_a_shared_reranker_are_set_there(integration: LangChain, set
 def test_near_alone_has_no_effect_and_is_refused(integration: LangChain) -> None:
     """``near`` is for ``duplicates="near"``; other duplicates replace a shared reranker's rule with its ``near``."""
     with pytest.raises(ConfigurationError, match=r"near=0.9 has no effect with duplicates='exact'"):
-        integration.create(near=0.9)
+        integration.create(selection={"near": 0.9})
     shared = Reranker(OverlapScorer(), selection=Selection(duplicates="near", near=0.9))
     assert len(ranked(integration, integration.create(reranker=shared, duplicates="keep", top_n=None))) == 9
 

@@ -76,18 +76,11 @@ def test_path_is_never_a_bundled_models_name(integration: LangChain, loader: Loa
 
 def test_loading_settings_reach_the_loading(integration: LangChain, loader: Loader) -> None:
     """Every setting about the model is passed to ``load_scorer``."""
-    options = {
-        "batch_size": 8,
-        "threads": 2,
-        "label": 1,
-        "trust_remote_code": True,
-        "local_files_only": True,
-        "cache_folder": "/cache",
-    }
-    loading = {"engine": "torch", "device": "cpu", "dtype": "float32", "max_length": 128, "revision": "v1"}
-    component = integration.create(model="some/model", **loading, **options)
+    rare = {"engine": "torch", "dtype": "float32", "revision": "v1", "threads": 2, "label": 1, "cache_folder": "/cache"}
+    fields = {"device": "cpu", "max_length": 128, "batch_size": 8, "trust_remote_code": True}
+    component = integration.create(model="some/model", options=LoadOptions(**rare), **fields)
     integration.run(component)
-    assert loader.options == [loading | {"options": LoadOptions(**options)}]
+    assert loader.options == [LoadOptions(**rare, **fields)]
     assert integration.create(**component.settings()).settings() == component.settings()
 
 

@@ -9,7 +9,7 @@ from langchain_core.prompts import PromptTemplate
 from llama_index.core.schema import ImageNode, NodeRelationship, NodeWithScore, RelatedNodeInfo, TextNode
 from worlds import count_words
 
-from secondpass import ContextBudget, CoveredMass, LargestGap, OverlapScorer, Reranker, llama_index
+from secondpass import ContextBudget, CoveredMass, LargestGap, OverlapScorer, Reranker, Selection, llama_index
 from secondpass.errors import ConfigurationError
 from secondpass.langchain import SecondPassRerank
 
@@ -19,7 +19,9 @@ LONG_AGAIN = "When summer ends and the days grow short, swallows fly south over 
 
 def test_near_duplicates_and_diversity_are_settings(integration: LangChain) -> None:
     """A similar text is dropped, and the kept one's record names it as it names exact copies."""
-    component = integration.create(model=OverlapScorer(), duplicates="near", near=0.6, diversity=0.3)
+    component = integration.create(
+        model=OverlapScorer(), selection=Selection(duplicates="near", near=0.6, diversity=0.3)
+    )
     results = integration.run(component, integration.items({"one": LONG, "two": LONG_AGAIN, "wall": TEXTS["wall"]}))
     assert integration.ids(results) == ["one", "wall"]
     assert integration.entries(results)[0]["duplicates"] == ["two"]
@@ -27,7 +29,7 @@ def test_near_duplicates_and_diversity_are_settings(integration: LangChain) -> N
 
 def test_what_diversity_displaced_is_no_duplicate(integration: LangChain) -> None:
     """A displaced candidate isn't listed among the copies of the one that displaced it."""
-    component = integration.create(model=OverlapScorer(), top_n=2, diversity=0.6)
+    component = integration.create(model=OverlapScorer(), top_n=2, selection=Selection(diversity=0.6))
     items = integration.items({"one": LONG, "two": LONG_AGAIN, "rain": TEXTS["rain"]})
     ranking = component.rank(items, QUESTION)
     assert [str(item.reason) for item in ranking.dropped] == ["diversity"]
@@ -37,15 +39,15 @@ def test_what_diversity_displaced_is_no_duplicate(integration: LangChain) -> Non
 @pytest.mark.parametrize("rule", [LargestGap(), CoveredMass(1.0)])
 def test_adaptive_k_is_a_setting(integration: LangChain, rule: Any) -> None:
     """Of 1, 1, 1, 0 and 0 the largest gap or the covered mass keeps three, and ``top_n`` stays the limit."""
-    component = integration.create(model=OverlapScorer(), adaptive=rule)
+    component = integration.create(model=OverlapScorer(), selection=Selection(adaptive=rule))
     assert integration.ids(integration.run(component, query="swallows fly")) == ["answer", "fast", "rain"]
-    limited = integration.create(model=OverlapScorer(), adaptive=rule, top_n=1)
+    limited = integration.create(model=OverlapScorer(), selection=Selection(adaptive=rule), top_n=1)
     assert integration.ids(integration.run(limited, query="swallows fly")) == ["answer"]
 
 
 def test_adaptive_k_is_a_table_as_in_a_configuration_file(integration: LangChain) -> None:
     """A rule is written as data, with its name."""
-    written = integration.create(model="small", adaptive=LargestGap(0.3)).settings()["adaptive"]
+    written = integration.create(selection=Selection(adaptive=LargestGap(0.3))).settings()["selection"]["adaptive"]
     assert written == {"rule": "largest_gap", "min_gap": 0.3}
 
 
@@ -144,7 +146,8 @@ def test_metadata_that_the_llm_reads_is_part_of_the_text() -> None:
         NodeWithScore(node=TextNode(text=text, metadata={"product": product}))
         for text, product in [(LONG, "basic"), (LONG, "premium"), (LONG_AGAIN, "basic")]
     ]
-    ranking = llama_index.SecondPassRerank(model=OverlapScorer(), duplicates="near", near=0.6).rank(nodes, QUESTION)
+    selection = Selection(duplicates="near", near=0.6)
+    ranking = llama_index.SecondPassRerank(model=OverlapScorer(), selection=selection).rank(nodes, QUESTION)
     assert [item.index for item in ranking.kept] == [0, 1]
 
 

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from integration_support import LangChain, LlamaIndex, Loader
 
+from secondpass import LoadOptions
 from secondpass.errors import ConfigurationError, ModelNotFound
 from secondpass.langchain import CrossEncoderModel
-from secondpass.scoring.named import LoadKey, SharedModels
+from secondpass.scoring.named import LoadedModels, LoadKey
 
 
 def run_together(*calls: Any) -> list[Any]:
@@ -38,7 +39,9 @@ def test_equal_settings_share_one_model(loader: Loader) -> None:
 
 
 @pytest.mark.parametrize(
-    "changed", [{"model": "other/model"}, {"device": "cpu"}, {"max_length": 64}, {"threads": 1}, {"label": 1}], ids=str
+    "changed",
+    [{"model": "other/model"}, {"device": "cpu"}, {"max_length": 64}, {"options": LoadOptions(threads=1)}],
+    ids=str,
 )
 def test_different_loading_settings_load_another_model(
     integration: LangChain, loader: Loader, changed: dict[str, Any]
@@ -64,8 +67,8 @@ def test_copies_from_before_the_first_use_share_the_model(integration: LangChain
     """A copy of an unused integration doesn't load the model again."""
     component = integration.create(model="some/model")
     copies = [copy.copy(component), copy.deepcopy(component), component.model_copy()]
-    scorers = [it.shared_reranker().scorer for it in (component, *copies)]
-    assert all(scorer is scorers[0] for scorer in scorers)
+    for it in (component, *copies):
+        integration.run(it)
     assert loader.names == ["some/model"]
 
 
@@ -109,7 +112,7 @@ def test_failed_loading_is_tried_again(integration: LangChain, loader: Loader) -
 
 def test_oldest_models_are_released(loader: Loader) -> None:
     """The last used ``size`` models stay loaded; another one is loaded again."""
-    models = SharedModels(size=2)
+    models = LoadedModels(size=2)
     for name in ("a", "b", "a", "c", "a", "b"):
         models.get(LoadKey(name))
     assert loader.names == ["a", "b", "c", "b"]
@@ -138,9 +141,10 @@ def test_forked_process_loads_a_model_of_its_own(integration: LangChain, loader:
 
 def test_real_model_is_shared_between_both_integrations(reranker_folder: Path) -> None:
     """Two integrations with equal settings use the same loaded model."""
-    first, second = (it.create(model=str(reranker_folder), engine="onnx") for it in (LangChain(), LlamaIndex()))
+    options = LoadOptions(engine="onnx")
+    first, second = (it.create(model=str(reranker_folder), options=options) for it in (LangChain(), LlamaIndex()))
     first.warmup()
-    assert first.shared_reranker().scorer is second.shared_reranker().scorer
+    assert second.ready
 
 
 def test_warmup_raises_for_a_missing_model(integration: LangChain, tmp_path: Path) -> None:

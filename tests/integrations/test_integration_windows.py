@@ -7,7 +7,7 @@ from integration_support import LangChain, Loader
 from langchain_core.documents import Document
 from llama_index.core.schema import MetadataMode, NodeWithScore, TextNode
 
-from secondpass import ContextBudget, OverlapScorer, Reranker, Windowed, Windows
+from secondpass import ContextBudget, NamedScorer, OverlapScorer, Reranker, Windowed, Windows
 from secondpass.errors import ConfigurationError
 from secondpass.langchain import SecondPassRerank as ForLangChain
 from secondpass.llama_index import SecondPassRerank as ForLlamaIndex
@@ -76,7 +76,7 @@ def test_windows_are_a_setting_that_can_be_serialised(integration: LangChain) ->
 def test_windows_wrap_the_scorer_anew_when_they_change(integration: LangChain, loader: Loader) -> None:
     """Changing the setting after the first call takes effect."""
     component = integration.create(model="some/model")
-    assert isinstance(component.shared_reranker().scorer, OverlapScorer)
+    assert isinstance(component.shared_reranker().scorer, NamedScorer)
     component.windows = Windows(64)
     scorer = component.shared_reranker().scorer
     assert isinstance(scorer, Windowed)

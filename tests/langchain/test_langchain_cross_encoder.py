@@ -12,7 +12,7 @@ from langchain_classic.retrievers.document_compressors import CrossEncoderRerank
 from langchain_core.cross_encoders import BaseCrossEncoder
 from langchain_support import QUESTION, TEXTS, BrokenScorer, documents, ids
 
-from secondpass import Call, OverlapScorer
+from secondpass import Call, LoadOptions, OverlapScorer
 from secondpass.errors import ModelNotFound, ScoringError
 from secondpass.langchain import CrossEncoderModel
 from secondpass.records import Pair, Scored, Unscored, UnscoredReason
@@ -76,8 +76,9 @@ def test_without_a_name_the_default_model_is_loaded(loader: Loader) -> None:
 
 def test_engine_and_device_reach_the_loading(loader: Loader) -> None:
     """The model is loaded with the given engine on the given device."""
-    CrossEncoderModel("some/model", engine="onnx", device="cpu").score([(QUESTION, "text")])
-    assert [(options["engine"], options["device"]) for options in loader.options] == [("onnx", "cpu")]
+    options = LoadOptions(engine="onnx", device="cpu")
+    CrossEncoderModel("some/model", options=options).score([(QUESTION, "text")])
+    assert loader.options == [options]
 
 
 def test_concurrent_first_calls_load_the_model_once(loader: Loader) -> None:

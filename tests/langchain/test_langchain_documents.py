@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from langchain_core.documents import Document
 from langchain_support import BY_RELEVANCE, QUESTION, TEXTS, documents, ids, overlap_compressor
 
-from secondpass import OverlapScorer, Reranker, WeightedSum
+from secondpass import OverlapScorer, Reranker, Selection, WeightedSum
 from secondpass.errors import InputError
 from secondpass.langchain import SecondPassRerank
 
@@ -138,7 +138,7 @@ def test_rank_returns_the_dropped_with_their_documents() -> None:
         {"top_n": 2},
         {"budget": 12},
         {"min_probability": 0.5},
-        {"order": "ends"},
+        {"selection": Selection(order="ends")},
         {"budget": 12, "policy": "truncate"},
     ],
     ids=str,

@@ -131,8 +131,8 @@ class Runs(BaseCallbackHandler):
 def test_a_keyword_that_would_be_ignored_is_refused() -> None:
     """``invoke`` accepts ``top_n``; another keyword is an error."""
     compressor = overlap_compressor()
-    with pytest.raises(InputError, match="top_n"):
-        compressor.invoke({"query": QUESTION, "documents": documents()}, top_n=1)
+    with pytest.raises(InputError, match="top_k"):
+        compressor.invoke({"query": QUESTION, "documents": documents()}, top_k=1)
     assert len(compressor.invoke({"query": QUESTION, "documents": documents()}, top_n=1)) == 1
 
 

@@ -81,7 +81,9 @@ def test_threshold_drops_documents_below_it() -> None:
 
 def test_min_keep_keeps_the_best_below_the_threshold() -> None:
     """Where no document reaches the threshold, the best ``min_keep`` are kept."""
-    found = overlap_compressor(min_probability=0.95, min_keep=1).compress_documents(documents(), QUESTION)
+    found = overlap_compressor(min_probability=0.95, selection=Selection(min_keep=1)).compress_documents(
+        documents(), QUESTION
+    )
     assert ids(found) == ["answer"]
 
 
@@ -95,7 +97,7 @@ def test_min_keep_keeps_the_best_below_the_threshold() -> None:
 )
 def test_reading_order_is_applied_after_the_selection(order: str, expected: list[str]) -> None:
     """The three best are kept in every order, and the record's rank stays that of relevance."""
-    found = overlap_compressor(top_n=3, order=order).compress_documents(documents(), QUESTION)
+    found = overlap_compressor(top_n=3, selection=Selection(order=order)).compress_documents(documents(), QUESTION)
     assert ids(found) == expected
     assert {document.id: document.metadata["secondpass"]["rank"] for document in found} == {
         "answer": 1,

@@ -14,9 +14,12 @@ from langchain_support import QUESTION, TEXTS, documents, ids, overlap_compresso
 from secondpass import ContextBudget, OverlapScorer, Reranker
 from secondpass.errors import ConfigurationError, ModelNotFound
 from secondpass.langchain import SecondPassRerank
-from secondpass.scoring.named import SHARED_MODELS
+from secondpass.scoring.named import LOADED_MODELS
 
-SETTINGS: dict[str, Any] = {"top_n": 2, "budget": 100, "min_probability": 0.1, "order": "ends", "score_key": "bm25"}
+SETTINGS: dict[str, Any] = {"top_n": 2, "budget": 100, "min_probability": 0.1, "score_key": "bm25"} | {
+    "selection": {"order": "ends"},
+    "options": {"engine": "onnx"},
+}
 
 
 revives = pytest.mark.filterwarnings("ignore:The function `load` is in beta")
@@ -31,15 +34,15 @@ def from_data(data: Any) -> Any:
     ("settings", "message"),
     [
         ({"model": "some/model", "reranker": Reranker(OverlapScorer())}, "and not both"),
-        ({"model": "some/model", "top_n": 3}, "top_n"),
+        ({"model": "some/model", "top_k": 3}, "top_k"),
         ({"model": "some/model", "top_n": 0}, "top_n"),
         ({"model": "some/model", "budget": -1}, "max_tokens must be .*got -1"),
         ({"model": "some/model", "budget": "many"}, "max_tokens must be a whole number"),
         ({"model": "some/model", "min_probability": 1.5}, "min_probability must be within 0 and 1"),
-        ({"model": "some/model", "min_keep": -1}, "min_keep must be .*got -1"),
+        ({"model": "some/model", "selection": {"min_keep": -1}}, "min_keep must be .*got -1"),
         ({"model": "some/model", "policy": "squeeze"}, "policy"),
-        ({"model": "some/model", "order": "random"}, "order"),
-        ({"model": "some/model", "engine": "other"}, "engine"),
+        ({"model": "some/model", "selection": {"order": "random"}}, "order"),
+        ({"model": "some/model", "options": {"engine": "other"}}, "engine"),
         ({"model": "some/model", "on_error": "ignore"}, "on_error"),
         (
             {"reranker": Reranker(OverlapScorer()), "device": "cpu"},
@@ -136,7 +139,7 @@ def test_used_compressor_pickles_without_its_model(loader: Loader) -> None:
     compressor = SecondPassRerank(model="some/model")
     compressor.compress_documents(documents(), QUESTION)
     data = pickle.dumps(compressor)
-    SHARED_MODELS.clear()
+    LOADED_MODELS.clear()
     twin = pickle.loads(data)
     assert loader.names == ["some/model"]
     twin.compress_documents(documents(), QUESTION)
@@ -196,7 +199,7 @@ def test_configuring_one_field_keeps_the_others_as_given() -> None:
 
 def test_pickled_compressor_over_a_real_model_gives_the_same(reranker_folder: Path) -> None:
     """A pickled compressor over a real model returns equal documents."""
-    compressor = SecondPassRerank(model=str(reranker_folder), engine="onnx", top_n=2)
+    compressor = SecondPassRerank(model=str(reranker_folder), top_n=2)
     twin = pickle.loads(pickle.dumps(compressor))
     found = twin.compress_documents(documents(), QUESTION)
     assert ids(found)[0] == "answer"

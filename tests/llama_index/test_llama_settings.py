@@ -14,7 +14,7 @@ from integration_support import Loader
 from llama_index.core.schema import MetadataMode
 from llama_support import QUESTION, WaitingScorer, ids, overlap_postprocessor, scored_nodes
 
-from secondpass import ContextBudget, OverlapScorer, Reranker
+from secondpass import ContextBudget, OverlapScorer, Reranker, Selection
 from secondpass.errors import ConfigurationError, ModelNotFound
 from secondpass.llama_index import SecondPassRerank
 from secondpass.records import UnscoredReason
@@ -23,7 +23,7 @@ SETTINGS: dict[str, Any] = {
     "model": "some/model",
     "top_n": 2,
     "budget": 200,
-    "order": "ends",
+    "selection": Selection(order="ends"),
     "device": "cpu",
     "metadata_mode": MetadataMode.LLM,
 }
@@ -44,7 +44,7 @@ COPIES: dict[str, Callable[[SecondPassRerank], SecondPassRerank]] = {
     ("settings", "message"),
     [
         ({"model": "some/model", "reranker": Reranker(OverlapScorer())}, "and not both"),
-        ({"model": "some/model", "top_n": 3}, "top_n"),
+        ({"model": "some/model", "top_k": 3}, "top_k"),
         ({"model": "some/model", "top_n": 0}, "top_n"),
         ({"model": "some/model", "budget": -1}, "max_tokens must be .*got -1"),
         ({"model": "some/model", "metadata_mode": "some"}, "metadata_mode"),

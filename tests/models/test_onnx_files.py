@@ -63,7 +63,7 @@ def test_a_file_is_chosen_by_name(folder: Path) -> None:
         for name in ("model_O3", "model_qint8_avx512")
     ]
     assert [scorer.spec.batch_invariant for scorer in chosen] == [True, False]
-    through = SecondPassRerank(model=folder, file="onnx/model_qint8_avx512.onnx").shared_reranker()
+    through = SecondPassRerank(model=folder, options=LoadOptions(file="onnx/model_qint8_avx512.onnx")).shared_reranker()
     assert through.scorer.spec.fingerprint == chosen[1].spec.fingerprint
 
 

@@ -14,9 +14,8 @@ from worlds import Failing, Scripted
 
 from secondpass import Call, OverlapScorer, Pair, Reranker, Scored, Selection
 from secondpass.errors import ConfigurationError, QueueFull, ScoringError
-from secondpass.records import Score, Spec, Unscored, UnscoredReason
+from secondpass.records import Score, Unscored, UnscoredReason
 from secondpass.scorers.remote import RemoteScorer
-from secondpass.scoring.named import LoadedInBackground
 from secondpass.serve import Server, Settings
 from secondpass.serve.run import check_host
 
@@ -172,22 +171,10 @@ def test_a_text_that_must_not_be_truncated(serve: Serve) -> None:
     assert post(server, body | {"truncation_direction": "Left"}).status_code == 422
 
 
-class Loading(LoadedInBackground):
+class Loading(OverlapScorer):
     """A model that is loading until it is let go."""
 
-    def __init__(self) -> None:
-        self.loaded = False
-
-    def begin(self) -> None:
-        """Nothing to begin."""
-
-    @property
-    def ready(self) -> bool:
-        return self.loaded
-
-    @property
-    def spec(self) -> Spec:
-        return OverlapScorer().spec
+    loaded = False
 
 
 def test_readiness(serve: Serve) -> None:

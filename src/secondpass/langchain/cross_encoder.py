@@ -9,9 +9,9 @@ from langchain_core.cross_encoders import BaseCrossEncoder
 
 from secondpass.errors import ConfigurationError, ScoringError
 from secondpass.records import Call, Pair, Scale, ScaleKind, Score, Scored, Spec, Unscored, UnscoredReason
-from secondpass.scoring.named import SHARED_MODELS, LoadKey
-from secondpass.scoring.options import DEFAULT_MODEL, EngineName
-from secondpass.scoring.scorer import BaseScorer, Scorer
+from secondpass.scoring.named import NamedScorer
+from secondpass.scoring.options import DEFAULT_MODEL, DEFAULT_OPTIONS, LoadOptions
+from secondpass.scoring.scorer import BaseScorer, Scorer, as_scorer
 
 
 class CrossEncoderModel(BaseCrossEncoder):
@@ -19,30 +19,25 @@ class CrossEncoderModel(BaseCrossEncoder):
 
     :param model: A bundled model's name, a hub id, a folder, or a ``Scorer``; None takes ``small``. A name is loaded on
         the first call, once a process.
-    :param engine: As in ``load_scorer``.
-    :param device: As in ``load_scorer``.
+    :param options: How a named model is loaded.
     :raises ConfigurationError: If a setting is invalid, or has no effect.
     """
 
-    def __init__(
-        self, model: str | Path | Scorer | None = None, *, engine: EngineName = "auto", device: str = "auto"
-    ) -> None:
-        self._model: Scorer | LoadKey
-        if isinstance(model, Scorer):
-            if (engine, device) != ("auto", "auto"):
-                raise ConfigurationError("engine and device have no effect with a loaded model: set them there")
-            self._model = model
-        else:
-            self._model = LoadKey(DEFAULT_MODEL if model is None else model, engine=engine, device=device)
-            self._model.check()
+    def __init__(self, model: str | Path | Scorer | None = None, *, options: LoadOptions = DEFAULT_OPTIONS) -> None:
+        named = NamedScorer(model or DEFAULT_MODEL, options) if isinstance(model, str | Path | None) else None
+        scorer = named or as_scorer(model)
+        if scorer is None:
+            raise ConfigurationError(f"model must be a model's name, a folder or a Scorer, got {model!r:.80}")
+        if not named and options != DEFAULT_OPTIONS:
+            raise ConfigurationError("options have no effect with a loaded model: set them there")
+        self._scorer = scorer
 
     def score(self, text_pairs: list[tuple[str, str]]) -> list[float]:
         """Return one raw score for each (query, text), higher is better; minus infinity for one that can't be read.
 
         :raises ScoringError: If a pair has no score for another reason, which this interface can't express.
         """
-        scorer = SHARED_MODELS.get(self._model) if isinstance(self._model, LoadKey) else self._model
-        outcomes = scorer.score_pairs([Pair(*pair) for pair in text_pairs]).outcomes
+        outcomes = self._scorer.score_pairs([Pair(*pair) for pair in text_pairs]).outcomes
         values = [
             outcome.value if isinstance(outcome, Score) else -math.inf
             for outcome in outcomes

@@ -24,7 +24,6 @@ from secondpass.errors import InputError
 from secondpass.integration import (
     ENTRY,
     IntegrationSettings,
-    TopN,
     checked_items,
     metadata_entry,
     relevance_score,
@@ -35,11 +34,12 @@ from secondpass.logs import REPEATED_WARNINGS
 from secondpass.ranking import Kept, Ranking
 from secondpass.records import Candidate
 from secondpass.scoring.scorer import Scorer
-from secondpass.selection.call_budget import call_budget
-from secondpass.selection.filters import Results, as_excluded
+from secondpass.selection.call_options import NO_OPTIONS, CallOptions, Default
+from secondpass.selection.filters import Results
 
 _INPUT_KEYS = ("query", "documents", "budget", "history", "exclude")
-_Request = tuple[str, list[Candidate], Sequence[Candidate | str], TopN]
+_Request = tuple[str, list[Candidate], CallOptions]
+_TopN = int | Default | None
 
 
 class SecondPassRerank(
@@ -71,13 +71,13 @@ class SecondPassRerank(
         :raises InputError: If the documents or the query have the wrong type.
         :raises ScoringError: If scoring failed and ``on_error`` is ``"raise"``.
         """
-        return self.documents(self.rank(documents, query, callbacks=callbacks))
+        return self._run(documents, query, callbacks)[1]
 
     async def acompress_documents(
         self, documents: Iterable[Document], query: str, callbacks: Callbacks | None = None
     ) -> Sequence[Document]:
         """Return what ``compress_documents`` returns, without blocking the event loop."""
-        return self.documents(await self.arank(documents, query, callbacks=callbacks))
+        return (await self._arun(documents, query, callbacks))[1]
 
     def rank(
         self,
@@ -85,7 +85,7 @@ class SecondPassRerank(
         query: str,
         *,
         scores: Sequence[float | None] | None = None,
-        top_n: TopN = "default",
+        top_n: _TopN = "default",
         exclude: Results = (),
         callbacks: Callbacks | None = None,
     ) -> Ranking:
@@ -100,10 +100,7 @@ class SecondPassRerank(
         :param callbacks: LangChain callbacks; the call is a run of its own in traces.
         :raises InputError: If an argument has the wrong type, or there are too few scores.
         """
-        documents = _read_once(documents)
-        manager = CallbackManager.configure(inheritable_callbacks=_sync_callbacks(callbacks))
-        run = manager.on_chain_start(None, {"query": query, "documents": documents}, name=type(self).__name__)
-        return self._traced(run, partial(self._request, query, documents, scores, exclude, top_n))
+        return self._run(documents, query, callbacks, scores, CallOptions(top_n=top_n, exclude=exclude))[0]
 
     async def arank(
         self,
@@ -111,15 +108,12 @@ class SecondPassRerank(
         query: str,
         *,
         scores: Sequence[float | None] | None = None,
-        top_n: TopN = "default",
+        top_n: _TopN = "default",
         exclude: Results = (),
         callbacks: Callbacks | None = None,
     ) -> Ranking:
         """Return what ``rank`` returns, without blocking the event loop; cancelling the task cancels the scoring."""
-        documents = _read_once(documents)
-        manager = AsyncCallbackManager.configure(inheritable_callbacks=callbacks)
-        run = await manager.on_chain_start(None, {"query": query, "documents": documents}, name=type(self).__name__)
-        return await self._atraced(run, partial(self._request, query, documents, scores, exclude, top_n))
+        return (await self._arun(documents, query, callbacks, scores, CallOptions(top_n=top_n, exclude=exclude)))[0]
 
     def invoke(self, input: dict[str, Any], config: RunnableConfig | None = None, **kwargs: Any) -> Sequence[Document]:
         """Return what ``compress_documents`` returns, as a step of a chain.
@@ -131,23 +125,21 @@ class SecondPassRerank(
         :param kwargs: ``top_n``, which replaces the compressor's own; None sets no limit.
         :raises InputError: If a key is missing, or there is another keyword.
         """
-        config, call = ensure_config(config), input if isinstance(input, dict) else {}
+        config = ensure_config(config)
         run = get_callback_manager_for_config(config).on_chain_start(
             None, input, name=config.get("run_name") or type(self).__name__, run_id=config.pop("run_id", None)
         )
-        with call_budget(call.get("budget"), history=call.get("history")):
-            return self.documents(self._traced(run, partial(self._from_chain, input, kwargs)))
+        return self._traced(run, partial(self._from_chain, input, kwargs))[1]
 
     async def ainvoke(
         self, input: dict[str, Any], config: RunnableConfig | None = None, **kwargs: Any
     ) -> Sequence[Document]:
         """Return what ``invoke`` returns, without blocking the event loop."""
-        config, call = ensure_config(config), input if isinstance(input, dict) else {}
+        config = ensure_config(config)
         run = await get_async_callback_manager_for_config(config).on_chain_start(
             None, input, name=config.get("run_name") or type(self).__name__, run_id=config.pop("run_id", None)
         )
-        with call_budget(call.get("budget"), history=call.get("history")):
-            return self.documents(await self._atraced(run, partial(self._from_chain, input, kwargs)))
+        return (await self._atraced(run, partial(self._from_chain, input, kwargs)))[1]
 
     def documents(self, ranking: Ranking) -> list[Document]:
         """Return copies of the documents that a ranking of this class kept, in reading order."""
@@ -167,35 +159,57 @@ class SecondPassRerank(
     def _scorer_of(self, model: Any) -> Scorer | None:
         return LangChainScorer(model) if isinstance(model, BaseCrossEncoder) else super()._scorer_of(model)
 
-    def _traced(self, run: CallbackManagerForChainRun, read: Callable[[], _Request]) -> Ranking:
-        """Return the ranking of the request that is read; the run has what is wrong with it, too."""
+    def _run(
+        self,
+        documents: Iterable[Document],
+        query: str,
+        callbacks: Callbacks | None,
+        scores: Sequence[float | None] | None = None,
+        options: CallOptions = NO_OPTIONS,
+    ) -> tuple[Ranking, list[Document]]:
+        """Return the ranking and the kept documents, as a run of its own in traces."""
+        documents = _read_once(documents)
+        manager = CallbackManager.configure(inheritable_callbacks=_sync_callbacks(callbacks))
+        run = manager.on_chain_start(None, {"query": query, "documents": documents}, name=type(self).__name__)
+        return self._traced(run, lambda: (query, self._candidates(documents, scores), options))
+
+    async def _arun(
+        self,
+        documents: Iterable[Document],
+        query: str,
+        callbacks: Callbacks | None,
+        scores: Sequence[float | None] | None = None,
+        options: CallOptions = NO_OPTIONS,
+    ) -> tuple[Ranking, list[Document]]:
+        """Return what ``_run`` returns, without blocking the event loop."""
+        documents = _read_once(documents)
+        manager = AsyncCallbackManager.configure(inheritable_callbacks=callbacks)
+        run = await manager.on_chain_start(None, {"query": query, "documents": documents}, name=type(self).__name__)
+        return await self._atraced(run, lambda: (query, self._candidates(documents, scores), options))
+
+    def _traced(self, run: CallbackManagerForChainRun, read: Callable[[], _Request]) -> tuple[Ranking, list[Document]]:
+        """Return the ranking of the request that is read, and its documents; the run has what is wrong with it, too."""
         try:
             ranking = self._rerank(*read())
+            documents = self.documents(ranking)
         except BaseException as error:
             run.on_chain_error(error)
             raise
-        run.on_chain_end(self._outputs(ranking))
-        return ranking
+        run.on_chain_end(_outputs(ranking, documents))
+        return ranking, documents
 
-    async def _atraced(self, run: AsyncCallbackManagerForChainRun, read: Callable[[], _Request]) -> Ranking:
+    async def _atraced(
+        self, run: AsyncCallbackManagerForChainRun, read: Callable[[], _Request]
+    ) -> tuple[Ranking, list[Document]]:
         """Return what ``_traced`` returns, without blocking the event loop."""
         try:
             ranking = await self._arerank(*read())
+            documents = self.documents(ranking)
         except BaseException as error:
             await run.on_chain_error(error)
             raise
-        await run.on_chain_end(self._outputs(ranking))
-        return ranking
-
-    def _request(
-        self,
-        query: str,
-        documents: Iterable[Document],
-        scores: Sequence[float | None] | None,
-        exclude: Results,
-        top_n: TopN,
-    ) -> _Request:
-        return query, self._candidates(documents, scores), as_excluded(exclude, self._convert), top_n
+        await run.on_chain_end(_outputs(ranking, documents))
+        return ranking, documents
 
     def _candidates(
         self, documents: Iterable[Document], scores: Sequence[float | None] | None = None
@@ -246,9 +260,8 @@ class SecondPassRerank(
             raise InputError(
                 f"invoke takes the keyword top_n alone, got {', '.join(unknown)}: set it on the compressor"
             )
-        excluded = given.get("exclude")
-        documents, exclude = given["documents"], () if excluded is None else excluded
-        return self._request(given["query"], documents, None, exclude, kwargs.get("top_n", "default"))
+        overridden = {name: given[name] for name in ("budget", "history", "exclude") if given.get(name) is not None}
+        return given["query"], self._candidates(given["documents"]), CallOptions(**kwargs, **overridden)
 
     def _document(self, kept: Kept, ranking: Ranking) -> Document:
         document = kept.candidate.payload
@@ -263,13 +276,14 @@ class SecondPassRerank(
             update["metadata"] = update.get("metadata", document.metadata) | scores
         return document.model_copy(update=update)
 
-    def _outputs(self, ranking: Ranking) -> dict[str, Any]:
-        return {
-            "documents": self.documents(ranking),
-            "dropped": len(ranking.dropped),
-            "degraded": str(ranking.degraded or ""),
-            "nothing_relevant": ranking.nothing_relevant,
-        }
+
+def _outputs(ranking: Ranking, documents: list[Document]) -> dict[str, Any]:
+    return {
+        "documents": documents,
+        "dropped": len(ranking.dropped),
+        "degraded": str(ranking.degraded or ""),
+        "nothing_relevant": ranking.nothing_relevant,
+    }
 
 
 def _is_misspelt(key: object) -> bool:

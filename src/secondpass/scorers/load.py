@@ -3,7 +3,7 @@
 import importlib
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from secondpass.errors import ConfigurationError, MissingExtra, ModelError, chec
 from secondpass.models import CASCADES, ModelFamily, Status, bundled_names, family_of, unsupported
 from secondpass.models.content import check_sha256
 from secondpass.models.dialects import is_remote
-from secondpass.models.files import ModelFolder, describe_contents, find_model, is_folder
+from secondpass.models.files import ModelFolder, check_name, describe_contents, find_model, is_folder
 from secondpass.models.hardware import Request, split_devices
 from secondpass.models.hub import HubAccess
 from secondpass.processes import ForkLock
@@ -76,59 +76,66 @@ def load_scorer(
         a folder, a hub id such as ``"cross-encoder/ms-marco-MiniLM-L6-v2"``, or a server's model such as
         ``"cohere:rerank-v3.5"`` (``RemoteScorer.named``; the other settings are refused with it). Of a folder with
         several forms, as ``secondpass.optimize`` writes it, int8 on a CPU and float32 on an accelerator.
-    :param engine: ``"onnx"`` (base install), ``"torch"`` (extra ``torch``), or ``"auto"``: the form that the folder
-        has; with both forms torch on an accelerator, else ONNX Runtime; for a hub id torch if it is installed.
-    :param device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``. Several GPUs share the work with
-        ``"cuda:all"`` or ``"cuda:0,cuda:1"``.
-    :param dtype: ``"auto"``, ``"float32"``, ``"float16"`` or ``"bfloat16"``; of an ONNX graph its own. Of several ONNX
-        files ``"int8"`` takes the quantised one for this CPU's instruction set.
-    :param max_length: The longest pair in tokens; None takes the model's own.
-    :param revision: A branch, tag or commit of a hub model.
-    :param options: Advanced options.
+    :param engine: As in ``LoadOptions``; so are ``device``, ``dtype``, ``max_length`` and ``revision``.
+    :param options: All further options.
     :raises ModelNotFound: If there is no such model.
     :raises ModelError: If the model can't be used as a cross-encoder.
     :raises DeviceError: If the device or dtype is not available.
     :raises MissingExtra: If the engine is not installed.
-    :raises ConfigurationError: If a setting is out of its range, or has no effect on this model.
+    :raises ConfigurationError: If a setting is out of its range, given twice, or has no effect on this model.
     """
-    check_effect(model, options, engine=engine, device=device, dtype=dtype, max_length=max_length, revision=revision)
+    beside = {"engine": engine, "device": device, "dtype": dtype, "max_length": max_length, "revision": revision}
+    options = options.with_settings(**beside)
+    if options.while_loading != "wait":
+        raise ConfigurationError("while_loading has no effect on load_scorer, which waits: give it to an integration")
+    check_loading(model, options)
+    return open_scorer(model, options)
+
+
+def open_scorer(model: str | Path, options: LoadOptions) -> "CrossEncoder | Cascade | Devices | RemoteScorer":
+    """Return the scorer that ``load_scorer`` returns; what ``check_loading`` checks is taken as checked."""
     if isinstance(model, str) and model in CASCADES:
-        load = partial(load_scorer, engine=engine, device=device, dtype=dtype, max_length=max_length, options=options)
-        return cascade_of(model, load)
+        return cascade_of(model, lambda name: open_scorer(name, options))
     if is_remote(model):
         remote: Callable[[str], RemoteScorer] = _imported("secondpass.scorers.remote").RemoteScorer.named
         return remote(str(model))
     _check_family(str(model))
-    code = options.trust_remote_code
-    hub = HubAccess(revision, options.local_files_only, options.cache_folder, options.file, dtype, code)
-    name, folder = _find(model, engine, device, hub)
-    if device == "cuda:all" or "," in str(device):
+    device = options.device
+    hub = HubAccess(
+        *(options.revision, options.local_files_only, options.cache_folder),
+        *(options.file, options.dtype, options.trust_remote_code),
+    )
+    name, folder = _find(model, options.engine, device, hub)
+    if device == "cuda:all" or "," in device:
         several = split_devices(device, _engine_module(name).hardware(device))
-        load = partial(load_scorer, model, engine=engine, dtype=dtype, max_length=max_length, revision=revision)
-        return Devices([load(device=single, options=options) for single in several], several)
+        return Devices([open_scorer(model, replace(options, device=one)) for one in several], several)
     _refuse(str(model), unsupported(folder.config.get("architectures") or ()))
-    request = Request(device, dtype, options.batch_tokens, options.batch_size, options.threads)
     settings = EngineSettings(
-        folder.name(str(model)), folder, request, max_length, options.label, options.trust_remote_code, options.packed
+        folder.name(str(model)),
+        folder,
+        _request(options),
+        options.max_length,
+        options.label,
+        options.trust_remote_code,
+        options.packed,
     )
     if options.sha256 is not None:
         check_sha256(folder, name, options.sha256)
-    entry = ENGINES[name]
-    open_engine = partial(_open_engine, getattr(_engine_module(name), entry.factory), settings)
+    open_engine = partial(_open_engine, getattr(_engine_module(name), ENGINES[name].factory), settings)
     limits = WorkerSettings(options.max_queued_pairs, options.watchdog_seconds)
     return CrossEncoder(open_engine(), reopen=open_engine, limits=limits)
 
 
-def check_effect(model: object, options: LoadOptions = DEFAULT_OPTIONS, **settings: object) -> None:
-    """Check that every setting has an effect on a model: a server's is loaded there, and only a hub has revisions.
+def check_loading(model: str | Path, options: LoadOptions) -> None:
+    """Check what needs neither weights nor a connection: the name, the device, the limits, and that all has an effect.
 
-    :param model: The model's name or folder.
-    :param options: The advanced options.
-    :param settings: The other arguments of ``load_scorer``.
-    :raises ConfigurationError: Naming those that have none, and the model.
+    A server's model is loaded there, and only a hub has revisions.
+
+    :raises ConfigurationError: If a setting is out of its range, or has no effect on this model.
     """
-    given = [name for name, value in settings.items() if value not in ("auto", None)]
-    given += [item.name for item in fields(options) if getattr(options, item.name) != item.default]
+    _request(options)
+    check_name(model)
+    given = [name for name in options.given() if name != "while_loading"]
     bundled = isinstance(model, str) and model in bundled_names()
     if bundled or not is_remote(model):
         of_a_hub = {"revision", "file"} if bundled else {"revision"} if is_folder(model) else set()
@@ -138,6 +145,14 @@ def check_effect(model: object, options: LoadOptions = DEFAULT_OPTIONS, **settin
             "is part of this package" if bundled else "is a folder" if not is_remote(model) else "is loaded by a server"
         )
         raise ConfigurationError(f"{', '.join(given)} has no effect on {str(model)!r:.200}, which {why}")
+
+
+def _request(options: LoadOptions) -> Request:
+    """Return the requested placement.
+
+    :raises DeviceError: If a name is unknown, or a limit below 1.
+    """
+    return Request(options.device, options.dtype, options.batch_tokens, options.batch_size, options.threads)
 
 
 @cache

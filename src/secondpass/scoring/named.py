@@ -1,165 +1,45 @@
-"""Models loaded by name, shared within a process; loaded in the background on request."""
+"""Scorers by a model's name: loaded on first use, once a process for equal options, or in the background."""
 
 import logging
 import os
-import threading
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
-from contextlib import suppress
+from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, NamedTuple, Self
 
 from secondpass.errors import ConfigurationError, SecondpassError
-from secondpass.models import CASCADES
-from secondpass.models.files import check_name
-from secondpass.models.hardware import Request
 from secondpass.processes import ForkLock, LoadingThread, renew_in_child
 from secondpass.records import LOGIT, Call, Pair, Scored, Spec, Unscored, UnscoredReason
-from secondpass.scorers.load import cascade_of, check_effect, load_scorer
-from secondpass.scoring.options import EngineName, LoadOptions
+from secondpass.scoring.options import DEFAULT_MODEL, DEFAULT_OPTIONS, LoadOptions
 from secondpass.scoring.scorer import BaseScorer, Scorer, count_tokens, release_memory, warm_up
 
 logger = logging.getLogger("secondpass")
 
-WhileLoading = Literal["wait", "degrade"]
-"""What a call does while a model that was named is loading."""
 
-
-@dataclass(frozen=True, slots=True)
-class LoadKey:
-    """The arguments of ``load_scorer``, as a key."""
+class LoadKey(NamedTuple):
+    """What decides whether two named models are the same."""
 
     model: str | Path
-    engine: EngineName = "auto"
-    device: str = "auto"
-    dtype: str = "auto"
-    max_length: int | None = None
-    revision: str | None = None
-    options: LoadOptions = field(default_factory=LoadOptions)
-
-    def check(self) -> None:
-        """Check what needs neither weights nor a connection.
-
-        :raises ConfigurationError: If the name, the device, the dtype or a limit is unknown or out of range, or a
-            setting has no effect on the model.
-        """
-        options = self.options
-        Request(self.device, self.dtype, options.batch_tokens, options.batch_size, options.threads)
-        check_name(self.model)
-        settings = {name: getattr(self, name) for name in ("engine", "device", "dtype", "max_length", "revision")}
-        check_effect(self.model, options, **settings)
-
-    def load(self) -> Scorer:
-        """Load the scorer."""
-        return load_scorer(
-            self.model,
-            engine=self.engine,
-            device=self.device,
-            dtype=self.dtype,
-            max_length=self.max_length,
-            revision=self.revision,
-            options=self.options,
-        )
-
-
-class StillLoading(BaseScorer):
-    """Stands in for a model that is still loading: every pair is unscored.
-
-    :param model: The model's name.
-    """
-
-    def __init__(self, model: str) -> None:
-        self.spec = Spec(model, LOGIT, "still loading", batch_invariant=False, pointwise=False)
-
-    def score_pairs(self, pairs: Sequence[Pair], *, call: Call | None = None) -> Scored:  # noqa: ARG002  # takes no time
-        """Return every pair as unscored."""
-        return Scored((Unscored(UnscoredReason.LOADING, "the model is still loading"),) * len(pairs), self.spec)
-
-
-class LoadedInBackground(BaseScorer):
-    """A shared model that is loaded on a thread from now on; until it is ready, every pair is unscored.
-
-    :param key: What is loaded.
-    :raises ConfigurationError: If its name or a setting is invalid.
-    """
-
-    def __init__(self, key: LoadKey) -> None:
-        key.check()
-        self._key = key
-        self._loaded: tuple[int, Scorer] | None = None  # by process; kept, since others may displace it from the shared
-        self.begin()
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        """Share the model."""
-        return self
-
-    @property
-    def ready(self) -> bool:
-        """Whether a call finds the model loaded, or raises since it can't be."""
-        return self._in_process() is not None or SHARED_MODELS.ready(self._key)
-
-    def begin(self) -> None:
-        """Begin to load the model, unless that is done or under way."""
-        if not self.ready:
-            SHARED_MODELS.warm_up_in_background(self._key)
-
-    @property
-    def spec(self) -> Spec:
-        """The model's specification; while it is loading, one that promises nothing."""
-        return self._current().spec
-
-    def score_pairs(self, pairs: Sequence[Pair], *, call: Call | None = None) -> Scored:
-        """Return one outcome for each pair, in their order.
-
-        :raises ConfigurationError: If the model can't be loaded.
-        """
-        return self._current().score_pairs(pairs, call=call)
-
-    def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """Return the number of tokens of each text, estimated while the model is loading."""
-        return count_tokens(self._current(), texts)
-
-    def warmup(self) -> None:
-        """Wait until the model is loaded, and run it once."""
-        warm_up(self._load())
-
-    def release(self) -> None:
-        """Free the model's memory."""
-        release_memory(self._current())
-
-    def _current(self) -> Scorer:
-        self.begin()
-        return self._load() if self.ready else StillLoading(str(self._key.model))
-
-    def _load(self) -> Scorer:
-        scorer = self._in_process() or SHARED_MODELS.get(self._key)
-        self._loaded = os.getpid(), scorer
-        return scorer
-
-    def _in_process(self) -> Scorer | None:
-        process, scorer = self._loaded or (None, None)
-        return scorer if process == os.getpid() else None
+    options: LoadOptions = DEFAULT_OPTIONS
 
 
 @dataclass(slots=True)
-class _Slot:
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    scorer: Scorer | None = None
-    warming: threading.Thread | None = None
-    error: Exception | None = None
-    retry_at: float = 0.0  # by time.monotonic: when it may be loaded again after the error
+class _Entry:
+    future: "Future[Scorer]" = field(default_factory=Future)
+    retry_at: float = 0.0  # by time.monotonic: when a model that could not be loaded may be loaded again
 
     @property
-    def has_failed(self) -> bool:
-        """Whether an error is raised instead of loading again."""
-        return self.error is not None and time.monotonic() < self.retry_at
+    def settled(self) -> bool:
+        """Whether the model is loaded, or its error is still to be raised."""
+        return self.future.done() and (self.future.exception() is None or time.monotonic() < self.retry_at)
 
 
-class SharedModels:
-    """The models that integrations loaded by name: once a process for equal settings, also under concurrency.
+class LoadedModels:
+    """The models that were loaded by name in this process, each with one ``Future``.
 
     Frameworks create integrations anew for each request (``configurable_fields``), so that the last models stay loaded
     although no integration holds them. Callers of one model don't wait while another is loaded. A forked process begins
@@ -174,99 +54,211 @@ class SharedModels:
         self._size = size
         self._retry_seconds = retry_seconds
         self._lock = ForkLock()
-        self._slots: OrderedDict[LoadKey, _Slot] = OrderedDict()
-        self._parents: OrderedDict[LoadKey, _Slot] = OrderedDict()
-        renew_in_child(self, SharedModels._renew)
+        self._entries: OrderedDict[LoadKey, _Entry] = OrderedDict()
+        self._parents: OrderedDict[LoadKey, _Entry] = OrderedDict()
+        renew_in_child(self, LoadedModels._renew)
 
     def get(self, key: LoadKey) -> Scorer:
-        """Return the scorer for these settings, loading it if necessary.
+        """Return the model, loading it or waiting for its loading if necessary.
 
         :raises ConfigurationError: If it can't be loaded, or could not be loaded in the background a moment ago.
         """
-        slot = self._slot(key)
-        if slot.scorer is None:
-            with slot.lock:
-                _raise_failure(slot, key)
-                slot.error = None  # it is loading, and isn't to be forgotten as a failure
-                try:
-                    slot.scorer = slot.scorer or self._load(key)
-                except Exception as error:
-                    slot.error = error  # the next call loads it again
+        while True:
+            entry, new = self._entry(key)
+            if new:
+                self._load(key, entry, background=False)
+            try:
+                return entry.future.result()
+            except CancelledError:  # no thread could be started for it: load it here
+                continue
+            except SecondpassError as error:
+                raise error.with_traceback(None)  # noqa: B904  the error itself, for each of its callers
+            except Exception as error:
+                if not entry.retry_at:
                     raise
-                finally:
-                    self._forget_oldest()
-        return slot.scorer
+                raise ConfigurationError(
+                    f"{key.model} could not be loaded in the background: {type(error).__name__}: {error}"
+                ) from error
+
+    def load_in_background(self, key: LoadKey) -> None:
+        """Load a model and run it once on a thread, unless that is done or under way."""
+        entry, new = self._entry(key)
+        if new:
+            try:
+                LoadingThread(partial(self._load, key, entry, background=True)).start()
+            except RuntimeError:  # no thread can be started: the next call tries again
+                self._forget(key, entry)
+                entry.future.cancel()
 
     def ready(self, key: LoadKey) -> bool:
         """Return whether ``get`` returns at once, or raises since the model can't be loaded."""
         with self._lock:
-            slot = self._slots.get(key)
-        return slot is not None and (slot.scorer is not None or slot.has_failed)
-
-    def warm_up_in_background(self, key: LoadKey) -> None:
-        """Load a model and run it once on a thread, unless that is done or under way."""
-        slot = self._slot(key)
-        with self._lock:
-            if slot.scorer is None and not slot.has_failed and not (slot.warming and slot.warming.is_alive()):
-                slot.warming = LoadingThread(partial(self._warm, slot, key))
-                with suppress(RuntimeError):  # no thread can be started: the next call tries again
-                    slot.warming.start()
+            entry = self._entries.get(key)
+        return entry is not None and entry.settled
 
     def clear(self) -> None:
         """Forget all models."""
         with self._lock:
-            self._slots.clear()
+            self._entries.clear()
 
     def _renew(self) -> None:
         """Begin anew in a forked process; the parent's models are kept, since closing them would wait for threads."""
-        self._parents, self._slots = self._slots, OrderedDict()
+        self._parents, self._entries = self._entries, OrderedDict()
 
-    def _slot(self, key: LoadKey) -> _Slot:
+    def _entry(self, key: LoadKey) -> tuple[_Entry, bool]:
+        """Return the entry of a model, and whether it is a new one, which the caller has to load."""
         with self._lock:
-            slot = self._slots.setdefault(key, _Slot())
-            self._slots.move_to_end(key)
-        return slot
+            entry = self._entries.get(key)
+            new = entry is None or (entry.future.done() and not entry.settled)
+            if entry is None or new:
+                entry = self._entries[key] = _Entry()
+            self._entries.move_to_end(key)
+        return entry, new
+
+    def _load(self, key: LoadKey, entry: _Entry, *, background: bool) -> None:
+        """Load a model into its entry; the models of a cascade are shared, too."""
+        try:
+            scorer = self._open(key)
+            if background:
+                warm_up(scorer)
+        except BaseException as error:
+            if background:
+                entry.retry_at = time.monotonic() + self._retry_seconds
+                logger.warning("%s could not be loaded in the background: %s", key.model, error)
+            else:
+                self._forget(key, entry)  # the next call loads it again
+            entry.future.set_exception(error)
+            if not isinstance(error, Exception):
+                raise
+        else:
+            entry.future.set_result(scorer)
+        self._forget_oldest()
+
+    def _open(self, key: LoadKey) -> Scorer:
+        from secondpass.models import CASCADES  # this package is below those that open a model
+        from secondpass.scorers.load import cascade_of, open_scorer
+
+        if key.model in CASCADES:
+            return cascade_of(str(key.model), lambda name: self.get(key._replace(model=name)))
+        return open_scorer(key.model, key.options)
+
+    def _forget(self, key: LoadKey, entry: _Entry) -> None:
+        with self._lock:
+            if self._entries.get(key) is entry:
+                del self._entries[key]
 
     def _forget_oldest(self) -> None:
         """Forget the models used longest ago, and the oldest failures; never those that are loading."""
         with self._lock:
-            loaded = [key for key, slot in self._slots.items() if slot.scorer is not None]
-            failed = [key for key, slot in self._slots.items() if slot.scorer is None and slot.error is not None]
+            done = {key: entry.future.exception() for key, entry in self._entries.items() if entry.future.done()}
+            loaded = [key for key, error in done.items() if error is None]
+            failed = [key for key, error in done.items() if error is not None]
             for key in (*loaded[: -self._size], *failed[: -self._size]):
-                del self._slots[key]
-
-    def _load(self, key: LoadKey) -> Scorer:
-        """Load a model; the models of a cascade are shared too."""
-        if key.model in CASCADES:
-            return cascade_of(str(key.model), lambda name: self.get(replace(key, model=name)))
-        return key.load()
-
-    def _warm(self, slot: _Slot, key: LoadKey) -> None:
-        with slot.lock:
-            slot.error = None
-            try:
-                scorer = slot.scorer or self._load(key)
-                warm_up(scorer)
-            except Exception as error:  # noqa: BLE001  any: the next calls raise it
-                slot.error, slot.retry_at = error, time.monotonic() + self._retry_seconds
-                logger.warning("%s could not be loaded in the background: %s", key.model, error)
-            else:
-                slot.scorer, slot.error = scorer, None
-        self._forget_oldest()
+                del self._entries[key]
 
 
-def _raise_failure(slot: _Slot, key: LoadKey) -> None:
-    """Raise the error of a loading in the background.
+LOADED_MODELS = LoadedModels()
+"""The models of this process."""
 
-    :raises ConfigurationError: If there is one, and the model isn't to be loaded again yet.
+
+class StillLoading(BaseScorer):
+    """Scores nothing, in place of a model that is still loading.
+
+    :param model: The model's name.
     """
-    if slot.scorer is not None or not slot.has_failed:
-        return
-    if isinstance(slot.error, SecondpassError):
-        raise slot.error.with_traceback(None)
-    raise ConfigurationError(
-        f"{key.model} could not be loaded in the background: {type(slot.error).__name__}: {slot.error}"
-    ) from slot.error
+
+    def __init__(self, model: str) -> None:
+        self.spec = Spec(model, LOGIT, "still loading", batch_invariant=False, pointwise=False)
+
+    def score_pairs(self, pairs: Sequence[Pair], *, call: Call | None = None) -> Scored:  # noqa: ARG002  # takes no time
+        """Return every pair as unscored."""
+        return Scored((Unscored(UnscoredReason.LOADING, "the model is still loading"),) * len(pairs), self.spec)
 
 
-SHARED_MODELS = SharedModels()
+class NamedScorer(BaseScorer):
+    """A model by its name: loaded on first use, and shared with all scorers of equal name and options.
+
+    With ``LoadOptions(while_loading="degrade")`` it is loaded in the background from its first use, and until then
+    every pair is unscored.
+
+    :param model: As in ``load_scorer``.
+    :param options: How it is loaded.
+    :raises ConfigurationError: If the name or an option is invalid.
+    """
+
+    def __init__(self, model: str | Path = DEFAULT_MODEL, options: LoadOptions = DEFAULT_OPTIONS) -> None:
+        from secondpass.models.dialects import is_remote  # as in LoadedModels
+        from secondpass.scorers.load import check_loading
+
+        check_loading(model, options)
+        self.model = str(model)
+        self.remote = is_remote(model)
+        self._waits = options.while_loading == "wait"
+        self._key = LoadKey(model, replace(options, while_loading="wait"))
+        self._held: tuple[int, Scorer] | None = None  # by process; others may displace it from the shared
+
+    def __repr__(self) -> str:
+        """Return the name and the options that were given."""
+        return f"NamedScorer({self.model!r}{''.join(f', {k}={v!r}' for k, v in self._key.options.given().items())})"
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Share the model."""
+        return self
+
+    @property
+    def loaded(self) -> bool:
+        """Whether a call finds the model loaded, or raises since it can't be."""
+        return self._in_process() is not None or LOADED_MODELS.ready(self._key)
+
+    @property
+    def spec(self) -> Spec:
+        """The model's specification; while it is loading in the background, one that promises nothing."""
+        return self._current().spec
+
+    def score_pairs(self, pairs: Sequence[Pair], *, call: Call | None = None) -> Scored:
+        """Return one outcome for each pair, in their order.
+
+        :raises ConfigurationError: If the model can't be loaded.
+        """
+        return self._current().score_pairs(pairs, call=call)
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Return the number of tokens of each text, estimated while the model is loading."""
+        return count_tokens(self._current(), texts)
+
+    def load(self) -> Scorer:
+        """Load the model now, and return it; with ``while_loading="degrade"`` begin to load it.
+
+        :raises ConfigurationError: If it can't be loaded.
+        """
+        return self._current()
+
+    def warmup(self) -> None:
+        """Wait until the model is loaded, and run it once."""
+        warm_up(self._load())
+
+    def warmup_in_background(self) -> None:
+        """Load the model and run it once on a thread, unless that is done or under way."""
+        if not self.loaded:
+            LOADED_MODELS.load_in_background(self._key)
+
+    def release(self) -> None:
+        """Free the model's memory."""
+        release_memory(self._current())
+
+    def _current(self) -> Scorer:
+        scorer = self._in_process()
+        if scorer is None and not self._waits:
+            self.warmup_in_background()
+            if not LOADED_MODELS.ready(self._key):
+                return StillLoading(self.model)
+        return scorer or self._load()
+
+    def _load(self) -> Scorer:
+        scorer = self._in_process() or LOADED_MODELS.get(self._key)
+        self._held = os.getpid(), scorer
+        return scorer
+
+    def _in_process(self) -> Scorer | None:
+        process, scorer = self._held or (None, None)
+        return scorer if process == os.getpid() else None

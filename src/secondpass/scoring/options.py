@@ -1,7 +1,7 @@
-"""How a model is loaded: its name, its engine, and advanced options."""
+"""How a model is loaded: its name, its engine, its device, and advanced options."""
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, Self
 
 from secondpass.errors import ConfigurationError, checked
 
@@ -9,13 +9,23 @@ DEFAULT_MODEL = "small"
 """What is loaded where no other model is named."""
 
 EngineName = Literal["auto", "onnx", "torch"]
+WhileLoading = Literal["wait", "degrade"]
+"""What a call does while a model that was named is loading."""
 
 
 @checked
 @dataclass(frozen=True, slots=True)
 class LoadOptions:
-    """Advanced options of ``load_scorer``.
+    """How a model is loaded, and how it runs.
 
+    :param engine: ``"onnx"`` (base install), ``"torch"`` (extra ``torch``), or ``"auto"``: the form that the folder
+        has; with both forms torch on an accelerator, else ONNX Runtime; for a hub id torch if it is installed.
+    :param device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``. Several GPUs share the work with
+        ``"cuda:all"`` or ``"cuda:0,cuda:1"``.
+    :param dtype: ``"auto"``, ``"float32"``, ``"float16"`` or ``"bfloat16"``; of an ONNX graph its own. Of several ONNX
+        files ``"int8"`` takes the quantised one for this CPU's instruction set.
+    :param max_length: The longest pair in tokens; None takes the model's own.
+    :param revision: A branch, tag or commit of a hub model.
     :param batch_size: The limit of a batch in pairs, beside the limit in tokens.
     :param batch_tokens: The limit of a batch in padded tokens; None chooses it from the hardware.
     :param file: The ONNX file in the folder or hub repository, such as ``"onnx/model_qint8_avx512.onnx"``; None takes
@@ -33,9 +43,16 @@ class LoadOptions:
         are weights in several files.
     :param max_queued_pairs: How many pairs may wait for the device; a call beyond it fails with ``QueueFull``.
     :param watchdog_seconds: How long one batch may take before its calls fail and its thread is replaced.
+    :param while_loading: What a call of an integration does while the model is loading: ``"wait"``, or ``"degrade"``,
+        which has it loaded in the background, and returns the first stage's order, marked.
     :raises ConfigurationError: If a limit is out of its range.
     """
 
+    engine: EngineName = "auto"
+    device: str = "auto"
+    dtype: str = "auto"
+    max_length: int | None = None
+    revision: str | None = None
     batch_size: int | None = None
     batch_tokens: int | None = None
     file: str | None = None
@@ -48,6 +65,7 @@ class LoadOptions:
     sha256: str | None = None
     max_queued_pairs: int = 100_000
     watchdog_seconds: float = 300.0
+    while_loading: WhileLoading = "wait"
 
     def __post_init__(self) -> None:
         """Check the limits."""
@@ -56,6 +74,25 @@ class LoadOptions:
                 f"max_queued_pairs must be 1 or more and watchdog_seconds above 0, got {self.max_queued_pairs!r} and "
                 f"{self.watchdog_seconds!r}"
             )
+
+    def given(self) -> dict[str, Any]:
+        """Return the options that differ from their defaults, by name."""
+        values = {item.name: (getattr(self, item.name), item.default) for item in fields(self)}
+        return {name: value for name, (value, default) in values.items() if value != default}
+
+    def with_settings(self, **settings: Any) -> Self:
+        """Return these options with settings that were given beside them; those at their defaults change nothing.
+
+        :param settings: Fields of this record.
+        :raises ConfigurationError: If one is given here, too.
+        """
+        beside, own = type(self)(**settings).given(), self.given()
+        twice = sorted(beside.keys() & own.keys())
+        if twice:
+            raise ConfigurationError(
+                f"{twice[0]} is given twice: {twice[0]}={beside[twice[0]]!r}, and {own[twice[0]]!r} in options"
+            )
+        return replace(self, **beside) if beside else self
 
 
 DEFAULT_OPTIONS = LoadOptions()

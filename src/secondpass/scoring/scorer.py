@@ -1,11 +1,12 @@
 """The scorer protocol, and a base class for scorers."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, NoReturn, Protocol, Self, runtime_checkable
+from typing import Any, NoReturn, Protocol, Self, cast, runtime_checkable
 
 from secondpass.errors import ConfigurationError, InputError, ScoringError, check_list
+from secondpass.processes import LoadingThread
 from secondpass.records import Call, Note, Pair, Score, Scored, Spec, Stage, Unscored, UnscoredReason, as_call
 
 _ENDED_EARLY = {UnscoredReason.DEADLINE, UnscoredReason.CANCELLED, UnscoredReason.LOADING}
@@ -19,7 +20,8 @@ class Scorer(Protocol):
     All outcomes of a call are on one scale. Pairs of one query may compete (``Spec.pointwise`` is then False),
     pairs of different queries never do.
 
-    A scorer may also have ``warmup()``, ``release()`` and ``count_tokens(texts)``; they are called where they exist.
+    A scorer may also have ``warmup()``, ``release()`` and ``count_tokens(texts)``, and one that loads its model on
+    first use ``load()`` and ``loaded``; they are called where they exist.
     """
 
     @property
@@ -93,16 +95,29 @@ class ComposedScorer(BaseScorer):
     """
 
     def __init__(self, scorers: Sequence[Scorer], needs: str, least: int = 1) -> None:
-        scorers = [as_scorer(item) for item in scorers]
-        instances = all(isinstance(item, Scorer) and not isinstance(item, type) for item in scorers)
-        if len(scorers) < least or not instances:
+        self.scorers = tuple(scorer for item in scorers if (scorer := as_scorer(item)))
+        if not least <= len(self.scorers) == len(scorers):
             named = next((f": load_scorer({item!r:.60}) is a scorer" for item in scorers if isinstance(item, str)), "")
-            raise ConfigurationError(f"{needs}; got {scorers!r:.120}{named}")
-        self.scorers = tuple(scorers)
+            raise ConfigurationError(f"{needs}; got {list(scorers)!r:.120}{named}")
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """Share the scorer and what it holds."""
         return self
+
+    @property
+    def loaded(self) -> bool:
+        """Whether the models of all scorers are loaded."""
+        return all(map(is_loaded, self.scorers))
+
+    def load(self) -> None:
+        """Load the models of all scorers."""
+        for scorer in self.scorers:
+            load_model(scorer)
+
+    def warmup_in_background(self) -> None:
+        """Warm up every scorer on threads."""
+        for scorer in self.scorers:
+            warm_up_in_background(scorer)
 
     def warmup(self) -> None:
         """Warm up every scorer."""
@@ -170,10 +185,13 @@ class Listwise(BaseScorer):
         release_memory(self.scorer)
 
 
-def as_scorer(scorer: Any) -> Any:
-    """Return an object with ``score_list`` as a ``Scorer``, and any other as it is."""
-    listwise = isinstance(scorer, ListScorer) and not isinstance(scorer, type)
-    return Listwise(scorer) if listwise else scorer
+def as_scorer(given: object) -> Scorer | None:
+    """Return a ``Scorer`` or a ``ListScorer`` as a ``Scorer``, and None for anything else."""
+    if isinstance(given, BaseScorer):
+        return cast("Scorer", given)  # without asking for its spec, as the protocol does: that may load a model
+    if isinstance(given, type):
+        return None
+    return Listwise(given) if isinstance(given, ListScorer) else given if isinstance(given, Scorer) else None
 
 
 def score_checked(scorer: Scorer, pairs: Sequence[Pair], call: Call | None) -> Scored:
@@ -253,6 +271,35 @@ def warm_up(scorer: Scorer | ListScorer) -> None:
     warmup = getattr(scorer, "warmup", None)
     if warmup is not None:
         warmup()
+
+
+def warm_up_in_background(scorer: Scorer | ListScorer, done: Callable[[], object] = lambda: None) -> None:
+    """Do what ``warm_up`` does on a thread, and return at once; a scorer's ``warmup_in_background`` does it itself.
+
+    :param done: Called when it is done.
+    """
+    begin = getattr(scorer, "warmup_in_background", None)
+    if begin is None:
+
+        def warm() -> None:
+            warm_up(scorer)
+            done()
+
+        LoadingThread(warm).start()
+    else:
+        begin()
+
+
+def load_model(scorer: Scorer | ListScorer) -> None:
+    """Load the scorer's model, if the scorer has a ``load`` method: it loads it on first use otherwise."""
+    load = getattr(scorer, "load", None)
+    if load is not None:
+        load()
+
+
+def is_loaded(scorer: Scorer | ListScorer) -> bool:
+    """Return whether the scorer's model is loaded; only one that loads on first use has the property ``loaded``."""
+    return bool(getattr(scorer, "loaded", True))
 
 
 def release_memory(scorer: Scorer | ListScorer) -> None:

@@ -24,7 +24,7 @@ from secondpass.errors import ConfigurationError, InputError, QueueFull, Scoring
 from secondpass.ranking import Ranking
 from secondpass.records import Call, Score
 from secondpass.reranker import Reranker
-from secondpass.scoring.named import LoadedInBackground
+from secondpass.scoring.scorer import is_loaded
 from secondpass.serve.forms import DEADLINE_HEADER, FAILURES, FORMS, PATHS, Form, TooLong, openapi
 
 MANY_PROCESSES = "PROMETHEUS_MULTIPROC_DIR"
@@ -119,17 +119,19 @@ class _Service:
 
     async def health(self, _request: Request) -> Response:
         """Say that the server answers, and by which model."""
-        with suppress(SecondpassError):  # of a model that can't be loaded: ``/ready`` says so
-            return JSONResponse({"status": "ok", "model": self.reranker.scorer.spec.name})
-        return JSONResponse({"status": "ok"})
+        return JSONResponse({"status": "ok", **self._model()})
 
     async def ready(self, _request: Request) -> Response:
         """Say whether requests get scores: of a model that loads in the background, whether it is there."""
-        with suppress(SecondpassError):
-            name, scorer = self.reranker.scorer.spec.name, self.reranker.scorer
-            if not isinstance(scorer, LoadedInBackground) or scorer.ready:
-                return JSONResponse({"status": "ok", "model": name})
-        return _refusal(503, "The model isn't loaded.")
+        model = self._model()
+        return JSONResponse({"status": "ok", **model}) if model else _refusal(503, "The model isn't loaded.")
+
+    def _model(self) -> dict[str, str]:
+        """Return the model's name, or nothing where it isn't loaded."""
+        scorer = self.reranker.scorer
+        with suppress(SecondpassError):  # of a model that can't be loaded
+            return {"model": scorer.spec.name} if is_loaded(scorer) else {}
+        return {}
 
     async def show_metrics(self, request: Request) -> Response:
         """Return the metrics in Prometheus's text form."""

@@ -15,9 +15,8 @@ from langchain_core.prompts import PromptTemplate, format_document
 from llama_index.core.schema import NodeWithScore, TextNode
 from worlds import Failing, Scripted, count_words
 
-from secondpass import ContextBudget, OverlapScorer
+from secondpass import ContextBudget, OverlapScorer, call_options
 from secondpass.langchain import SecondPassRerank as LangChainRerank
-from secondpass.langchain import call_budget
 from secondpass.llama_index import SecondPassRerank as LlamaIndexRerank
 
 TEXTS = ["a flea lives long", "a flea can jump", "the market opens"]
@@ -57,7 +56,7 @@ def test_a_history_reduces_the_budget() -> None:
     history = [HumanMessage("what is a flea")]  # four words and the overhead of a message
     given = {"query": QUERY, "documents": DOCUMENTS, "history": history}
     assert ids(compressor.invoke(given)) == ["0", "1"]
-    with call_budget(history=history):
+    with call_options(history=history):
         facts = compressor.rank(DOCUMENTS, QUERY).stages[-1].facts
     assert facts["max_tokens"] == 16 - 8
     assert "history 8" in str(facts["budget"])
@@ -71,7 +70,7 @@ def test_a_history_without_a_budget_changes_nothing() -> None:
 
 def test_a_history_that_fills_the_budget_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     """A history that leaves no token keeps nothing, and a warning says so; the chat goes on."""
-    with call_budget(5, history=["one two three"]):
+    with call_options(5, history=["one two three"]):
         ranking = LangChainRerank(model=OverlapScorer(), budget=budget(100)).rank(DOCUMENTS, QUERY)
     assert (len(ranking.kept), ranking.stages[-1].facts["max_tokens"]) == (0, 0)
     assert "no candidate fits the context budget" in caplog.text
@@ -81,7 +80,7 @@ def test_a_number_replaces_the_limit_alone() -> None:
     """Tokens for one call keep the tokenizer, the template and the separator of the budget."""
     own = ContextBudget(100, counter=count_words, template="[{index}] {text}", separator=" | ")
     compressor = LangChainRerank(model=OverlapScorer(), budget=own)
-    with call_budget(5):
+    with call_options(5):
         ranking = compressor.rank(DOCUMENTS, QUERY)
     assert (ranking.context, ranking.tokens) == ("[1] a flea lives long", 5)
     assert ranking.stages[-1].facts["counter"] == "count_words"
@@ -125,7 +124,7 @@ def test_a_with_block_reaches_a_postprocessor() -> None:
     """Within ``call_budget`` a LlamaIndex postprocessor has another budget, and outside its own."""
     postprocessor = LlamaIndexRerank(model=OverlapScorer(), budget=budget(100))
     nodes = [NodeWithScore(node=TextNode(text=text)) for text in TEXTS]
-    with call_budget(budget(5)):
+    with call_options(budget(5)):
         assert len(postprocessor.postprocess_nodes(nodes, query_str=QUERY)) == 1
     assert len(postprocessor.postprocess_nodes(nodes, query_str=QUERY)) == 3
 
@@ -162,7 +161,7 @@ def test_a_numpy_number_replaces_the_limit_alone(integration: LangChain) -> None
     component = integration.create(model=OverlapScorer(), budget=ContextBudget(99, counter=count_words))
     rankings = []
     for limit in (20, np.int64(20)):
-        with call_budget(limit):
+        with call_options(limit):
             rankings.append(component.rank(integration.items(), QUESTION))
     assert rankings[0].stages[-1].facts["counter"] == "count_words"
     assert [len(ranking) for ranking in rankings] == [len(rankings[0])] * 2
@@ -172,7 +171,7 @@ def test_a_numpy_number_replaces_the_limit_alone(integration: LangChain) -> None
 def test_a_generator_of_history_counts_for_every_call(integration: LangChain) -> None:
     """The history may be any iterable; it is read once."""
     component = integration.create(model=OverlapScorer(), budget=ContextBudget(60, counter=count_words))
-    with call_budget(history=(message for message in ["word " * 20])):
+    with call_options(history=(message for message in ["word " * 20])):
         tokens = [component.rank(integration.items(), QUESTION).tokens for _ in range(2)]
     assert tokens[0] == tokens[1]
 
@@ -180,7 +179,7 @@ def test_a_generator_of_history_counts_for_every_call(integration: LangChain) ->
 def test_a_history_without_a_budget_is_logged(integration: LangChain, caplog: pytest.LogCaptureFixture) -> None:
     """There is nothing that it could reduce."""
     component = integration.create(model=OverlapScorer(), top_n=2)
-    with call_budget(history=["word " * 20]):
+    with call_options(history=["word " * 20]):
         component.rank(integration.items(), QUESTION)
     assert "the history has no effect: there is no context budget" in caplog.text
 
@@ -201,7 +200,7 @@ async def test_a_history_is_read_once_and_off_the_event_loop(integration: LangCh
     """Reading the messages can take as long as a database does."""
     component = integration.create(model=OverlapScorer(), budget=ContextBudget(60, counter=count_words))
     history = Database()
-    with call_budget(history=history):
+    with call_options(history=history):
         await component.arank(integration.items(), QUESTION)
     assert len(history.threads) == 1
     assert history.threads[0] is not threading.current_thread()
@@ -211,7 +210,7 @@ def test_a_block_may_end_in_another_context(integration: LangChain) -> None:
     """Web frameworks resume generators in contexts of their own: leaving the block there raises nothing."""
 
     def pages() -> Iterator[int]:
-        with call_budget(20):
+        with call_options(20):
             yield 1
 
     generator = pages()
@@ -226,5 +225,5 @@ async def test_the_length_of_a_history_is_not_asked_for(integration: LangChain) 
             raise AssertionError("asked for its length")
 
     component = integration.create(model=OverlapScorer(), budget=ContextBudget(60, counter=count_words))
-    with call_budget(history=Lengthy()):
+    with call_options(history=Lengthy()):
         assert (await component.arank(integration.items(), QUESTION)).tokens is not None

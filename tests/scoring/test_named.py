@@ -3,15 +3,17 @@
 import os
 import threading
 from collections.abc import Iterator
+from concurrent.futures import wait
 
 import pytest
 
 from secondpass import OverlapScorer
 from secondpass.errors import ConfigurationError, ModelNotFound
-from secondpass.scoring.named import LoadKey, SharedModels
+from secondpass.processes import LoadingThread
+from secondpass.scoring.named import LoadedModels, LoadKey
 
 
-class Models(SharedModels):
+class Models(LoadedModels):
     """Shared models whose loading waits, fails and is counted."""
 
     def __init__(self, size: int = 4, retry_seconds: float = 3600.0) -> None:
@@ -20,7 +22,7 @@ class Models(SharedModels):
         self.error: Exception | None = None
         self.loaded: list[str] = []
 
-    def _load(self, key: LoadKey) -> OverlapScorer:
+    def _open(self, key: LoadKey) -> OverlapScorer:
         self.may_end.wait(30)
         self.loaded.append(str(key.model))
         if self.error:
@@ -29,10 +31,12 @@ class Models(SharedModels):
 
     def warm_up_and_wait(self, key: LoadKey) -> None:
         """Load in the background, and wait until that has ended."""
-        self.warm_up_in_background(key)
-        thread = self._slots[key].warming
-        assert thread is not None
-        thread.join(30)
+        self.load_in_background(key)
+        self.join()
+
+    def join(self) -> None:
+        """Wait for all models that are loading."""
+        wait([entry.future for entry in self._entries.values()], 30)
 
 
 @pytest.fixture
@@ -52,21 +56,18 @@ def test_models_that_are_loading_are_not_forgotten(models: Models) -> None:
     models.may_end.clear()
     for key in KEYS * 3:
         assert not models.ready(key)
-        models.warm_up_in_background(key)
-    threads = [slot.warming for slot in models._slots.values()]
+        models.load_in_background(key)
     models.may_end.set()
-    for thread in threads:
-        assert thread is not None
-        thread.join(30)
+    while sum(map(models.ready, KEYS)) != 2 or len(models.loaded) < len(KEYS):
+        pass
     assert sorted(models.loaded) == [key.model for key in KEYS]
-    assert sum(map(models.ready, KEYS)) == 2
 
 
 def test_asking_whether_a_model_is_ready_takes_no_place(models: Models) -> None:
     """Questions about other models leave the loaded ones where they are."""
     models.get(KEYS[0])
     assert [models.ready(key) for key in KEYS] == [True, False, False, False, False]
-    assert list(models._slots) == KEYS[:1]
+    assert list(models._entries) == KEYS[:1]
 
 
 def test_any_error_in_the_background_is_raised_by_the_next_calls(models: Models) -> None:
@@ -75,7 +76,7 @@ def test_any_error_in_the_background_is_raised_by_the_next_calls(models: Models)
     models.warm_up_and_wait(KEYS[0])
     for _ in range(3):
         assert models.ready(KEYS[0])
-        models.warm_up_in_background(KEYS[0])
+        models.load_in_background(KEYS[0])
         with pytest.raises(ConfigurationError, match="model 0 could not be loaded in the background: MemoryError: no"):
             models.get(KEYS[0])
     assert models.loaded == ["model 0"]
@@ -107,22 +108,14 @@ def test_the_parents_models_take_no_place_in_a_forked_process(models: Models) ->
     assert os.waitpid(child, 0)[1] == 0
 
 
-def test_a_model_that_is_loaded_again_is_not_forgotten_as_a_failure() -> None:
-    """Otherwise the next call would load it a second time, beside the first."""
-    begun = threading.Event()
+def test_a_model_whose_thread_can_not_start_is_loaded_by_the_next_call(
+    models: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the system gives no thread, nothing is raised in the background, and the model isn't given up."""
 
-    class Announced(Models):
-        def _load(self, key: LoadKey) -> OverlapScorer:
-            begun.set()
-            return super()._load(key)
+    def refuse(self: LoadingThread) -> None:
+        raise RuntimeError("can't start new thread")
 
-    models = Announced(size=1, retry_seconds=0.0)
-    slots = [models._slot(key) for key in KEYS[:2]]
-    for slot in slots:
-        slot.error = ValueError("no connection")
-    models.warm_up_in_background(KEYS[0])
-    assert begun.wait(30)
-    models._slot(KEYS[1]).error = ValueError("no connection")
-    models._forget_oldest()
-    assert models._slots.get(KEYS[0]) is slots[0]
-    models.may_end.set()
+    monkeypatch.setattr(LoadingThread, "start", refuse)
+    models.load_in_background(KEYS[0])
+    assert isinstance(models.get(KEYS[0]), OverlapScorer)
