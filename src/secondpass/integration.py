@@ -62,7 +62,7 @@ RULES: dict[str, Any] = {
 _SELECTION = ("top_n", "min_probability", "policy", "duplicates", "max_per_source")
 _BUDGET_FIELDS = ("max_tokens", "separator", "template", "origin", "prompt_tokens")
 _LOADING = ("device", "max_length", "batch_size", "trust_remote_code")
-_RERANKING = ("fusion", "deadline_ms", "observers")
+_RERANKING = ("fusion", "windows", "deadline_ms", "observers")
 _OTHER_NAMES = {
     "top_k": "top_n",
     "k": "top_n",
@@ -268,7 +268,7 @@ class IntegrationSettings(CheckedModel):  # noqa: PLW1641  settings can be assig
     def _refuse_without_effect(self, live: Scorer | None) -> None:
         """Refuse settings of what is loaded already."""
         loading = ("options", *_LOADING)
-        fixed = (*loading, *_RERANKING, "on_error", "windows") if self.reranker else loading if live else ()
+        fixed = (*loading, *_RERANKING, "on_error") if self.reranker else loading if live else ()
         idle = [name for name in self._given() if name in fixed]
         if idle:
             loaded = "reranker" if self.reranker else "model"
@@ -280,8 +280,6 @@ class IntegrationSettings(CheckedModel):  # noqa: PLW1641  settings can be assig
         return NamedScorer(self.model or DEFAULT_MODEL, options.with_settings(**beside))
 
     def _new_reranker(self, scorer: Scorer) -> Reranker:
-        if self.windows:
-            scorer = Windowed(scorer, self.windows if isinstance(self.windows, Windows) else None)
         settings = {name: getattr(self, name) for name in _RERANKING}
         return Reranker(scorer, on_error=self.on_error or "degrade", **settings)
 

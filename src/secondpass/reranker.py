@@ -7,14 +7,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import copy_context
-from dataclasses import replace
 from functools import partial
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, NoReturn
 
 from secondpass.errors import ConfigurationError, InputError, check_list, checked
-from secondpass.fusion import Fusion, FusionInput, LearnedFusion
+from secondpass.fusion import Fusion, FusionInput
 from secondpass.observers import CallInfo, Observer, check_observers, notify, notify_failed
 from secondpass.processes import CALLS, LATE_CALLS
 from secondpass.ranking import FUSION_LEFT_OUT, Ranked, Ranking, noted
@@ -24,7 +23,6 @@ from secondpass.scoring.named import NamedScorer
 from secondpass.scoring.options import DEFAULT_MODEL
 from secondpass.scoring.requests import OnError, Request, Scoring, score_requests
 from secondpass.scoring.scorer import (
-    ComposedScorer,
     ListScorer,
     Scorer,
     as_scorer,
@@ -34,7 +32,7 @@ from secondpass.scoring.scorer import (
     warm_up,
     warm_up_in_background,
 )
-from secondpass.scoring.windows import Windowed, extract_tokens
+from secondpass.scoring.windows import Windowed, Windows, check_windows, extract_tokens, for_extraction
 from secondpass.selection.adaptive import CoveredMass
 from secondpass.selection.budget import ContextBudget
 from secondpass.selection.filters import Results, as_excluded
@@ -52,6 +50,8 @@ class Reranker:
         in the background.
     :param selection: How candidates are selected.
     :param fusion: How scores are combined with the first stage's; None orders by the scores alone.
+    :param windows: Whether texts that are longer than the model reads are scored in windows, or how; by default only
+        their beginning is read.
     :param on_error: What happens when scoring fails: ``"degrade"`` returns the first stage's order, marked and
         logged; ``"raise"`` raises. Configuration errors always raise.
     :param deadline_ms: Milliseconds until scoring ends, with the scores that there are by then; None for no limit. The
@@ -66,6 +66,7 @@ class Reranker:
         *,
         selection: Selection | None = None,
         fusion: Fusion | None = None,
+        windows: bool | Windows | None = None,
         on_error: OnError = "degrade",
         deadline_ms: float | None = None,
         observers: Sequence[Observer] = (),
@@ -75,14 +76,16 @@ class Reranker:
             raise ConfigurationError(f"fusion must be a Fusion, such as ReciprocalRank(), or None, got {fusion!r:.80}")
         self.observers = check_observers(observers)
         self.scorer = NamedScorer(scorer).load() if isinstance(scorer, str | Path) else _checked(scorer)
+        if windows:
+            self.scorer = Windowed(self.scorer, windows if isinstance(windows, Windows) else None)
         self.selection = Selection() if selection is None else selection
         self.fusion = fusion
         self.on_error = on_error
         self.deadline_ms = deadline_ms
         self._warm = threading.Event()
+        self._checked: Selection | None = None  # the last selection that goes with the scorer
         if is_loaded(self.scorer):  # of another only the first call can say whether the settings fit
-            if isinstance(fusion, LearnedFusion):
-                fusion.check(self.scorer.spec.calibrated_as, self.scorer.spec.name)
+            _check_fusion(fusion, self.scorer.spec)
             self.check()
 
     def __copy__(self) -> "Reranker":
@@ -115,8 +118,10 @@ class Reranker:
             is ``Windowed`` and nothing says how large a window is.
         """
         selection = _checked_selection(self.selection if selection is None else selection)
-        _check_threshold(selection, self.scorer.spec)
-        _check_windows(selection, self.scorer)
+        if selection is not self._checked:
+            _check_threshold(selection, self.scorer.spec)
+            check_windows(self.scorer, extracts=selection.policy == "extract")
+            self._checked = selection if is_loaded(self.scorer) else None
         return selection
 
     @property
@@ -246,7 +251,12 @@ class Reranker:
             raise
 
     def _score(self, requests: Sequence[Request], selection: Selection, call: Call) -> list[Scoring]:
-        return score_requests(scorer_for(selection, self.scorer), requests, call, self.on_error)
+        return score_requests(self.scorer_for(selection), requests, call, self.on_error)
+
+    def scorer_for(self, selection: Selection) -> Scorer:
+        """Return the scorer that a selection needs: with the policy ``"extract"`` one that scores small windows."""
+        extracts = selection.policy == "extract"
+        return for_extraction(self.scorer, _true_tokens(selection)) if extracts else self.scorer
 
     def _request(self, given: tuple[str, Iterable[str | Candidate]], selection: Selection) -> Request:
         """Return one of several requests.
@@ -313,7 +323,7 @@ class Reranker:
         if scoring.by is None or selection.budget is None:
             return None
         size = partial(_closer_tokens, selection.budget)
-        return CloserReading(scorer_for(selection, self.scorer), scoring.by, query, size, call)
+        return CloserReading(self.scorer_for(selection), scoring.by, query, size, call)
 
     def _rank(self, request: Request, scoring: Scoring, *, fitted: bool) -> tuple[list[Ranked], tuple[Stage, ...]]:
         """Order candidates by fused or raw value, ties by first-stage rank; the unscored follow the scored."""
@@ -369,9 +379,19 @@ def _checked_selection(selection: Selection) -> Selection:
     return selection
 
 
+def _check_fusion(fusion: Fusion | None, spec: Spec) -> None:
+    """Refuse a rule that was fitted on another model.
+
+    :raises ConfigurationError: If it was.
+    """
+    check = getattr(fusion, "check", None)
+    if check is not None:
+        check(spec.calibrated_as, spec.name)
+
+
 def _fits(fusion: Fusion | None, by: Spec | None) -> bool:
     """Return whether a fusion rule is for the scorer that answered, such as the second one of a ``Fallback``."""
-    return by is None or not isinstance(fusion, LearnedFusion) or fusion.fingerprint == by.calibrated_as
+    return by is None or getattr(fusion, "fingerprint", by.calibrated_as) == by.calibrated_as
 
 
 def _check_threshold(selection: Selection, spec: Spec) -> None:
@@ -385,29 +405,6 @@ def _check_threshold(selection: Selection, spec: Spec) -> None:
                 f"{name} needs scores on a known scale, and that of {spec.name} is unknown: use top_n or a budget, or "
                 "give the scorer a scale"
             )
-
-
-def _check_windows(selection: Selection, scorer: Scorer) -> None:
-    """Refuse windows without a size over a scorer that reads texts of any length: each text is one window.
-
-    With the policy ``"extract"`` the outermost ones have a size of their own.
-    """
-    sized = isinstance(scorer, Windowed) and (scorer.cuts or selection.policy == "extract")
-    inside = scorer.scorers if isinstance(scorer, ComposedScorer) else ()
-    if isinstance(scorer, Windowed) and not sized:
-        raise ConfigurationError(
-            f"Windowed has no effect around {scorer.scorer.spec.name}, which states no limit: give it "
-            "Windows(max_tokens=...), or leave it out"
-        )
-    for part in inside:
-        _check_windows(replace(selection, policy="fill"), part)
-
-
-def scorer_for(selection: Selection, scorer: Scorer) -> Scorer:
-    """Return the scorer that a selection needs: with the policy ``"extract"`` one that scores small windows."""
-    if selection.policy != "extract" or scorer.spec.returns_spans:
-        return scorer
-    return (scorer if isinstance(scorer, Windowed) else Windowed(scorer)).for_extraction(_true_tokens(selection))
 
 
 def _true_tokens(selection: Selection) -> int | None:

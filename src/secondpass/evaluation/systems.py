@@ -12,7 +12,7 @@ from secondpass.evaluation.collection import Collection
 from secondpass.evaluation.settings import Progress
 from secondpass.ranking import Kept, Ranked, Ranking, Reason
 from secondpass.records import Stage, Unscored, UnscoredReason
-from secondpass.reranker import Reranker, scorer_for
+from secondpass.reranker import Reranker
 from secondpass.scoring.scorer import Scorer, warm_up
 from secondpass.selection.select import Selection, select
 
@@ -187,7 +187,7 @@ def completeness_of(results: Sequence[QueryResult]) -> Completeness:
 def _with_its_scorer(item: Reranker) -> Reranker:
     """Return a reranker that scores what its own selection needs, although it is called with another one."""
     item = copy(item)
-    item.scorer = scorer_for(item.selection, item.scorer)
+    item.scorer = item.scorer_for(item.selection)
     return item
 
 

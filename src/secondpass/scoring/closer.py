@@ -8,7 +8,7 @@ from secondpass.errors import ScoringError
 from secondpass.ranking import Ranked
 from secondpass.records import Call, Candidate, Pair, Score, Spec, Stage
 from secondpass.scoring.scorer import Scorer, score_checked
-from secondpass.scoring.windows import Windowed, Windows
+from secondpass.scoring.windows import Windows, in_windows
 
 _MOST = 64  # windows; the call stays small
 
@@ -41,9 +41,8 @@ class CloserReading:
             return item
         started, text, header = time.perf_counter(), item.candidate.text, item.candidate.text_header
         start, end = (max(best.start, header), best.end) if best else (header, len(text))
-        inner = self.scorer.scorer if isinstance(self.scorer, Windowed) else self.scorer
         max_tokens = self.size(item.candidate)
-        scorer = Windowed(inner, Windows(max_tokens, overlap=0.0, max_windows=_MOST))
+        scorer = in_windows(self.scorer, Windows(max_tokens, overlap=0.0, max_windows=_MOST))
         pair = Pair(self.query, text[:header] + text[start:end], header)
         facts: dict[str, object] = {"max_tokens": max_tokens}
         try:

@@ -265,6 +265,38 @@ class Windowed(ComposedScorer):
         return Score(value, truncated, tuple(windows), partial, query_cut)
 
 
+def in_windows(scorer: Scorer, windows: Windows) -> Windowed:
+    """Return a scorer of other windows by the same model."""
+    return Windowed(scorer.scorer if isinstance(scorer, Windowed) else scorer, windows)
+
+
+def for_extraction(scorer: Scorer, budget: int | None) -> Scorer:
+    """Return a scorer whose scores come with windows small enough for extraction.
+
+    :param scorer: The scorer; one that returns spans itself stays as it is.
+    :param budget: The budget's tokens; None for no budget.
+    """
+    if scorer.spec.returns_spans:
+        return scorer
+    return (scorer if isinstance(scorer, Windowed) else Windowed(scorer)).for_extraction(budget)
+
+
+def check_windows(scorer: Scorer, *, extracts: bool) -> None:
+    """Refuse windows without a size over a scorer that reads texts of any length: each text is one window.
+
+    :param scorer: The scorer, with those inside of it.
+    :param extracts: Whether the outermost windows have a size of their own, for extraction.
+    :raises ConfigurationError: If there are such windows.
+    """
+    if isinstance(scorer, Windowed) and not (scorer.cuts or extracts):
+        raise ConfigurationError(
+            f"Windowed has no effect around {scorer.scorer.spec.name}, which states no limit: give it "
+            "Windows(max_tokens=...), or leave it out"
+        )
+    for part in scorer.scorers if isinstance(scorer, ComposedScorer) else ():
+        check_windows(part, extracts=False)
+
+
 def extract_tokens(budget: int | None) -> int:
     """Return the most tokens of a window to be extracted, where nothing else is set.
 
