@@ -7,8 +7,7 @@ from contextlib import contextmanager
 from secondpass import Call
 from secondpass.errors import OutOfMemory, ScoringError
 from secondpass.records import LOGIT, Pair, Spec, UnscoredReason
-from secondpass.scoring.batching import BatchLimits
-from secondpass.scoring.engine import Encoded, EngineFacts, Head, Placement
+from secondpass.scoring.engine import BatchLimits, Encoded, EngineFacts, Head, Placement
 
 
 class FakeEngine:

@@ -24,8 +24,8 @@ from secondpass.engines.torch_packing import TorchPacking  # noqa: E402
 from secondpass.errors import OutOfMemory  # noqa: E402
 from secondpass.models.hardware import GPU_BATCH_TOKENS, GPU_MEMORY_SHARE, Hardware, Request, place, token_budget  # noqa: E402
 from secondpass.records import Pair, Score  # noqa: E402
-from secondpass.scoring.batching import BatchLimits  # noqa: E402
 from secondpass.scoring.engine import (  # noqa: E402
+    BatchLimits,
     Encoded,
     Placement,
 )

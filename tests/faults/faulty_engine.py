@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 from secondpass.errors import OutOfMemory, ScoringError
 from secondpass.records import LOGIT, Pair, Spec
-from secondpass.scoring.batching import BatchLimits
-from secondpass.scoring.engine import Encoded, EngineFacts, Head, Placement
+from secondpass.scoring.engine import BatchLimits, Encoded, EngineFacts, Head, Placement
 
 
 @dataclass(frozen=True, slots=True)

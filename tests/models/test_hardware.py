@@ -18,7 +18,7 @@ from secondpass.models.hardware import (
     nvidia_gpus,
     place,
 )
-from secondpass.scoring.batching import BatchLimits
+from secondpass.scoring.engine import BatchLimits
 
 GIB = 1024**3
 

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from secondpass.scoring.batching import BatchLimits, plan_batches
+from secondpass.scoring.batches import plan_batches
+from secondpass.scoring.engine import BatchLimits
 
 lengths_drawn = st.lists(st.integers(0, 600), max_size=60)
 limits_drawn = st.builds(

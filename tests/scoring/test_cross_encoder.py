@@ -13,9 +13,9 @@ from secondpass import Call, Reranker
 from secondpass.errors import ConfigurationError, OutOfMemory, ScoringError
 from secondpass.ranking import Cause, Degraded
 from secondpass.records import Pair, Score, Unscored, UnscoredReason
+from secondpass.scoring.batches import DEADLINE_BLOCK
 from secondpass.scoring.cross_encoder import ENCODING_BLOCK, OVERLAPPED_PAIRS, CrossEncoder
 from secondpass.scoring.engine import Encoded
-from secondpass.scoring.jobs import DEADLINE_BLOCK
 from secondpass.scoring.worker import WorkerSettings
 
 

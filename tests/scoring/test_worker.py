@@ -16,9 +16,9 @@ from fake_engine import FakeEngine, blocked_engine
 from secondpass import Call, Reranker, load_scorer
 from secondpass.errors import ConfigurationError, QueueFull, ScoringError
 from secondpass.records import Pair, UnscoredReason
+from secondpass.scoring.batches import Job
 from secondpass.scoring.cross_encoder import CrossEncoder
 from secondpass.scoring.engine import Encoded
-from secondpass.scoring.jobs import Job
 from secondpass.scoring.worker import Worker, WorkerSettings
 
 PAIRS = [Pair("query", "two words"), Pair("query", "word")]

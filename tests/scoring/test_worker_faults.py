@@ -12,10 +12,9 @@ from fake_engine import ExpiresWhenBlocked, FakeEngine, blocked_engine
 from secondpass import Call
 from secondpass.errors import ScoringError
 from secondpass.records import Pair, UnscoredReason
+from secondpass.scoring.batches import BatchScheduler, Job
 from secondpass.scoring.cross_encoder import CrossEncoder
 from secondpass.scoring.engine import Encoded
-from secondpass.scoring.jobs import Job
-from secondpass.scoring.turns import BatchScheduler
 from secondpass.scoring.worker import Worker, WorkerSettings
 
 PAIRS = [Pair("query", "two words"), Pair("query", "word")]

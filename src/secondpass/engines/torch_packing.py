@@ -12,8 +12,7 @@ from secondpass.engines.packed import PackedClassifier
 from secondpass.engines.packed_batches import CudaMemory, Memory, PackedBatches
 from secondpass.errors import ModelError
 from secondpass.models.hardware import GPU_BATCH_TOKENS, Request
-from secondpass.scoring.batching import BatchLimits
-from secondpass.scoring.engine import Encoded, Placement
+from secondpass.scoring.engine import BatchLimits, Encoded, Placement
 
 BATCHES_AHEAD = 4
 """Packed batches that are started at once on a GPU, the next while it computes the one before."""

@@ -11,8 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from secondpass.errors import DeviceError
-from secondpass.scoring.batching import BatchLimits
-from secondpass.scoring.engine import Placement
+from secondpass.scoring.engine import BatchLimits, Placement
 
 CPU_BATCH_TOKENS = 768
 """Keeps the activations of a small encoder in the cache; measured in docs/benchmarks/engines.md."""

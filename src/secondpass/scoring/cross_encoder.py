@@ -10,8 +10,8 @@ from typing import Any, NoReturn, Self
 from secondpass.errors import ConfigurationError, check_list
 from secondpass.processes import ForkLock
 from secondpass.records import Call, Pair, Score, Scored, Spec, Stage, Unscored, UnscoredReason, as_call
+from secondpass.scoring.batches import DEADLINE_BLOCK, Job
 from secondpass.scoring.engine import Encoded, Engine
-from secondpass.scoring.jobs import DEADLINE_BLOCK, Job
 from secondpass.scoring.reading import PairReader, count_tokens
 from secondpass.scoring.scorer import BaseScorer, refuse_pickling
 from secondpass.scoring.worker import Worker, WorkerSettings

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from secondpass.records import Pair, Scale, ScaleKind, Spec
-from secondpass.scoring.batching import BatchLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +53,33 @@ class Head:
         if not math.isfinite(top):
             return math.nan
         return row[self.positive] - (top + math.log(sum(math.exp(output - top) for output in others)))
+
+
+@dataclass(frozen=True, slots=True)
+class BatchLimits:
+    """The limits of a batch.
+
+    :param max_tokens: Padded tokens, rows times the longest row; of packed batches the sum of the rows. A single longer
+        pair is still a batch.
+    :param max_rows: Pairs; None for no limit.
+    :param length_step: Lengths are rounded up to a multiple of this, for devices that compile for each shape.
+    :param packed: Whether rows lie end to end, without padding.
+    """
+
+    max_tokens: int
+    max_rows: int | None = None
+    length_step: int = 1
+    packed: bool = False
+
+    def padded(self, length: int) -> int:
+        """Return the padded length of a row of this many tokens."""
+        return -(-length // self.length_step) * self.length_step
+
+    def tokens(self, lengths: Sequence[int]) -> int:
+        """Return the tokens of a batch of rows, padding included; at least one a row."""
+        if self.packed:
+            return sum(max(1, length) for length in lengths)
+        return len(lengths) * max(1, self.padded(max(lengths)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,7 @@ from dataclasses import dataclass, field
 from secondpass.errors import QueueFull, ScoringError
 from secondpass.processes import end_at_exit
 from secondpass.records import UnscoredReason
-from secondpass.scoring.jobs import Job, Part, run_batch
-from secondpass.scoring.turns import BatchScheduler
+from secondpass.scoring.batches import BatchScheduler, Job, Part, run_batch
 
 _POLL_SECONDS = 0.1  # of who waits for a task: so often it looks whether the thread is stuck
 _LOCK_SECONDS = 1.0  # a finaliser may run where another lock is held: it doesn't wait for ever
