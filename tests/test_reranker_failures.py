@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from fake_engine import FakeEngine
-from worlds import Failing, Scripted, count_words, reasons, texts
+from worlds import Failing, Scripted, count_words, named, reasons, texts
 
 from secondpass import Call, Candidate, ContextBudget, OverlapScorer, Reranker, Selection
 from secondpass.errors import ConfigurationError, InputError, ModelError, OutOfMemory, ScoringError
@@ -121,7 +121,7 @@ def test_a_missed_deadline_is_in_the_report() -> None:
         ({"observers": print}, "observers must be a list"),
         ({"observers": [asyncio.sleep]}, "functions of a Ranking, not async"),
     ],
-    ids=str,
+    ids=named,
 )
 def test_settings_of_a_wrong_type_are_refused_at_construction(settings: dict[str, Any], message: str) -> None:
     """Each is a configuration error, before anything is scored."""
@@ -193,7 +193,7 @@ def test_nan_makes_one_candidate_invalid() -> None:
     assert ranking.degraded is None
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf], ids=str)
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf], ids=named)
 def test_a_score_that_is_not_finite_is_invalid(value: float) -> None:
     """NaN or infinity as the value of a ``Score`` makes that candidate invalid, and never gives it a rank."""
     ranking = Reranker(Scripted({"odd": value, "fox": 2.0, "dog": 1.0})).rerank("query", ["dog", "odd", "fox"])

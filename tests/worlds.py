@@ -1,5 +1,6 @@
 """Test doubles: ranked candidates with chosen scores, a token counter for words, scorers with given outcomes."""
 
+import re
 from collections.abc import Mapping, Sequence
 
 from secondpass import Call, Candidate
@@ -39,6 +40,11 @@ def texts(items: Sequence[Ranked] | Ranking) -> list[str]:
 def reasons(items: Sequence[Dropped]) -> dict[str, str]:
     """Return why each text was dropped."""
     return {item.candidate.text: str(item.reason) for item in items}
+
+
+def named(value: object) -> str:
+    """Return a parameter's id: its text without addresses and random ids, which differ between processes."""
+    return re.sub(r" at 0x[0-9a-f]+|id_='[^']+'", "", str(value))
 
 
 class Scripted(BaseScorer):

@@ -177,7 +177,7 @@ class Window:
     :param start: Where it starts, in characters of the text.
     :param end: Where it ends.
     :param value: Its raw value on the scorer's scale, always finite.
-    :param probability: The value as a probability; None on a scale that has none.
+    :param probability: The value as a probability, in a ranking; None on a scale that has none, and from a scorer.
     """
 
     start: int
@@ -338,6 +338,13 @@ class Scale:
         if self.kind is ScaleKind.BOUNDED:
             value = (value - self.low) / (self.high - self.low)
         return min(1.0, max(0.0, value))
+
+    def applied_to(self, outcome: Score | Unscored) -> Score | Unscored:
+        """Return an outcome with the probabilities of its windows."""
+        if isinstance(outcome, Unscored) or not outcome.windows:
+            return outcome
+        windows = (replace(window, probability=self.probability(window.value)) for window in outcome.windows)
+        return replace(outcome, windows=tuple(windows))
 
 
 LOGIT = Scale(ScaleKind.LOGIT)

@@ -334,7 +334,7 @@ class Reranker:
             Ranked(
                 candidate,
                 index,
-                outcome,
+                scale.applied_to(outcome) if scale else outcome,
                 scale.probability(outcome.value) if scale and isinstance(outcome, Score) else None,
                 fused.get(index),
                 request.ranks[index],

@@ -21,10 +21,10 @@ from secondpass.engines.tokens import TokenCache
 from secondpass.logs import RepeatedWarnings
 from secondpass.processes import CallThreads, ForkLock, _end, renew_in_child
 from secondpass.records import Pair, Score
-from secondpass.scorers import score_file
+from secondpass.scorers import score_store
 from secondpass.scorers.fallback import Fallback
 from secondpass.scorers.overlap import OverlapScorer
-from secondpass.scorers.score_file import ScoreFile
+from secondpass.scorers.score_store import ScoreStore
 from secondpass.scoring.cross_encoder import CrossEncoder
 from secondpass.scoring.named import LoadedModels, LoadKey
 
@@ -156,7 +156,7 @@ def test_the_workers_lock_at_the_childs_end() -> None:
 
 def test_a_host_may_call_the_childs_hook_alone(tmp_path: Path) -> None:
     """As uWSGI does: a child in whose parent a thread used the file leaves it alone."""
-    file = ScoreFile(tmp_path / "scores.db", 100)
+    file = ScoreStore(tmp_path / "scores.db", 100)
     file.write({b"key": Score(1.0)})
     connection = file._link
     with held(file._lock._lock):
@@ -200,7 +200,7 @@ def test_a_thread_that_forks_with_a_lock_keeps_it() -> None:
 
 def test_threads_that_fork_at_once(tmp_path: Path) -> None:
     """Forks of several threads wait for each other, and for the cache's file, and none waits for ever."""
-    files = [ScoreFile(tmp_path / f"{number}.db", 100) for number in range(2)]
+    files = [ScoreStore(tmp_path / f"{number}.db", 100) for number in range(2)]
 
     def use(number: int) -> bool:
         files[number].write({bytes([number]): Score(1.0)})
@@ -214,15 +214,15 @@ def test_a_fork_while_the_file_is_opened_does_not_wait_for_itself(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The file's lock of another library isn't stopped for the fork before the thread that opens the file is done."""
-    file = ScoreFile(tmp_path / "scores.db", 100)
-    opening, connect = threading.Event(), score_file.connect
+    file = ScoreStore(tmp_path / "scores.db", 100)
+    opening, connect = threading.Event(), score_store.connect
 
     def connect_slowly(path: Path, wait_seconds: float) -> sqlite3.Connection:
         opening.set()
         time.sleep(0.2)  # until the fork has begun
         return connect(path, wait_seconds)
 
-    monkeypatch.setattr(score_file, "connect", connect_slowly)
+    monkeypatch.setattr(score_store, "connect", connect_slowly)
     thread = threading.Thread(target=file.write, args=({b"key": Score(1.0)},))
     thread.start()
     opening.wait()

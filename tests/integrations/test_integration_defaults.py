@@ -9,6 +9,7 @@ import pytest
 from integration_support import LangChain, Loader
 from langchain_core.load import dumpd, load
 from langchain_core.runnables import ConfigurableField
+from worlds import named
 
 from secondpass import ContextBudget, OverlapScorer, Reranker, Selection
 from secondpass.langchain import SecondPassRerank
@@ -51,7 +52,7 @@ def test_reranker_without_a_limit_keeps_the_best_five(integration: LangChain) ->
 
 
 @pytest.mark.parametrize(
-    "settings", [{"budget": 1000}, {"budget": lambda query: 1000}, {"min_probability": 0.1}, {"top_n": None}], ids=str
+    "settings", [{"budget": 1000}, {"budget": lambda query: 1000}, {"min_probability": 0.1}, {"top_n": None}], ids=named
 )
 def test_given_limit_replaces_the_default(integration: LangChain, settings: dict[str, Any]) -> None:
     """A budget, a minimum probability, or ``top_n=None`` sets the only limit."""
@@ -91,7 +92,7 @@ def test_none_lifts_the_limit_of_a_shared_reranker(
 
 @pytest.mark.filterwarnings("ignore:The function `load` is in beta")
 @pytest.mark.parametrize("way", COPIES)
-@pytest.mark.parametrize(("settings", "expected"), [({}, 5), ({"top_n": None}, 7), ({"top_n": 2}, 2)], ids=str)
+@pytest.mark.parametrize(("settings", "expected"), [({}, 5), ({"top_n": None}, 7), ({"top_n": 2}, 2)], ids=named)
 def test_copies_distinguish_none_from_not_given(
     integration: LangChain, loader: Loader, settings: dict[str, Any], expected: int, way: str
 ) -> None:

@@ -8,6 +8,7 @@ from integration_support import QUESTION, LangChain, LlamaIndex, Loader
 from langchain_core.embeddings import FakeEmbeddings
 from langchain_core.vectorstores import InMemoryVectorStore
 from llama_index.core.schema import TextNode
+from worlds import named
 
 from secondpass import OverlapScorer, Reranker
 from secondpass.errors import ConfigurationError, InputError, SecondpassError
@@ -53,7 +54,7 @@ from secondpass.langchain import SecondPassRerank, TwoStageRetriever
         ({"deadline_ms": float("nan")}, "deadline_ms must be a number or None; got nan"),
         ({"top_n": 0, "policy": "squeeze"}, "top_n: .*policy: "),
     ],
-    ids=str,
+    ids=named,
 )
 def test_invalid_setting_is_a_configuration_error(
     integration: LangChain, settings: dict[str, Any], message: str
@@ -64,7 +65,7 @@ def test_invalid_setting_is_a_configuration_error(
 
 
 @pytest.mark.parametrize("kind", [SecondpassError, ConfigurationError, ValueError])
-@pytest.mark.parametrize("settings", [{"min_probability": 3}, {"top_k": 3}, {"top_n": "many"}], ids=str)
+@pytest.mark.parametrize("settings", [{"min_probability": 3}, {"top_k": 3}, {"top_n": "many"}], ids=named)
 def test_invalid_setting_is_caught_by_each_base_class(
     integration: LangChain, settings: dict[str, Any], kind: type[Exception]
 ) -> None:
@@ -115,7 +116,7 @@ async def test_any_iterable_is_accepted(integration: LangChain, form: str) -> No
         ([{"page_content": "a text"}], "got dict at position 0"),
         ([TextNode(text="without a score")], "got TextNode at position 0"),
     ],
-    ids=str,
+    ids=named,
 )
 async def test_wrong_items_are_refused_before_a_model_is_loaded(
     integration: LangChain, loader: Loader, items: Any, message: str
@@ -129,7 +130,7 @@ async def test_wrong_items_are_refused_before_a_model_is_loaded(
     assert loader.names == []
 
 
-@pytest.mark.parametrize("query", [5, b"swallows", ["swallows"]], ids=str)
+@pytest.mark.parametrize("query", [5, b"swallows", ["swallows"]], ids=named)
 async def test_wrong_query_is_refused_before_a_model_is_loaded(
     integration: LangChain, loader: Loader, query: Any
 ) -> None:
@@ -163,7 +164,7 @@ def test_query_as_a_string_in_place_of_the_bundle_is_refused() -> None:
         integration.create(model=OverlapScorer()).postprocess_nodes(integration.items(), "swallows")
 
 
-@pytest.mark.parametrize("scores", [[1.0], [], 1.0, [1.0] * 6], ids=str)
+@pytest.mark.parametrize("scores", [[1.0], [], 1.0, [1.0] * 6], ids=named)
 def test_wrong_number_of_first_stage_scores_is_refused(loader: Loader, scores: Any) -> None:
     """``rank(scores=...)`` needs one score for each document."""
     with pytest.raises(InputError, match=r"scores must have one number for each of 5 documents, got \d"):

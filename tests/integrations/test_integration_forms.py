@@ -11,6 +11,7 @@ from integration_support import LangChain, Loader
 from langchain_core.load import dumpd, load
 from langchain_core.runnables import ConfigurableField
 from llama_index.core.schema import MetadataMode
+from worlds import named
 
 from secondpass import (
     ContextBudget,
@@ -319,7 +320,7 @@ def test_windows_of_a_remote_model_need_a_size(integration: LangChain, windows: 
         {"fusion": {"rule": "weighted_sum", "beta": 1.0}},
         {"fusion": {"alpha": 0.3}},
     ],
-    ids=str,
+    ids=named,
 )
 def test_a_class_or_a_wrong_table_is_refused_at_construction(integration: LangChain, settings: dict[str, Any]) -> None:
     """What would fail at the first call is refused when the integration is made."""
@@ -328,7 +329,7 @@ def test_a_class_or_a_wrong_table_is_refused_at_construction(integration: LangCh
 
 
 @pytest.mark.parametrize(
-    "settings", [{"min_probability": 0.5}, {"selection": Selection(adaptive=CoveredMass())}], ids=str
+    "settings", [{"min_probability": 0.5}, {"selection": Selection(adaptive=CoveredMass())}], ids=named
 )
 def test_a_threshold_is_refused_beside_a_model_without_probabilities(
     integration: LangChain, settings: dict[str, Any]
@@ -347,7 +348,7 @@ def test_a_threshold_is_refused_beside_a_model_without_probabilities(
         {"options": LoadOptions(while_loading="degrade")},
         {"fusion": WeightedSum()},
     ],
-    ids=str,
+    ids=named,
 )
 def test_settings_of_a_shared_reranker_are_set_there(integration: LangChain, settings: dict[str, Any]) -> None:
     """What the reranker has decided can't be set beside it, even where it is what a new one would do."""

@@ -10,6 +10,7 @@ from integration_support import Loader
 from langchain_core.load import dumpd, dumps, load
 from langchain_core.runnables import ConfigurableField
 from langchain_support import QUESTION, TEXTS, documents, ids, overlap_compressor
+from worlds import named
 
 from secondpass import ContextBudget, OverlapScorer, Reranker
 from secondpass.errors import ConfigurationError, ModelNotFound
@@ -54,7 +55,7 @@ def from_data(data: Any) -> Any:
         ),
         ({"reranker": OverlapScorer()}, "reranker"),
     ],
-    ids=str,
+    ids=named,
 )
 def test_invalid_settings_are_refused_at_construction(settings: dict[str, Any], message: str) -> None:
     """An invalid setting raises a ``ConfigurationError`` that names it."""

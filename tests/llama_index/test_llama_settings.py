@@ -13,6 +13,7 @@ import pytest
 from integration_support import Loader
 from llama_index.core.schema import MetadataMode
 from llama_support import QUESTION, WaitingScorer, ids, overlap_postprocessor, scored_nodes
+from worlds import named
 
 from secondpass import ContextBudget, OverlapScorer, Reranker, Selection
 from secondpass.errors import ConfigurationError, ModelNotFound
@@ -53,7 +54,7 @@ COPIES: dict[str, Callable[[SecondPassRerank], SecondPassRerank]] = {
             "device has no effect together with",
         ),
     ],
-    ids=str,
+    ids=named,
 )
 def test_invalid_settings_are_refused_at_construction(settings: dict[str, Any], message: str) -> None:
     """An invalid setting raises a ``ConfigurationError`` that names it."""
@@ -95,7 +96,7 @@ def test_budget_record_survives_serialisation(way: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("live", "way"), [*itertools.product(LIVE, ["to_dict", "to_json"]), ("reranker", "pickle")], ids=str
+    ("live", "way"), [*itertools.product(LIVE, ["to_dict", "to_json"]), ("reranker", "pickle")], ids=named
 )
 def test_live_objects_are_refused_by_name(live: str, way: str) -> None:
     """The error names the live objects that can't be serialised."""

@@ -11,11 +11,9 @@ from hypothesis import strategies as st
 from worlds import Failing, Scripted
 
 from secondpass import Call, OverlapScorer
-from secondpass.calibration import Calibration
 from secondpass.errors import ConfigurationError, ScoringError
 from secondpass.records import Pair, Score, Scored, Spec, Unscored, UnscoredReason, Window
 from secondpass.scorers.cached import Cached, _key
-from secondpass.scorers.calibrated import Calibrated
 from secondpass.scorers.fallback import Fallback
 from secondpass.scoring.windows import Windowed, Windows
 
@@ -249,17 +247,3 @@ def test_windows_of_a_long_text_are_kept(tmp_path: Path) -> None:
     assert first == again
     assert isinstance(again[0], Score)
     assert len(again[0].windows) > 1
-
-
-def test_windows_on_disk_have_the_probabilities_of_the_present_calibration(tmp_path: Path) -> None:
-    """A calibration that is fitted anew leaves values as they are, and isn't part of the key."""
-    scorer = OverlapScorer()
-    for slope in (1.0, 0.5):
-        calibrated = Calibrated(scorer, Calibration("platt", scorer.spec.calibrated_as, slope))
-        cache = Cached(Windowed(calibrated, Windows(max_tokens=40)), tmp_path / "scores.db")
-        scored = cache.score_pairs([Pair("flea", "A flea lives long. " * 30)])
-        windows = [window for item in scored.outcomes if isinstance(item, Score) for window in item.windows]
-        assert [window.probability for window in windows] == [
-            scored.by.scale.probability(window.value) for window in windows
-        ]
-        assert len(windows) > 2

@@ -12,8 +12,7 @@ from worlds import Scripted
 from secondpass.errors import ConfigurationError
 from secondpass.records import Pair, Score, Window
 from secondpass.scorers.cached import Cached
-from secondpass.scorers.score_file import ScoreFile
-from secondpass.scorers.score_table import is_sound
+from secondpass.scorers.score_store import ScoreStore, is_sound
 
 PAIRS = [Pair("query", "a"), Pair("query", "b"), Pair("query", "a")]
 SCRIPT = {"a": Score(1.25, truncated=3), "b": -0.1}
@@ -42,7 +41,7 @@ def test_a_file_survives_its_process(tmp_path: Path) -> None:
 
 def test_the_file_is_bounded(tmp_path: Path) -> None:
     """Of more scores than ``max_entries`` the last written stay on disk."""
-    file = ScoreFile(tmp_path / "scores.db", max_entries=2)
+    file = ScoreStore(tmp_path / "scores.db", max_entries=2)
     for number in range(5):
         file.write({bytes([number]): Score(number)})
     assert file.read([bytes([number]) for number in range(5)]) == {b"\x03": Score(3), b"\x04": Score(4)}
@@ -50,10 +49,10 @@ def test_the_file_is_bounded(tmp_path: Path) -> None:
 
 def test_scores_in_numpys_numbers_are_kept(tmp_path: Path) -> None:
     """A user's scorer may give them; they come back as Python's."""
-    score = Score(np.float32(0.5), np.int64(2), (Window(np.int64(0), np.int64(3), np.float32(0.5), np.float32(0.0)),))
-    ScoreFile(tmp_path / "scores.db", 9).write({b"key": score})
-    found = ScoreFile(tmp_path / "scores.db", 9).read([b"key"])[b"key"]
-    assert found == Score(0.5, 2, (Window(0, 3, 0.5, 0.0),))
+    score = Score(np.float32(0.5), np.int64(2), (Window(np.int64(0), np.int64(3), np.float32(0.5)),))
+    ScoreStore(tmp_path / "scores.db", 9).write({b"key": score})
+    found = ScoreStore(tmp_path / "scores.db", 9).read([b"key"])[b"key"]
+    assert found == Score(0.5, 2, (Window(0, 3, 0.5),))
     assert type(found.value) is float
 
 
@@ -110,16 +109,16 @@ def test_a_locked_file_is_not_known_to_be_damaged(tmp_path: Path) -> None:
 def test_a_file_that_was_exchanged_is_opened_anew(tmp_path: Path) -> None:
     """Where another process renamed or deleted the file, an open cache writes to the new one, not to the old."""
     path = tmp_path / "scores.db"
-    file = ScoreFile(path, 9)
+    file = ScoreStore(path, 9)
     file.write({b"old": Score(1.0)})
     path.rename(tmp_path / "aside.db")
     path.with_name("scores.db-wal").unlink()
     path.with_name("scores.db-shm").unlink()
-    ScoreFile(path, 9).write({b"new": Score(2.0)})
+    ScoreStore(path, 9).write({b"new": Score(2.0)})
     assert file.read([b"old", b"new"]) == {b"new": Score(2.0)}
     file.write({b"newer": Score(3.0)})
     file.close()
-    assert ScoreFile(path, 9).read([b"new", b"newer"]) == {b"new": Score(2.0), b"newer": Score(3.0)}
+    assert ScoreStore(path, 9).read([b"new", b"newer"]) == {b"new": Score(2.0), b"newer": Score(3.0)}
 
 
 def test_a_row_with_a_wrong_checksum_is_not_trusted(tmp_path: Path) -> None:
@@ -188,7 +187,7 @@ def test_a_file_that_can_not_be_written_costs_no_answer(
     tmp_path: Path, pragma: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """While the disk is full or the file read-only, scores come from the scorer, and one warning is logged."""
-    file = ScoreFile(tmp_path / "scores.db", max_entries=10_000)
+    file = ScoreStore(tmp_path / "scores.db", max_entries=10_000)
     file.write({b"first": Score(1.0)})
     file._link.database.execute(f"PRAGMA {pragma}")
     for number in range(20):

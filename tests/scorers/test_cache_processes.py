@@ -16,9 +16,9 @@ from worlds import Scripted
 
 from secondpass import Call, processes
 from secondpass.records import Pair, Score, Unscored, UnscoredReason
-from secondpass.scorers import score_file
+from secondpass.scorers import score_store
 from secondpass.scorers.cached import Cached
-from secondpass.scorers.score_file import ScoreFile
+from secondpass.scorers.score_store import ScoreStore
 
 PAIR = Pair("query", "a")
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system doesn't fork")
@@ -26,7 +26,7 @@ quiet = pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning
 
 
 def _write_for_ever(path: Path) -> None:
-    file, number = ScoreFile(path, max_entries=100_000), 0
+    file, number = ScoreStore(path, max_entries=100_000), 0
     while True:
         file.write({number.to_bytes(8, "big"): Score(number)})
         number += 1
@@ -35,7 +35,7 @@ def _write_for_ever(path: Path) -> None:
 def test_killed_writers_damage_nothing(tmp_path: Path) -> None:
     """Processes that are killed while they write leave a sound file, in which every row has its checksum."""
     path, context = tmp_path / "scores.db", multiprocessing.get_context("spawn")
-    ScoreFile(path, 100_000).write({b"first": Score(0.5)})
+    ScoreStore(path, 100_000).write({b"first": Score(0.5)})
     for _ in range(2):
         writers = [context.Process(target=_write_for_ever, args=(path,)) for _ in range(2)]
         for writer in writers:
@@ -50,11 +50,11 @@ def test_killed_writers_damage_nothing(tmp_path: Path) -> None:
         assert link.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         keys = [key for (key,) in link.execute("SELECT key FROM scores")]
     link.close()
-    assert len(ScoreFile(path, 100_000).read(keys)) == len(keys) > 1
+    assert len(ScoreStore(path, 100_000).read(keys)) == len(keys) > 1
 
 
 def _fill(path: Path, first: int) -> None:
-    file = ScoreFile(path, max_entries=100_000)
+    file = ScoreStore(path, max_entries=100_000)
     for number in range(first, first + 200):
         file.write({number.to_bytes(8, "big"): Score(number)})
 
@@ -68,7 +68,7 @@ def test_several_processes_share_a_file(tmp_path: Path) -> None:
     for writer in writers:
         writer.join()
     keys = [(1000 * turn + number).to_bytes(8, "big") for turn in range(3) for number in range(200)]
-    found = ScoreFile(tmp_path / "scores.db", 100_000).read(keys)
+    found = ScoreStore(tmp_path / "scores.db", 100_000).read(keys)
     assert len(found) > 300
     assert all(score.value == int.from_bytes(key, "big") for key, score in found.items())
 
@@ -142,7 +142,7 @@ def test_a_child_whose_parent_never_let_go_computes(tmp_path: Path, monkeypatch:
 def test_what_a_child_writes_is_not_lost(tmp_path: Path) -> None:
     """A child has a connection of its own, which outlives its parent's."""
     path = tmp_path / "scores.db"
-    file = ScoreFile(path, 100)
+    file = ScoreStore(path, 100)
     file.write({b"parent": Score(1.0)})
     (to_parent, from_child), (to_child, from_parent) = os.pipe(), os.pipe()
     child = os.fork()
@@ -157,7 +157,7 @@ def test_what_a_child_writes_is_not_lost(tmp_path: Path) -> None:
     file.close()
     os.write(from_parent, b".")
     assert os.waitpid(child, 0)[1] == 0
-    assert set(ScoreFile(path, 100).read([b"parent", b"first", b"second"])) == {b"parent", b"first", b"second"}
+    assert set(ScoreStore(path, 100).read([b"parent", b"first", b"second"])) == {b"parent", b"first", b"second"}
     for end in (to_parent, from_child, to_child, from_parent):
         os.close(end)
 
@@ -178,7 +178,7 @@ def test_a_call_waits_for_the_file_no_longer_than_it_may(tmp_path: Path, reason:
 
 def test_sqlite_waits_no_longer_than_the_call_may(tmp_path: Path) -> None:
     """While another process writes, a call with little time left gives the file up in time."""
-    file = ScoreFile(tmp_path / "scores.db", 9)
+    file = ScoreStore(tmp_path / "scores.db", 9)
     file.write({b"key": Score(1.0)}, Call(50))
     assert file._link
     assert 0 <= file._link.database.execute("PRAGMA busy_timeout").fetchone()[0] <= 50
@@ -195,7 +195,7 @@ def test_those_who_find_damage_at_once_rename_one_file(tmp_path: Path) -> None:
     meeting = threading.Barrier(users)
 
     def use(user: int) -> None:
-        file = ScoreFile(path, 1000)
+        file = ScoreStore(path, 1000)
         for turn in range(rounds):
             file.write({b"key": Score(1.0)})
             file.close()
@@ -220,19 +220,19 @@ def test_a_file_that_another_one_began_meanwhile_is_not_renamed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Between the check of a damaged file and its renaming nobody else renames it and begins another."""
-    path, check, found = tmp_path / "scores.db", score_file.is_sound, []
+    path, check, found = tmp_path / "scores.db", score_store.is_sound, []
     path.write_bytes(b"no database at all" * 100)
-    one, other = ScoreFile(path, 9), ScoreFile(path, 9)
+    one, other = ScoreStore(path, 9), ScoreStore(path, 9)
 
     def check_slowly(path: Path, wait_seconds: float) -> bool:
         sound = check(path, wait_seconds)
-        monkeypatch.setattr(score_file, "is_sound", check)
+        monkeypatch.setattr(score_store, "is_sound", check)
         for _ in range(2):
             other.write({b"key": Score(1.0)}, Call(50))
         found.append(other.read([b"key"], Call(50)))
         return sound
 
-    monkeypatch.setattr(score_file, "is_sound", check_slowly)
+    monkeypatch.setattr(score_store, "is_sound", check_slowly)
     one.read([b"key"])
-    assert [ScoreFile(path, 9).read([b"key"])] == found
+    assert [ScoreStore(path, 9).read([b"key"])] == found
     assert len(list(tmp_path.glob("*.damaged-*"))) == 1

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 import pytest
-from worlds import Failing, Scripted
+from worlds import Failing, Scripted, named
 
 from secondpass import Call, OverlapScorer, Reranker
 from secondpass.errors import ConfigurationError, ScoringError
@@ -238,7 +238,7 @@ class Unknown(Scripted):
         ([OverlapScorer(), BROKEN], {"max_failures": 0}, "max_failures must be 1 or more"),
         ([OverlapScorer(), BROKEN], {"retry_seconds": -1}, "retry_seconds 0 or more"),
     ],
-    ids=str,
+    ids=named,
 )
 def test_wrong_settings_are_refused(scorers: list[OverlapScorer], settings: dict[str, int], message: str) -> None:
     """Each is a configuration error with what must hold."""

@@ -175,12 +175,13 @@ def test_pooling(pooling: str, expected: float) -> None:
     assert outcome.value == pytest.approx(expected)
 
 
-def test_each_window_has_its_value_and_probability() -> None:
-    """A score carries every window, on the scale of the inner scorer."""
-    scale = Scale(ScaleKind.BOUNDED, 0.0, 1.0)
+def test_each_window_has_its_value() -> None:
+    """A score carries every window, on the scale of the inner scorer; a ranking adds their probabilities."""
     outcome = score(Windowed(Short(None), Windows(9, overlap=0)), "hen elk", STORY)
     assert [window.value for window in outcome.windows] == [0.5, 0.5]
-    assert [window.probability for window in outcome.windows] == [scale.probability(0.5)] * 2
+    ranked = Reranker(Windowed(Short(None), Windows(9, overlap=0))).rerank("hen elk", [STORY])[0].best_window
+    assert ranked is not None
+    assert ranked.probability == Scale(ScaleKind.BOUNDED, 0.0, 1.0).probability(0.5)
     assert outcome.best_window == outcome.windows[0]
 
 
@@ -294,11 +295,10 @@ def test_a_deadline_counts_before_nan() -> None:
 
 
 def test_the_result_is_by_the_scorer_that_answered_inside() -> None:
-    """Scale, probabilities and fingerprint are those of the fallback's second scorer, which no cache mixes up."""
+    """Scale and fingerprint are those of the fallback's second scorer, which no cache mixes up."""
     windowed = Windowed(Fallback(Failing(), OverlapScorer()), NINE)
     scored = windowed.score_pairs([Pair("hen elk", STORY)])
     assert scored.by.scale == OverlapScorer().spec.scale
-    assert [getattr(scored.outcomes[0], "windows", ())[0].probability] == [0.5]
     own = Windowed(OverlapScorer(), NINE).spec.fingerprint
     assert len({scored.by.fingerprint, windowed.spec.fingerprint, own}) == 3  # another tokenizer sized the windows
 

@@ -11,8 +11,8 @@ from typing import NoReturn
 
 from secondpass.errors import ConfigurationError, checked
 from secondpass.processes import ForkLock
-from secondpass.records import Call, Pair, Scale, Score, Scored, Spec, Stage, Unscored
-from secondpass.scorers.score_file import ScoreFile
+from secondpass.records import Call, Pair, Score, Scored, Spec, Stage, Unscored
+from secondpass.scorers.score_store import ScoreStore
 from secondpass.scoring.scorer import ComposedScorer, Scorer, count_tokens, refuse_pickling, score_checked
 
 _KEY_BYTES = 20
@@ -58,7 +58,7 @@ class Cached(ComposedScorer):
                 "what the model gives in another: allow_batch_dependent=True caches them all the same"
             )
         self._memory = _Memory(max_entries)
-        self._file = ScoreFile(Path(path).expanduser(), max_entries) if path is not None else None
+        self._file = ScoreStore(Path(path).expanduser(), max_entries) if path is not None else None
 
     def __reduce__(self) -> NoReturn:
         """Refuse to be pickled.
@@ -86,7 +86,7 @@ class Cached(ComposedScorer):
         keys = [_key(spec.fingerprint, pair) for pair in pairs]
         different = dict(zip(keys, pairs, strict=True))
         known = self._memory.read(list(different))
-        from_file = self._from_file([key for key in different if key not in known], spec.scale, call)
+        from_file = self._from_file([key for key in different if key not in known], call)
         self._memory.write(from_file)
         known |= from_file
         unknown = {key: pair for key, pair in different.items() if key not in known}
@@ -116,10 +116,8 @@ class Cached(ComposedScorer):
         scored = score_checked(self.scorer, list(pairs.values()), call)
         return dict(zip(pairs, scored.outcomes, strict=True)), scored
 
-    def _from_file(self, keys: Sequence[bytes], scale: Scale, call: Call | None) -> dict[bytes, Score]:
-        """Return the scores on disk, the probabilities of their windows by the present calibration."""
-        read = self._file.read(keys, call) if self._file and not _stopped(call) else {}
-        return {key: _on_scale(score, scale) for key, score in read.items()}
+    def _from_file(self, keys: Sequence[bytes], call: Call | None) -> dict[bytes, Score]:
+        return self._file.read(keys, call) if self._file and not _stopped(call) else {}
 
     def _keep(self, scores: Mapping[bytes, Score], call: Call | None) -> None:
         """Keep scores, on disk only while the caller has time: it may be busy with another process."""
@@ -130,11 +128,6 @@ class Cached(ComposedScorer):
 
 def _stopped(call: Call | None) -> bool:
     return call is not None and call.stop_reason() is not None
-
-
-def _on_scale(score: Score, scale: Scale) -> Score:
-    windows = (replace(window, probability=scale.probability(window.value)) for window in score.windows)
-    return replace(score, windows=tuple(windows)) if score.windows else score
 
 
 def _lasts(score: Score) -> bool:

@@ -57,4 +57,4 @@ class CloserReading:
             return item
         shift = start - header  # the header stands before each window
         windows = tuple(replace(one, start=max(one.start, header) + shift, end=one.end + shift) for one in windows)
-        return replace(item, outcome=replace(outcome, windows=windows))
+        return replace(item, outcome=self.by.scale.applied_to(replace(outcome, windows=windows)))

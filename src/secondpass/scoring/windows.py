@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from secondpass.errors import ConfigurationError, checked
-from secondpass.records import Call, Pair, Scale, Score, Scored, Spec, Stage, Unscored, UnscoredReason, Window
+from secondpass.records import Call, Pair, Score, Scored, Spec, Stage, Unscored, UnscoredReason, Window
 from secondpass.scoring.scorer import ComposedScorer, Scorer, count_tokens, score_checked
 from secondpass.scoring.window_cutting import Span, cut_windows
 
@@ -175,7 +175,7 @@ class Windowed(ComposedScorer):
         stages = (Stage("windows", cut - started, facts), *pruning, *scored.stages)
         if not scored.stages:
             stages += (Stage("score", time.perf_counter() - cut, {"pairs": len(rows)}),)
-        outcomes = tuple(self._outcome(text, scored.by.scale) for text in texts)
+        outcomes = tuple(self._outcome(text) for text in texts)
         return Scored(outcomes, self._spec(scored.by, pruned_by), stages, scored.notes)
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
@@ -251,13 +251,13 @@ class Windowed(ComposedScorer):
         facts = {"model": scored.by.name, "pairs": len(rows), "texts": len(long)}
         return scored.by, (Stage("prune windows", time.perf_counter() - started, facts),)
 
-    def _outcome(self, text: _Text, scale: Scale) -> Score | Unscored:
+    def _outcome(self, text: _Text) -> Score | Unscored:
         scores = {at: item for at, item in sorted(text.outcomes.items()) if isinstance(item, Score)}
         if not scores:
             missing = [item for item in text.outcomes.values() if isinstance(item, Unscored)]
             missing.sort(key=lambda item: item.reason is UnscoredReason.INVALID)  # a deadline counts before NaN
             return next(iter(missing), Unscored(text.stopped or UnscoredReason.FAILED))
-        windows = [Window(*text.spans[at], item.value, scale.probability(item.value)) for at, item in scores.items()]
+        windows = [Window(*text.spans[at], item.value) for at, item in scores.items()]
         truncated = text.unread() + sum(item.truncated for item in scores.values())
         partial = text.partial or any(map(_unfinished, text.outcomes.values()))
         value = self.windows.pool([window.value for window in windows])
