@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from secondpass.selection.shingles import Shingles
+from secondpass.selection.similarity import Shingles
 
 NEAR = 0.7
 TEXTS = 200

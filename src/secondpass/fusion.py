@@ -18,6 +18,13 @@ from secondpass.errors import ConfigurationError, InputError, checked
 from secondpass.records import Candidate
 
 FIRST_STAGE = "first_stage"
+RRF_K = 60.0
+"""The constant of reciprocal rank fusion; the paper's."""
+
+
+def rrf(rank: int, k: float = RRF_K) -> float:
+    """Return the reciprocal rank ``1 / (k + rank)`` of a rank, counted from 1."""
+    return 1.0 / (k + rank)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +67,7 @@ class ReciprocalRank:
     :raises ConfigurationError: If k isn't positive, or a weight is negative.
     """
 
-    k: float = 60.0
+    k: float = RRF_K
     weights: Mapping[str, float] = field(default_factory=lambda: {FIRST_STAGE: 1.0}, hash=False)
 
     def __post_init__(self) -> None:
@@ -72,12 +79,12 @@ class ReciprocalRank:
     def fuse(self, inputs: Sequence[FusionInput], known: Collection[str] = ()) -> list[float]:
         """Return the fused value of each input."""
         lists = {name: list_values(name, inputs, known) for name in self.weights}
-        fused = [1.0 / (self.k + rank) for rank in ranks_of([item.value for item in inputs], inputs)]
+        fused = [rrf(rank, self.k) for rank in ranks_of([item.value for item in inputs], inputs)]
         for name, values in lists.items():
             present = [position for position, value in enumerate(values) if value is not None]
             ranks = ranks_of([values[p] or 0.0 for p in present], [inputs[p] for p in present])
             for position, rank in zip(present, ranks, strict=True):
-                fused[position] += self.weights[name] / (self.k + rank)
+                fused[position] += self.weights[name] * rrf(rank, self.k)
         return fused
 
 
@@ -144,7 +151,7 @@ def merge_lists(lists: Mapping[str, Sequence[Candidate]], fusion: ReciprocalRank
             first = merged.get(key, candidate)
             signal = candidate.score if scored and candidate.score is not None else 1.0 / rank
             merged[key] = replace(first, signals={**first.signals, name: signal})
-            totals[key] = totals.get(key, 0.0) + fusion.weights.get(name, 0.0) / (fusion.k + rank)
+            totals[key] = totals.get(key, 0.0) + fusion.weights.get(name, 0.0) * rrf(rank, fusion.k)
     best_first = sorted(merged, key=lambda key: -totals[key])  # ties: the first list's order
     return [replace(merged[key], score=totals[key], rank=rank) for rank, key in enumerate(best_first, start=1)]
 
@@ -198,7 +205,6 @@ def ranks_of(values: Sequence[float], inputs: Sequence[FusionInput]) -> list[int
 
 
 OWN_FEATURES = ("model", "model rank", "first stage", "first-stage rank")
-_K = 60.0  # of reciprocal ranks, as in reciprocal rank fusion
 
 
 @checked
@@ -240,9 +246,9 @@ def fusion_features(
     model = [item.value for item in inputs]
     columns = [
         model,
-        [_K / (_K + rank) for rank in ranks_of(model, inputs)],
+        [RRF_K * rrf(rank) for rank in ranks_of(model, inputs)],
         _scaled(list_values(FIRST_STAGE, inputs, known)),
-        [_K / (_K + item.rank_before) for item in inputs],
+        [RRF_K * rrf(item.rank_before) for item in inputs],
         *(_scaled(list_values(name, inputs, known)) for name in signals),
     ]
     return [list(row) for row in zip(*columns, strict=True)]

@@ -14,8 +14,7 @@ from secondpass import Candidate, ContextBudget, OverlapScorer, Reason, Reranker
 from secondpass.ranking import Ranked
 from secondpass.records import LOGIT, Score, Unscored, UnscoredReason, Window
 from secondpass.scoring.window_cutting import cut_windows
-from secondpass.selection.excerpts import GAP, excerpt, placed_windows
-from secondpass.selection.extraction import extract
+from secondpass.selection.extraction import GAP, excerpt, extract, placed_windows
 from secondpass.selection.order import ORDERS, Order
 from secondpass.selection.packing import POLICIES, Packed, Policy, pack
 from secondpass.selection.select import select

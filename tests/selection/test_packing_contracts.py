@@ -9,8 +9,8 @@ from strategies import COUNTERS, Counter, readable_text, sentences
 from worlds import count_words, judge
 
 from secondpass import Candidate, ContextBudget
+from secondpass.selection.attempts import MAX_ATTEMPTS
 from secondpass.selection.cutting import MAX_PROBES
-from secondpass.selection.drafts import MAX_DRAFTS
 from secondpass.selection.order import ORDERS, Order
 from secondpass.selection.packing import POLICIES, Policy, pack
 from secondpass.selection.tokens import estimate_tokens
@@ -50,11 +50,11 @@ def test_counting_is_linear_for_any_counter(policy: Policy, max_tokens: int, nam
     pack(judge(*PASSAGES), ContextBudget(max_tokens, counter=count), policy)
     longest = max(map(len, PASSAGES))
     joined = [text for text in count.given if len(text) > longest]
-    cuts = MAX_DRAFTS * MAX_PROBES if policy in ("truncate", "extract") else 0
-    assert len(joined) <= MAX_DRAFTS + 1
+    cuts = MAX_ATTEMPTS * MAX_PROBES if policy in ("truncate", "extract") else 0
+    assert len(joined) <= MAX_ATTEMPTS + 1
     times = 2 if policy == "extract" else 1  # first as windows; then to be cut, where none of them fits
-    assert len(count.given) - len(joined) <= times * len(PASSAGES) + MAX_DRAFTS + cuts
-    assert sum(map(len, count.given)) < (MAX_DRAFTS + 2) * sum(map(len, PASSAGES))
+    assert len(count.given) - len(joined) <= times * len(PASSAGES) + MAX_ATTEMPTS + cuts
+    assert sum(map(len, count.given)) < (MAX_ATTEMPTS + 2) * sum(map(len, PASSAGES))
 
 
 def test_counting_a_text_that_is_cut_is_linear() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from secondpass.selection.shingles import Shingles
+from secondpass.selection.similarity import Shingles
 
 words = st.lists(st.sampled_from(["the", "red", "fox", "ran", "over", "a", "hill", "and", "sat"]), max_size=30)
 

@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from secondpass.errors import ConfigurationError, checked
+from secondpass.fusion import rrf
 from secondpass.records import Call, Note, Pair, Score, Scored, Spec, Stage, Unscored, UnscoredReason
 from secondpass.scoring.scorer import ComposedScorer, Scorer, by_query, count_tokens, score_checked
 
 Keep = int | float
 """How many candidates go on to the next scorer: a number from 1, or a share between 0 and 1."""
-_K = 60.0  # of reciprocal rank fusion, as in secondpass.fusion
 
 
 @checked
@@ -123,7 +123,7 @@ def pruning_order(scores: Sequence[float | None], first_stage_weight: float = 0.
     known = {position: score for position, score in enumerate(scores) if score is not None}
     order = sorted(known, key=lambda position: -known[position])
     if first_stage_weight:
-        fused = {p: 1 / (_K + rank) + first_stage_weight / (_K + p + 1) for rank, p in enumerate(order, start=1)}
+        fused = {p: rrf(rank) + first_stage_weight * rrf(p + 1) for rank, p in enumerate(order, start=1)}
         order.sort(key=lambda position: -fused[position])
     return order + [position for position in range(len(scores)) if position not in known]
 

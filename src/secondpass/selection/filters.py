@@ -177,7 +177,7 @@ def filter_excluded(
 
 def _similar(new: Sequence[Identity], earlier: Sequence[Identity], near: float) -> dict[int, tuple[float, Identity]]:
     """Return the positions of what is a near-duplicate of something earlier, with the nearest of that."""
-    from secondpass.selection.shingles import Shingles  # loads numpy
+    from secondpass.selection.similarity import Shingles  # loads numpy
 
     both = [*new, *earlier]
     shingles = Shingles([item.body for item in both], [item.frame for item in both])

@@ -1,7 +1,7 @@
 """Packing candidates into a context budget, best first: the joined text never takes more tokens than the budget.
 
-Each candidate is counted once by itself, and drafts are chosen by the sum of these counts. The best candidate that fits
-is always kept: no bundle of weaker ones replaces it, since the score says which candidate is likely to hold the answer,
+Each candidate is counted once by itself, and attempts are chosen by the sum of these counts. The best candidate that
+fits is always kept: no bundle of weaker ones replaces it, since the score says which candidate is likely to hold the answer,
 and not that two halves of an answer add up. For the same reason the best of all is cut around its best window, where
 that is known and what fits as a whole is far less relevant.
 """
@@ -12,11 +12,10 @@ from functools import partial
 from typing import Literal, get_args
 
 from secondpass.ranking import Dropped, Kept, Ranked, Reason
+from secondpass.selection.attempts import LONGEST_TOKEN, Packed, PackingAttempt, best_attempt, keep, over_top_n
 from secondpass.selection.budget import ContextBudget
 from secondpass.selection.cutting import Cutter, longest_around
-from secondpass.selection.drafts import LONGEST_TOKEN, Packed, PackingAttempt, best_draft, keep, over_top_n
-from secondpass.selection.excerpts import Span, excerpt, placed_windows, whole
-from secondpass.selection.extraction import extract
+from secondpass.selection.extraction import Span, excerpt, extract, placed_windows, whole
 from secondpass.selection.filters import drop
 from secondpass.selection.order import Order, in_reading_order, relevances
 from secondpass.selection.sequence import PackingSequence
@@ -63,16 +62,16 @@ def pack(
 
 def pack_unlimited(ranked: Sequence[Ranked], order: Order, top_n: int | None, sequence: PackingSequence) -> Packed:
     """Keep ``top_n`` candidates, given best first, whole and uncounted."""
-    draft = PackingAttempt(0)
-    for position, duplicate in sequence.steps(draft.chosen):
+    attempt = PackingAttempt(0)
+    for position, duplicate in sequence.steps(attempt.chosen):
         item = ranked[position]
-        if duplicate or len(draft.kept) == top_n:
-            draft.dropped.append(duplicate or over_top_n(item, top_n))
+        if duplicate or len(attempt.kept) == top_n:
+            attempt.dropped.append(duplicate or over_top_n(item, top_n))
         else:
-            draft.add(position, keep(item, item.candidate.reading, len(draft.kept) + 1, None), 0)
-    draft.sort()
-    kept = in_reading_order(draft.kept, order)
-    dropped = sequence.displaced(draft.dropped, draft.chosen, lambda item: item.reason is Reason.OVER_TOP_N)
+            attempt.add(position, keep(item, item.candidate.reading, len(attempt.kept) + 1, None), 0)
+    attempt.sort()
+    kept = in_reading_order(attempt.kept, order)
+    dropped = sequence.displaced(attempt.dropped, attempt.chosen, lambda item: item.reason is Reason.OVER_TOP_N)
     return Packed(kept, dropped, "\n\n".join(item.text for item in kept), None)
 
 
@@ -111,7 +110,7 @@ def wants_windows(ranked: Sequence[Ranked], kept: Sequence[Kept], policy: Policy
 
 
 class _Packer:
-    """Drafts choices of candidates, and counts each candidate and each joined text only once."""
+    """Makes choices of candidates, and counts each candidate and each joined text only once."""
 
     def __init__(
         self,
@@ -136,44 +135,44 @@ class _Packer:
         self._joined: dict[tuple[tuple[int, Sequence[Span]], ...], tuple[str, int]] = {}
 
     def search(self) -> PackingAttempt:
-        """Return the fullest draft that fits; if none keeps anything, the best candidate that fits alone."""
-        best = best_draft(self.draft, self._budget.max_tokens)
-        return best if best and best.kept else self.draft(self._budget.max_tokens, most=1)  # is already counted
+        """Return the fullest attempt that fits; if none keeps anything, the best candidate that fits alone."""
+        best = best_attempt(self.attempt, self._budget.max_tokens)
+        return best if best and best.kept else self.attempt(self._budget.max_tokens, most=1)  # is already counted
 
-    def draft(self, target: int, most: int | None = None) -> PackingAttempt:
+    def attempt(self, target: int, most: int | None = None) -> PackingAttempt:
         """Choose candidates, best first, whose tokens add up to the target at most.
 
         :param target: What the sum may reach.
         :param most: Choose at most so many.
         """
-        draft = PackingAttempt(target)
-        for position, duplicate in self._sequence.steps(draft.chosen):
-            refused = duplicate or self._try(draft, position, closed=len(draft.kept) == most)
+        attempt = PackingAttempt(target)
+        for position, duplicate in self._sequence.steps(attempt.chosen):
+            refused = duplicate or self._try(attempt, position, closed=len(attempt.kept) == most)
             if refused:
-                draft.dropped.append(refused)
-        draft.sort()
-        self._join(draft)
-        return draft
+                attempt.dropped.append(refused)
+        attempt.sort()
+        self._join(attempt)
+        return attempt
 
-    def reasons(self, draft: PackingAttempt) -> list[Dropped]:
-        """Return the dropped of a draft, best first, with its reason where similar candidates displaced one."""
-        return self._sequence.displaced(draft.dropped, draft.chosen, lambda item: self._would_fit(draft, item))
+    def reasons(self, attempt: PackingAttempt) -> list[Dropped]:
+        """Return the dropped of an attempt, best first, with its reason where similar candidates displaced one."""
+        return self._sequence.displaced(attempt.dropped, attempt.chosen, lambda item: self._would_fit(attempt, item))
 
-    def _would_fit(self, draft: PackingAttempt, item: Dropped) -> bool:
+    def _would_fit(self, attempt: PackingAttempt, item: Dropped) -> bool:
         """Return whether a candidate would fit in the place of the less relevant ones."""
         position = self._sequence.position(item)
         tokens = self._counts.get((position, whole(item)))
-        later = sum(draft.costs[bisect(draft.chosen, position) :])
+        later = sum(attempt.costs[bisect(attempt.chosen, position) :])
         return item.reason is Reason.OVER_TOP_N or (
-            tokens is not None and self._cost(draft, tokens) <= draft.left + later
+            tokens is not None and self._cost(attempt, tokens) <= attempt.left + later
         )
 
-    def _try(self, draft: PackingAttempt, position: int, *, closed: bool) -> Dropped | None:
+    def _try(self, attempt: PackingAttempt, position: int, *, closed: bool) -> Dropped | None:
         """Add a candidate, or return the record that says why it isn't kept."""
         item = self._ranked[position]
-        if len(draft.kept) == self._top_n:
+        if len(attempt.kept) == self._top_n:
             return over_top_n(item, self._top_n)
-        why = draft.full or self._add(draft, position, closed=closed)
+        why = attempt.full or self._add(attempt, position, closed=closed)
         return drop(item, Reason.OVER_BUDGET, why) if why else None
 
     def smallest(self) -> str:
@@ -185,43 +184,43 @@ class _Packer:
         which = f"the {'first' if first else 'smallest'} of {len(self._ranked)} candidates"
         return f"{which} {size}, the budget is {self._budget.max_tokens}"
 
-    def _add(self, draft: PackingAttempt, position: int, *, closed: bool) -> str:
+    def _add(self, attempt: PackingAttempt, position: int, *, closed: bool) -> str:
         """Add a candidate as the policy says, or return the figures that say why it doesn't fit."""
-        why = self._add_whole(draft, position, closed=closed)
+        why = self._add_whole(attempt, position, closed=closed)
         cuts = self._policy == "truncate" or (self.cuts_best and position == 0)
-        if why and cuts and not closed and self._add_part(draft, position):
-            draft.full = "the budget was full" if self._policy == "truncate" else ""
+        if why and cuts and not closed and self._add_part(attempt, position):
+            attempt.full = "the budget was full" if self._policy == "truncate" else ""
             return ""
         if why and self._policy == "prefix":
-            draft.full = "after the first that didn't fit"
+            attempt.full = "after the first that didn't fit"
         return why
 
-    def _add_whole(self, draft: PackingAttempt, position: int, *, closed: bool) -> str:
+    def _add_whole(self, attempt: PackingAttempt, position: int, *, closed: bool) -> str:
         span = whole(self._ranked[position])
-        if span[1] > LONGEST_TOKEN * max(1, draft.left):
-            return f"{span[1]} characters, {draft.left} tokens left"
-        cost = self._cost(draft, self._count(draft, position, span))
-        if cost <= draft.left and not closed:
-            self._keep(draft, position, span)
+        if span[1] > LONGEST_TOKEN * max(1, attempt.left):
+            return f"{span[1]} characters, {attempt.left} tokens left"
+        cost = self._cost(attempt, self._count(attempt, position, span))
+        if cost <= attempt.left and not closed:
+            self._keep(attempt, position, span)
             return ""
-        figures = f"{cost} tokens, {draft.left} left"
-        if cost <= self._budget.max_tokens - draft.total:
+        figures = f"{cost} tokens, {attempt.left} left"
+        if cost <= self._budget.max_tokens - attempt.total:
             return f"{figures}: the joined text takes more tokens than its parts"
         return figures
 
-    def _add_part(self, draft: PackingAttempt, position: int) -> bool:
+    def _add_part(self, attempt: PackingAttempt, position: int) -> bool:
         """Add the longest part of a candidate that fits, if there is one, and return whether there is."""
-        allowed = draft.left - self._cost(draft, 0)
-        start, end = self._part(draft, position, allowed) if allowed > 0 else (0, 0)
+        allowed = attempt.left - self._cost(attempt, 0)
+        start, end = self._part(attempt, position, allowed) if allowed > 0 else (0, 0)
         if end > start:
-            self._keep(draft, position, (start, end))
+            self._keep(attempt, position, (start, end))
         return end > start
 
-    def _part(self, draft: PackingAttempt, position: int, allowed: int) -> Span:
+    def _part(self, attempt: PackingAttempt, position: int, allowed: int) -> Span:
         """Return the longest part around the best window, else the longest beginning of it; empty if none fits."""
         item = self._ranked[position]
         first, last = whole(item)
-        count, tokens = partial(self._count, draft, position), self._count(draft, position, (first, last))
+        count, tokens = partial(self._count, attempt, position), self._count(attempt, position, (first, last))
         windows = placed_windows(item)
         reading = item.candidate.reading
         if windows:
@@ -235,29 +234,29 @@ class _Packer:
         length = self._cutters[position].longest(allowed, lambda length: count((first, first + length)))
         return first, first + length
 
-    def _keep(self, draft: PackingAttempt, position: int, span: Span) -> None:
-        item, tokens = self._ranked[position], self._count(draft, position, span)
+    def _keep(self, attempt: PackingAttempt, position: int, span: Span) -> None:
+        item, tokens = self._ranked[position], self._count(attempt, position, span)
         text, spans = excerpt(item, [span])
-        cut = self._count(draft, position, whole(item)) - tokens
-        kept = keep(item, text, len(draft.kept) + 1, tokens, max(0, cut), spans)
-        draft.add(position, kept, self._cost(draft, tokens))
+        cut = self._count(attempt, position, whole(item)) - tokens
+        kept = keep(item, text, len(attempt.kept) + 1, tokens, max(0, cut), spans)
+        attempt.add(position, kept, self._cost(attempt, tokens))
 
-    def _cost(self, draft: PackingAttempt, tokens: int) -> int:
+    def _cost(self, attempt: PackingAttempt, tokens: int) -> int:
         """Return what tokens counted alone add to the sum; the counter's overhead is in the first candidate's."""
-        return tokens + (self._separator - self._overhead if draft.kept else 0)
+        return tokens + (self._separator - self._overhead if attempt.kept else 0)
 
-    def _count(self, draft: PackingAttempt, position: int, span: Span) -> int:
-        """Count a part of a candidate, written as the draft's next."""
+    def _count(self, attempt: PackingAttempt, position: int, span: Span) -> int:
+        """Count a part of a candidate, written as the attempt's next."""
         if (position, span) not in self._counts:
             item = self._ranked[position]
-            rendered = self._budget.render(len(draft.kept) + 1, item.candidate, excerpt(item, [span])[0])
+            rendered = self._budget.render(len(attempt.kept) + 1, item.candidate, excerpt(item, [span])[0])
             self._counts[position, span] = self._budget.counting.count(rendered)
         return self._counts[position, span]
 
-    def _join(self, draft: PackingAttempt) -> None:
-        key = tuple((item.rank_before, item.spans) for item in draft.kept)
+    def _join(self, attempt: PackingAttempt) -> None:
+        key = tuple((item.rank_before, item.spans) for item in attempt.kept)
         if key not in self._joined:
-            read = in_reading_order(draft.kept, self._order)
+            read = in_reading_order(attempt.kept, self._order)
             context = self._budget.join([(item.candidate, item.text) for item in read])
             self._joined[key] = context, self._budget.counting.count(context) if read else 0
-        draft.context, draft.tokens = self._joined[key]
+        attempt.context, attempt.tokens = self._joined[key]

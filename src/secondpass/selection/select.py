@@ -9,8 +9,8 @@ from secondpass.logs import REPEATED_WARNINGS, logger
 from secondpass.ranking import Dropped, Kept, Ranked, Reason, nothing_relevant
 from secondpass.records import Candidate, Note, NoteKind
 from secondpass.selection.adaptive import Adaptive
+from secondpass.selection.attempts import Packed
 from secondpass.selection.budget import ContextBudget
-from secondpass.selection.drafts import Packed
 from secondpass.selection.filters import (
     FilterResult,
     filter_adaptive,

@@ -15,7 +15,7 @@ from secondpass.selection.budget import ContextBudget
 from secondpass.selection.filters import SAME, Identity, drop, identity
 
 if TYPE_CHECKING:
-    from secondpass.selection.diversity import Redundancy
+    from secondpass.selection.similarity import Redundancy
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class PackingSequence:
         """What the candidates have in common; None where they needn't be compared, and numpy isn't loaded."""
         if not self.ranked or (self.rules.near is None and not self.rules.diversity):
             return None
-        from secondpass.selection.diversity import Redundancy
+        from secondpass.selection.similarity import Redundancy
 
         return Redundancy(self.ranked, self.identities, self.rules.near, self.rules.diversity)
 

@@ -1,8 +1,8 @@
-"""Drafts: choices of candidates, of which only one whose joined text was counted and fits the budget is returned.
+"""Attempts: choices of candidates, of which only one whose joined text was counted and fits the budget is returned.
 
-A draft is chosen by the sum of the tokens of its parts. A joined text can take more or fewer tokens than that sum, so
-the joined text of each draft is counted too, and corrects the sum that the next draft may reach. The number of drafts
-is bounded, so that the work is linear in the length of the texts.
+An attempt is chosen by the sum of the tokens of its parts. A joined text can take more or fewer tokens than that sum,
+so the joined text of each attempt is counted too, and corrects the sum that the next one may reach. The number of
+attempts is bounded, so that the work is linear in the length of the texts.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,7 +12,7 @@ from typing import NamedTuple
 from secondpass.ranking import Dropped, Kept, Ranked, Reason
 from secondpass.selection.filters import drop
 
-MAX_DRAFTS = 8  # where counts add up, the first draft is the last
+MAX_ATTEMPTS = 8  # where counts add up, the first attempt is the last
 LONGEST_TOKEN = 256  # characters; a text of more than this many for each token left is dropped uncounted
 
 
@@ -80,22 +80,22 @@ class PackingAttempt:
         self.chosen.sort()
 
 
-def best_draft(draft: Callable[[int], PackingAttempt], max_tokens: int) -> PackingAttempt | None:
-    """Return the fullest of several drafts that fits the budget, or None if none does.
+def best_attempt(attempt: Callable[[int], PackingAttempt], max_tokens: int) -> PackingAttempt | None:
+    """Return the fullest of several attempts that fits the budget, or None if none does.
 
-    :param draft: Drafts a choice whose tokens add up to a target at most.
+    :param attempt: Makes a choice whose tokens add up to a target at most.
     :param max_tokens: The budget, which is the first target.
     """
     best: PackingAttempt | None = None
     above: PackingAttempt | None = None
     target = max_tokens
-    for attempt in range(MAX_DRAFTS):
-        drafted = draft(target)
-        if drafted.tokens <= max_tokens:
-            best = drafted
+    for number in range(MAX_ATTEMPTS):
+        tried = attempt(target)
+        if tried.tokens <= max_tokens:
+            best = tried
         else:
-            above = drafted
-        following = _next_target(best, above, max_tokens, halve=attempt % 2 == 1)
+            above = tried
+        following = _next_target(best, above, max_tokens, halve=number % 2 == 1)
         if following is None:
             break
         target = following
@@ -103,14 +103,14 @@ def best_draft(draft: Callable[[int], PackingAttempt], max_tokens: int) -> Packi
 
 
 def _next_target(best: PackingAttempt | None, above: PackingAttempt | None, limit: int, *, halve: bool) -> int | None:
-    """Return the next draft's target, or None where no other draft can be expected to fit better.
+    """Return the next attempt's target, or None where no other attempt can be expected to fit better.
 
     Joined tokens are taken as proportional to their sum, and one more candidate as saving what each saved so far. Once
-    a draft is too large, the target is interpolated between that draft and the best that fits, or is halfway between
-    them, which bounds the search where joined tokens grow faster than their sum.
+    an attempt is too large, the target is interpolated between it and the best that fits, or is halfway between them,
+    which bounds the search where joined tokens grow faster than their sum.
 
-    :param best: The draft with the highest target of those that fit the budget.
-    :param above: The latest draft that exceeds it.
+    :param best: The attempt with the highest target of those that fit the budget.
+    :param above: The latest attempt that exceeds it.
     :param limit: The budget.
     :param halve: Whether to go halfway instead of interpolating.
     """
