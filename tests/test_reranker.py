@@ -14,6 +14,7 @@ from worlds import Failing, Scripted, reasons, texts
 from secondpass import (
     Cached,
     Candidate,
+    ContextBudget,
     Fallback,
     OverlapScorer,
     Ranking,
@@ -252,3 +253,13 @@ def test_settings_out_of_range_are_refused(make: Callable[[], Reranker], message
     """An invalid setting is a ConfigurationError when the reranker is created."""
     with pytest.raises(ConfigurationError, match=message):
         make()
+
+
+def test_limits_are_settings_of_the_reranker_too() -> None:
+    """``top_n`` and ``budget``, tokens or a record, are those of a selection; both places at once are refused."""
+    reranker = Reranker(OverlapScorer(), top_n=2, budget=30)
+    assert reranker.selection == Selection(top_n=2, budget=ContextBudget(30))
+    assert len(reranker.rerank("fox", ["fox one", "fox two", "fox three"]).kept) == 2
+    for name, value in (("top_n", 3), ("budget", 9)):
+        with pytest.raises(ConfigurationError, match=f"{name} is given twice: {name}={value}"):
+            Reranker(OverlapScorer(), selection=Selection(top_n=2, budget=30), **{name: value})  # type: ignore[arg-type]

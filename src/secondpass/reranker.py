@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import copy_context
+from dataclasses import replace
 from functools import partial
 from numbers import Integral, Real
 from pathlib import Path
@@ -33,7 +34,6 @@ from secondpass.scoring.scorer import (
     warm_up_in_background,
 )
 from secondpass.scoring.windows import Windowed, Windows, check_windows, extract_tokens, for_extraction
-from secondpass.selection.adaptive import CoveredMass
 from secondpass.selection.budget import ContextBudget
 from secondpass.selection.filters import Results, as_excluded
 from secondpass.selection.select import Selected, Selection, select
@@ -48,7 +48,9 @@ class Reranker:
     :param scorer: A bundled model's name, a hub id or a folder, which is loaded here and shared within the process; or
         any ``Scorer`` or ``ListScorer``. ``load_scorer`` has more options, and a ``NamedScorer`` loads on first use, or
         in the background.
-    :param selection: How candidates are selected.
+    :param top_n: The maximum number of candidates kept; None for no limit.
+    :param budget: The context budget: tokens, or a ``ContextBudget``; None for no limit.
+    :param selection: How candidates are selected otherwise.
     :param fusion: How scores are combined with the first stage's; None orders by the scores alone.
     :param windows: Whether texts that are longer than the model reads are scored in windows, or how; by default only
         their beginning is read.
@@ -60,10 +62,12 @@ class Reranker:
     :raises ConfigurationError: If a setting is invalid, or a named model can't be loaded.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  the settings of the pipeline, by their names
         self,
         scorer: str | Path | Scorer | ListScorer = DEFAULT_MODEL,
         *,
+        top_n: int | None = None,
+        budget: int | ContextBudget | None = None,
         selection: Selection | None = None,
         fusion: Fusion | None = None,
         windows: bool | Windows | None = None,
@@ -78,7 +82,7 @@ class Reranker:
         self.scorer = NamedScorer(scorer).load() if isinstance(scorer, str | Path) else _checked(scorer)
         if windows:
             self.scorer = Windowed(self.scorer, windows if isinstance(windows, Windows) else None)
-        self.selection = Selection() if selection is None else selection
+        self.selection = _with_limits(Selection() if selection is None else selection, top_n=top_n, budget=budget)
         self.fusion = fusion
         self.on_error = on_error
         self.deadline_ms = deadline_ms
@@ -120,7 +124,7 @@ class Reranker:
         selection = _checked_selection(self.selection if selection is None else selection)
         if selection is not self._checked:
             _check_threshold(selection, self.scorer.spec)
-            check_windows(self.scorer, extracts=selection.policy == "extract")
+            check_windows(self.scorer, extracts=selection.extracts)
             self._checked = selection if is_loaded(self.scorer) else None
         return selection
 
@@ -255,8 +259,7 @@ class Reranker:
 
     def scorer_for(self, selection: Selection) -> Scorer:
         """Return the scorer that a selection needs: with the policy ``"extract"`` one that scores small windows."""
-        extracts = selection.policy == "extract"
-        return for_extraction(self.scorer, _true_tokens(selection)) if extracts else self.scorer
+        return for_extraction(self.scorer, _true_tokens(selection)) if selection.extracts else self.scorer
 
     def _request(self, given: tuple[str, Iterable[str | Candidate]], selection: Selection) -> Request:
         """Return one of several requests.
@@ -320,9 +323,9 @@ class Reranker:
 
     def _closer(self, query: str, scoring: Scoring, selection: Selection, call: Call) -> CloserReading | None:
         """Return what scores parts of a best candidate that doesn't fit the budget; None where that can't happen."""
-        if scoring.by is None or selection.budget is None:
+        if scoring.by is None or selection.context_budget is None:
             return None
-        size = partial(_closer_tokens, selection.budget)
+        size = partial(_closer_tokens, selection.context_budget)
         return CloserReading(self.scorer_for(selection), scoring.by, query, size, call)
 
     def _rank(self, request: Request, scoring: Scoring, *, fitted: bool) -> tuple[list[Ranked], tuple[Stage, ...]]:
@@ -379,6 +382,18 @@ def _checked_selection(selection: Selection) -> Selection:
     return selection
 
 
+def _with_limits(selection: Selection, **limits: Any) -> Selection:
+    """Return a selection with limits that were given beside it.
+
+    :raises ConfigurationError: If one is given twice.
+    """
+    given = {name: value for name, value in limits.items() if value is not None}
+    for name, value in given.items():
+        if getattr(selection, name) is not None:
+            raise ConfigurationError(f"{name} is given twice: {name}={value!r:.80}, and in selection=Selection(...)")
+    return replace(selection, **given) if given else selection
+
+
 def _check_fusion(fusion: Fusion | None, spec: Spec) -> None:
     """Refuse a rule that was fitted on another model.
 
@@ -395,21 +410,16 @@ def _fits(fusion: Fusion | None, by: Spec | None) -> bool:
 
 
 def _check_threshold(selection: Selection, spec: Spec) -> None:
-    needs = {
-        "min_probability": selection.min_probability is not None,
-        "CoveredMass": isinstance(selection.adaptive, CoveredMass),
-    }
-    for name, needed in needs.items():
-        if needed and not spec.scale.has_probabilities:
-            raise ConfigurationError(
-                f"{name} needs scores on a known scale, and that of {spec.name} is unknown: use top_n or a budget, or "
-                "give the scorer a scale"
-            )
+    if selection.needs_probabilities and not spec.scale.has_probabilities:
+        raise ConfigurationError(
+            f"{selection.needs_probabilities} needs scores on a known scale, and that of {spec.name} is unknown: use "
+            "top_n or a budget, or give the scorer a scale"
+        )
 
 
 def _true_tokens(selection: Selection) -> int | None:
     """Return about how many tokens of a model fit the budget: an estimate is half as much above the true count."""
-    budget = selection.budget
+    budget = selection.context_budget
     if budget is None:
         return None
     return budget.max_tokens if budget.counting.exact else 2 * budget.max_tokens // 3

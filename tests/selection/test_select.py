@@ -257,7 +257,7 @@ def test_a_cut_text_tells_its_span() -> None:
         ({"max_per_source": 0}, "max_per_source must be a whole number from 1"),
         ({"min_keep": -1}, "min_keep must be a whole number from 0"),
         ({"max_unscored": -1}, "max_unscored must be a whole number from 0"),
-        ({"budget": 1500}, "budget must be a ContextBudget or None; got 1500"),
+        ({"budget": "many"}, "budget must be a whole number or a ContextBudget or None; got .many."),
         ({"policy": "squeeze"}, "policy must be one of fill, prefix, truncate, extract; got 'squeeze'"),
         ({"duplicates": "some"}, "duplicates must be one of exact, near, keep; got 'some'"),
         ({"order": "random"}, "order must be one of relevance, original, ends; got 'random'"),

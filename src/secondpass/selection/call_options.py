@@ -55,7 +55,7 @@ class CallOptions:
         :raises BudgetError: If the budget or the history is invalid.
         """
         changes: dict[str, Any] = {} if self.top_n == "default" else {"top_n": self.top_n}
-        budget, given = selection.budget, self.budget(query) if callable(self.budget) else self.budget
+        budget, given = selection.context_budget, self.budget(query) if callable(self.budget) else self.budget
         if isinstance(given, SupportsIndex) and budget is not None:
             budget = replace(budget, max_tokens=given, origin="")
         elif given is not None:
@@ -66,7 +66,7 @@ class CallOptions:
                 REPEATED_WARNINGS.warn("history without a budget", message)
             else:
                 budget = budget.less(history=self.history)
-        if budget is not selection.budget:
+        if budget is not selection.context_budget:
             changes["budget"] = budget
         return replace(selection, **changes) if changes else selection
 

@@ -1,9 +1,9 @@
 """Packing candidates into a context budget, best first: the joined text never takes more tokens than the budget.
 
 Each candidate is counted once by itself, and attempts are chosen by the sum of these counts. The best candidate that
-fits is always kept: no bundle of weaker ones replaces it, since the score says which candidate is likely to hold the answer,
-and not that two halves of an answer add up. For the same reason the best of all is cut around its best window, where
-that is known and what fits as a whole is far less relevant.
+fits is always kept: no bundle of weaker ones replaces it, since the score says which candidate is likely to hold the
+answer, and not that two halves of an answer add up. For the same reason the best of all is cut around its best window,
+where that is known and what fits as a whole is far less relevant.
 """
 
 from bisect import bisect

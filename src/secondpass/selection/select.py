@@ -8,9 +8,9 @@ from secondpass.errors import ConfigurationError, checked
 from secondpass.logs import REPEATED_WARNINGS, logger
 from secondpass.ranking import Dropped, Kept, Ranked, Reason, nothing_relevant
 from secondpass.records import Candidate, Note, NoteKind
-from secondpass.selection.adaptive import Adaptive
+from secondpass.selection.adaptive import Adaptive, CoveredMass
 from secondpass.selection.attempts import Packed
-from secondpass.selection.budget import ContextBudget
+from secondpass.selection.budget import ContextBudget, as_budget
 from secondpass.selection.filters import (
     FilterResult,
     filter_adaptive,
@@ -35,15 +35,15 @@ class Selection:
     The steps run in this order: exclusion, threshold, adaptive k, budget and top-k with duplicates, diversity and the
     limits on candidates of one source and without a score, reading order.
 
-    :param top_n: Keep at most so many of those that fit the budget, best first; None for no limit.
+    :param top_n: The maximum number of candidates kept, of those that fit the budget; None for no limit.
     :param min_probability: Drop candidates below this probability, which is the model's, not a fused value.
-    :param max_per_source: Keep at most so many of one ``Candidate.source``, best first; None for no limit. Those
+    :param max_per_source: The maximum number of candidates kept of one ``Candidate.source``; None for no limit. Those
         without a source aren't limited.
-    :param min_keep: Keep the best so many even below the threshold, copies and candidates over the limit of their
-        source not counted. Top-k and the budget are stronger.
-    :param max_unscored: Keep at most so many of the candidates without a score, to which no threshold applies; None for
+    :param min_keep: The number of best candidates kept even below the threshold, copies and candidates over the limit
+        of their source not counted. ``top_n`` and the budget are stronger.
+    :param max_unscored: The maximum number of candidates kept without a score, to which no threshold applies; None for
         no limit.
-    :param budget: The context budget; None for no limit.
+    :param budget: The context budget: tokens, or a ``ContextBudget``; None for no limit.
     :param policy: What happens to a candidate that doesn't fit: ``"fill"`` skips it and goes on, ``"prefix"`` stops
         there, ``"truncate"`` cuts it around its best window, else at a sentence end (else a line end, else between
         words), and stops. ``"extract"`` fills the budget with the best windows of all candidates instead, verbatim; the
@@ -67,7 +67,7 @@ class Selection:
     min_probability: float | None = None
     min_keep: int = 0
     max_unscored: int | None = None
-    budget: ContextBudget | None = None
+    budget: int | ContextBudget | None = None
     policy: Policy = "fill"
     duplicates: Duplicates = "exact"
     near: float = _NEAR
@@ -77,7 +77,8 @@ class Selection:
     max_per_source: int | None = None
 
     def __post_init__(self) -> None:
-        """Check the settings."""
+        """Check the settings, and make tokens a ``ContextBudget``."""
+        object.__setattr__(self, "budget", as_budget(self.budget, ""))
         for name, least in (("top_n", 1), ("max_per_source", 1), ("min_keep", 0), ("max_unscored", 0)):
             value = getattr(self, name)
             if value is not None and value < least:
@@ -91,6 +92,23 @@ class Selection:
             raise ConfigurationError(
                 f"near={self.near!r} has no effect with duplicates={self.duplicates!r}: it is for duplicates='near'"
             )
+
+    @property
+    def context_budget(self) -> ContextBudget | None:
+        """The budget as a record."""
+        return as_budget(self.budget, "")
+
+    @property
+    def extracts(self) -> bool:
+        """Whether candidates need small windows, which are extracted instead of whole candidates."""
+        return self.policy == "extract"
+
+    @property
+    def needs_probabilities(self) -> str:
+        """The setting that can't work on a scale without probabilities; empty for none."""
+        if self.min_probability is not None:
+            return "min_probability"
+        return type(self.adaptive).__name__ if isinstance(self.adaptive, CoveredMass) else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +183,7 @@ def choose(
     )
     passed, dropped = _filter(ranked, selection, exclude, rules)
     packed = _pack(passed, selection, rules)
-    has_space = selection.budget is not None and selection.budget.max_tokens > 0
+    has_space = selection.context_budget is not None and selection.context_budget.max_tokens > 0
     if closer and has_space and wants_windows(passed, packed.kept, selection.policy):
         passed[0] = closer(passed[0])
         packed = _pack(passed, selection, rules)
@@ -173,7 +191,9 @@ def choose(
     everything = sorted([*dropped, *packed.dropped], key=lambda item: best_first[item.rank_before])
     facts = _facts(packed, selection)
     blank_fields = (
-        selection.budget.blank_fields(item.candidate for item in ranked) if selection.budget and ranked else ()
+        selection.context_budget.blank_fields(item.candidate for item in ranked)
+        if selection.context_budget and ranked
+        else ()
     )
     if blank_fields:
         facts["blank_fields"] = ", ".join(blank_fields)
@@ -203,8 +223,8 @@ def _filter(
     ranked: Sequence[Ranked], selection: Selection, exclude: Sequence[Candidate | str], rules: Rules
 ) -> FilterResult:
     passed, unranked = filter_unranked(ranked)
-    passed, excluded = filter_excluded(passed, exclude, rules.near, selection.budget)
-    sequence = PackingSequence(passed, rules, selection.budget)
+    passed, excluded = filter_excluded(passed, exclude, rules.near, selection.context_budget)
+    sequence = PackingSequence(passed, rules, selection.context_budget)
     safe = sequence.best(selection.min_keep)
     copies = sequence.copies() if selection.adaptive else ()
     passed, unlikely = filter_threshold(passed, selection.min_probability, safe)
@@ -213,7 +233,7 @@ def _filter(
 
 
 def _pack(passed: Sequence[Ranked], selection: Selection, rules: Rules) -> Packed:
-    budget = selection.budget
+    budget = selection.context_budget
     sequence = PackingSequence(passed, rules, budget)
     if budget is None:
         return pack_unlimited(passed, selection.order, selection.top_n, sequence)
@@ -222,7 +242,7 @@ def _pack(passed: Sequence[Ranked], selection: Selection, rules: Rules) -> Packe
 
 
 def _facts(packed: Packed, selection: Selection) -> dict[str, object]:
-    budget = selection.budget
+    budget = selection.context_budget
     if budget is None:
         return {}
     facts: dict[str, object] = {

@@ -9,7 +9,6 @@ from pydantic.json_schema import models_json_schema
 
 from secondpass.ranking import Ranked, Ranking
 from secondpass.records import Score
-from secondpass.selection.budget import ContextBudget
 from secondpass.selection.packing import Policy
 from secondpass.selection.select import Selection
 
@@ -60,10 +59,9 @@ class RerankRequest(BaseModel):
         """
         base = Selection(duplicates="keep") if self.scores_only else configured
         changes: dict[str, Any] = {"top_n": self.top_n, "policy": self.policy, "min_probability": self.min_probability}
-        if self.max_tokens is not None and base.budget is not None:
-            changes["budget"] = replace(base.budget, max_tokens=self.max_tokens)
-        elif self.max_tokens is not None:
-            changes["budget"] = ContextBudget(self.max_tokens)
+        if self.max_tokens is not None:
+            own = base.context_budget
+            changes["budget"] = replace(own, max_tokens=self.max_tokens) if own else self.max_tokens
         return replace(base, **{name: value for name, value in changes.items() if value is not None})
 
     def answer(self, ranking: Ranking, identifier: str) -> str:
