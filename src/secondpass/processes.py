@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import cache, partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from secondpass.errors import ScoringError
 
@@ -185,6 +185,82 @@ class LoadingThread(threading.Thread):
 
     def close(self) -> None:
         """See ``Ending``: what loads can't be interrupted."""
+
+
+class BackgroundQueue(Generic[T]):
+    """A bounded queue of items on which a thread works, in batches. Safe across threads.
+
+    The thread begins with the first item, and ends when none is left. A forked process begins with an empty queue.
+
+    :param work: Called with each batch, on the thread; it must not raise.
+    :param name: The thread's name.
+    :param most: How many items may wait.
+    :param batch: The maximum number of items of a batch.
+    :param drains: Whether the interpreter's exit, and a fork, wait for the work; else what is left is lost.
+    """
+
+    _items: deque[T]
+    _running: bool
+    _idle: threading.Event
+
+    def __init__(
+        self, work: Callable[[list[T]], None], name: str, *, most: int, batch: int = 1, drains: bool = True
+    ) -> None:
+        self._work, self._name = work, name
+        self._most, self._batch, self._drains = most, batch, drains
+        self._lock = ForkLock()  # held for an instant
+        self._working = ForkLock(waited=drains)
+        self._renew()
+        renew_in_child(self, BackgroundQueue._renew)
+
+    @property
+    def cut(self) -> bool:
+        """Whether this process was forked while a batch was worked on."""
+        return self._working.cut
+
+    def put(self, item: T) -> bool:
+        """Add an item, and return whether there was room for it."""
+        with self._lock:
+            if len(self._items) >= self._most:
+                return False
+            self._items.append(item)
+            begins, self._running = not self._running, True
+            self._idle.clear()
+        if begins:
+            self._begin()
+        return True
+
+    def flush(self, seconds: float | None = None) -> bool:
+        """Wait until no item is left; return whether that was reached in time."""
+        return self._idle.wait(seconds)
+
+    def _renew(self) -> None:
+        self._items = deque()
+        self._running = False
+        self._idle = threading.Event()
+        self._idle.set()
+
+    def _begin(self) -> None:
+        """Start the thread; where there can't be one, as while the interpreter exits, work here."""
+        exiting = self._drains and not threading.main_thread().is_alive()
+        try:
+            if not exiting:
+                threading.Thread(target=self._serve, name=self._name, daemon=not self._drains).start()
+        except RuntimeError:
+            exiting = True
+        if exiting:
+            self._serve()
+
+    def _serve(self) -> None:
+        while True:
+            with self._working:
+                with self._lock:
+                    batch = [self._items.popleft() for _ in range(min(self._batch, len(self._items)))]
+                    if not batch:
+                        self._running = False
+                        self._idle.set()
+                        return
+                self._work(batch)
 
 
 class CallThreads:

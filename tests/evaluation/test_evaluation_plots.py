@@ -107,7 +107,7 @@ def test_quality_by_budget_is_answer_in_context(result: Evaluation) -> None:
     assert set(drawn) == {"first stage", "good", "overlap"}
     for system in result.systems:
         assert drawn[system.name] == [(point.budget, point.second_pass.share.mean) for point in system.contexts]
-    assert drawn["first stage"] == [(point.budget, point.top_n.share.mean) for point in result.systems[0].contexts]
+    assert drawn["first stage"] == [(point.budget, point.top_k.share.mean) for point in result.systems[0].contexts]
     assert len(ax.collections) == 3
 
 

@@ -36,7 +36,7 @@ def file(tmp_path: Path) -> Path:
     for query in ("red fox", "a fox", "whale song"):
         reranker.rerank(query, FOXES)
     reranker.rerank("red fox", FOXES, call=Call(0))
-    log.close()
+    log.flush()
     return log.path
 
 
@@ -102,7 +102,7 @@ def test_periods(file: Path) -> None:
 def test_export_prints_each_record_as_a_line(file: Path) -> None:
     """``--export`` prints all records, or those of a period, as JSON Lines of ASCII that any terminal can show."""
     Reranker(OverlapScorer(), observers=[log := AuditLog(file)]).rerank("größe\n\u2028 \ud83d", ["a"])
-    log.close()
+    log.flush()
     lines = audit(file, "--export").stdout.splitlines()
     assert [json.loads(line) for line in lines] == list(read_records(file))
     assert json.loads(lines[-1])["query"] == "größe\n\u2028 \ud83d"

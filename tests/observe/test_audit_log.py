@@ -32,7 +32,7 @@ SELECTION = Selection(top_n=1, min_probability=0.1, budget=ContextBudget(max_tok
 
 def logged(log: AuditLog) -> list[dict[str, Any]]:
     """Return the records in the log's file."""
-    log.close()
+    log.flush()
     return list(read_records(log.path))
 
 
@@ -110,7 +110,7 @@ def test_a_call_does_not_wait_for_the_file(tmp_path: Path) -> None:
     """While the file is locked, calls return; what doesn't fit the queue is left out and counted, never waited for."""
     log = AuditLog(tmp_path / "audit.db", max_queued=3)
     reranker = Reranker(OverlapScorer(), observers=[log])
-    with log._writing:  # as if the disk hung
+    with log._records._working:  # as if the disk hung
         for _ in range(10):
             reranker.rerank("red fox", FOXES)
         assert log.lost == 7
@@ -235,7 +235,7 @@ def test_a_slow_reader_holds_up_no_writer(path: Path) -> None:
     reader = read_records(path)
     assert next(reader)["query"] == "0"
     log(Reranker(OverlapScorer()).rerank("red fox", FOXES))
-    log.close()
+    log.flush()
     assert log.lost == 0
     assert [record["query"] for record in reader][-2:] == ["299", "red fox"]
 
@@ -253,7 +253,7 @@ def test_a_damaged_database_is_one_error(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="can't be used"):
         list(read_records(path))
     log(Reranker(OverlapScorer()).rerank("red fox", FOXES))
-    log.close()
+    log.flush()
     assert log.lost == 1
 
 
@@ -330,7 +330,7 @@ def test_a_forked_process_writes_its_own_records(path: Path) -> None:
 
     def work() -> None:
         reranker.rerank("child", FOXES)
-        log.close()
+        log.flush()
 
     assert in_child(work) == 0
     written = sorted(record["query"] for record in logged(log))
@@ -349,13 +349,13 @@ def test_a_process_forked_in_the_middle_of_a_batch_leaves_the_file_alone(
 
     def work() -> None:
         log(Reranker(OverlapScorer()).rerank("child", FOXES))
-        log.close()
+        log.flush()
         lost.write_text(str(log.lost))
 
     held, release = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with log._writing:
+        with log._records._working:
             held.set()
             release.wait()
 
@@ -397,13 +397,13 @@ import atexit, sys
 from secondpass import OverlapScorer, Reranker
 from secondpass.observe import AuditLog
 log = AuditLog(sys.argv[1])
-atexit.register(log.close)
+atexit.register(log.flush)
 Reranker(OverlapScorer(), observers=[log]).rerank("q", ["a", "b"])
 """
 
 
 def test_a_log_can_be_closed_while_the_interpreter_exits(path: Path) -> None:
-    """``atexit.register(log.close)`` raises nothing: by then all is written."""
+    """``atexit.register(log.flush)`` raises nothing: by then all is written."""
     done = subprocess.run([sys.executable, "-c", CLOSED_AT_EXIT, path], capture_output=True, timeout=60, check=True)
     assert (done.stderr, queries(path)) == (b"", ["q"])
 
@@ -432,7 +432,7 @@ def test_processes_that_are_killed_leave_a_readable_file(path: Path) -> None:
         writer.communicate()
     log = AuditLog(path)
     Reranker(OverlapScorer(), observers=[log]).rerank("after", FOXES)
-    log.close()
+    log.flush()
     assert len(queries(path)) > 40
     assert queries(path)[-1] == "after"
 
@@ -445,6 +445,6 @@ def test_a_relative_path_is_of_the_folder_at_creation(tmp_path: Path, monkeypatc
     log = AuditLog("audit.db")
     monkeypatch.chdir(elsewhere)
     Reranker(OverlapScorer(), observers=[log]).rerank("a red fox", ["a red fox"])
-    log.close()
+    log.flush()
     assert list(elsewhere.iterdir()) == []
     assert queries(tmp_path / "audit.db") == ["a red fox"]

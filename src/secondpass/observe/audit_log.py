@@ -1,10 +1,7 @@
 """The audit log as an observer of a reranker."""
 
 import time
-from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +11,7 @@ from secondpass.logs import REPEATED_WARNINGS
 from secondpass.observe.audit_file import AuditFile
 from secondpass.observe.audit_record import Contents, call_record, failure_record
 from secondpass.observers import CallInfo, CallObserver
-from secondpass.processes import ForkLock, renew_in_child
+from secondpass.processes import BackgroundQueue, ForkLock
 from secondpass.ranking import Ranking
 
 _BATCH = 200  # records that are written together, at most
@@ -43,8 +40,6 @@ class AuditLog(CallObserver):
     :raises ConfigurationError: If the file can't be written, is another program's, or a limit is out of its range.
     """
 
-    _executor: ThreadPoolExecutor
-
     def __init__(
         self,
         path: str | Path,
@@ -64,17 +59,14 @@ class AuditLog(CallObserver):
         self.lost = 0
         """How many records are missing: they came too fast, or the file couldn't be written."""
         self._contents = Contents(queries, texts)
-        self._max_queued = max_queued
         self._file = AuditFile(self.path, max_mb * 1e6, max_days * 86400)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file.write(())
         except OSError as error:
             raise ConfigurationError(f"an audit file must be one that can be written: {error}") from error
-        self._lock = ForkLock()  # of the queue; held for an instant
-        self._writing = ForkLock(waited=True)
-        self._renew()
-        renew_in_child(self, AuditLog._renew)
+        self._lock = ForkLock()
+        self._records = BackgroundQueue(self._write, "secondpass-audit", most=max_queued, batch=_BATCH)
 
     def __repr__(self) -> str:
         """Return the file."""
@@ -94,50 +86,14 @@ class AuditLog(CallObserver):
 
     def flush(self) -> None:
         """Wait until all records that are queued so far are written."""
-        with suppress(RuntimeError):  # the interpreter is exiting, and has waited for them
-            self._executor.submit(int).result()  # it has one thread, which takes its work in order
-
-    def close(self) -> None:
-        """Write what is queued, and end the thread; another record begins another one."""
-        self.flush()
-        with self._lock:
-            executor, self._executor = self._executor, _one_thread()
-        executor.shutdown()
-
-    def _renew(self) -> None:
-        """Begin with an empty queue, also in a forked process: the parent writes its own."""
-        self._queued: deque[Callable[[], dict[str, Any]]] = deque()
-        self._executor = _one_thread()
-        self._scheduled = False
+        self._records.flush()
 
     def _queue(self, make: Callable[[], dict[str, Any]]) -> None:
-        with self._lock:
-            full = len(self._queued) >= self._max_queued
-            starts = not (full or self._scheduled)
-            if not full:
-                self._queued.append(make)
-                self._scheduled = True
-            executor = self._executor
-        if full:
+        if not self._records.put(make):
             self._lose(1, "they come faster than they can be written")
-        if starts:
-            try:
-                executor.submit(self._write_queued)
-            except RuntimeError:  # the interpreter is exiting, and takes no more work for threads
-                self._write_queued()
-
-    def _write_queued(self) -> None:
-        while True:
-            with self._writing:
-                with self._lock:
-                    batch = [self._queued.popleft() for _ in range(min(_BATCH, len(self._queued)))]
-                    self._scheduled = bool(batch)
-                if not batch:
-                    return
-                self._write(batch)
 
     def _write(self, batch: list[Callable[[], dict[str, Any]]]) -> None:
-        if self._writing.cut:  # SQLite keeps its locks in memory too: this copy believes to have those of the batch
+        if self._records.cut:  # SQLite keeps its locks in memory too: this copy believes to have those of the batch
             self._lose(len(batch), "the process was forked while a batch was written")
             return
         try:
@@ -151,7 +107,3 @@ class AuditLog(CallObserver):
             self.lost += records
         message = "%d records are missing in the audit log %s, the last of them because %s"
         REPEATED_WARNINGS.warn(("audit", self.path), message, self.lost, self.path, why)
-
-
-def _one_thread() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(1, thread_name_prefix="secondpass-audit")  # begins with the first work

@@ -1,17 +1,14 @@
 """Observers for production: how often the first stage's best falls far, and a second reranker that only records."""
 
-import os
-import queue
-import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from secondpass.errors import ConfigurationError, checked
 from secondpass.logs import REPEATED_WARNINGS
-from secondpass.processes import ForkLock
+from secondpass.processes import BackgroundQueue, ForkLock
 from secondpass.ranking import FAR, Ranking
 from secondpass.reranker import Reranker
 
@@ -84,15 +81,6 @@ class ShadowResult:
         return live == shadow
 
 
-@dataclass(slots=True)
-class _Process:
-    """Queue and thread of one process; a forked one begins its own."""
-
-    waiting: "queue.Queue[Ranking]"
-    thread: threading.Thread | None = None
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-
 @checked
 class Shadow:
     """Scores with a second reranker what the live one scored, in the background, and only records.
@@ -104,7 +92,7 @@ class Shadow:
     :param reranker: The second reranker, with its own selection.
     :param record: Called with each result, on the background thread.
     :param most_waiting: The rankings that wait at most.
-    :param every: Take every so manieth call.
+    :param every: Take one call in this many.
     :raises ConfigurationError: If a setting is out of its range.
     """
 
@@ -123,54 +111,31 @@ class Shadow:
             )
         self.seen = self.recorded = self.dropped = self.failed = 0
         self._reranker, self._record = reranker, record
-        self._most_waiting, self._every = most_waiting, every
-        self._processes: dict[int, _Process] = {}
+        self._every = every
+        self._lock = ForkLock()
+        self._waiting = BackgroundQueue(self._compare_all, "secondpass-shadow", most=most_waiting, drains=False)
 
     def __call__(self, ranking: Ranking) -> None:
         """Queue a ranking, or drop it where the queue is full; degraded ones aren't compared."""
-        process = self._here()
-        with process.lock:
+        with self._lock:
             self.seen += 1
             if ranking.degraded or (self.seen - 1) % self._every:
                 return
-            try:
-                process.waiting.put_nowait(ranking)
-            except queue.Full:
-                self.dropped += 1
+        if not self._waiting.put(ranking):
+            self.dropped += 1
 
     def wait(self, timeout: float = 10.0) -> bool:
         """Wait until nothing waits any more, for tests and before an exit; return whether that was reached in time."""
-        waiting = self._here().waiting
-        end = time.monotonic() + timeout
-        while waiting.unfinished_tasks and time.monotonic() < end:
-            time.sleep(0.005)
-        return not waiting.unfinished_tasks
+        return self._waiting.flush(timeout)
 
-    def _here(self) -> _Process:
-        """Return queue and thread of this process, beginning a thread where there is none."""
-        process = self._processes.get(os.getpid())
-        if process is None:
-            process = self._processes.setdefault(os.getpid(), _Process(queue.Queue(self._most_waiting)))
-        if process.thread is None:
-            with process.lock:
-                if process.thread is None:
-                    process.thread = threading.Thread(
-                        target=self._work, args=(process.waiting,), name="secondpass-shadow", daemon=True
-                    )
-                    process.thread.start()
-        return process
-
-    def _work(self, waiting: "queue.Queue[Ranking]") -> None:
-        while True:
-            live = waiting.get()
+    def _compare_all(self, rankings: Sequence[Ranking]) -> None:
+        for live in rankings:
             try:
                 self._compare(live)
                 self.recorded += 1
             except Exception as error:  # noqa: BLE001  # whatever fails here must not end the thread
                 self.failed += 1
                 REPEATED_WARNINGS.warn("shadow", "the shadow reranker or its record failed (%s)", type(error).__name__)
-            finally:
-                waiting.task_done()
 
     def _compare(self, live: Ranking) -> None:
         items = sorted((*live.kept, *live.dropped), key=lambda item: item.index)
