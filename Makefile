@@ -1,5 +1,6 @@
 # make demo       the whole pipeline on real data: Chroma, the bundled cross-encoder, an LLM's context budget
-# make test       every test          make check   lint, types, import rules, the documentation site
+# make test       every test but the slow ones (training, notebooks, ...): make test-slow   both: make test-all
+# make check      lint, types, import rules, the documentation site
 # make docs       the documentation site, in build/site
 # make evaluate   quality, cost and speed of the bundled models; needs SECONDPASS_ASSETS
 # make trust      verdicts, calibration, refusals, fusion, interleaving; needs SECONDPASS_ASSETS
@@ -13,16 +14,22 @@ PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(
 GPU_PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+PYTEST := $(BIN)/python -m pytest --quiet --numprocesses 2 --dist loadfile
 ASSETS = $(if $(SECONDPASS_ASSETS),$(SECONDPASS_ASSETS),$(error SECONDPASS_ASSETS must name the folder with models and data))
 export Q
 
-.PHONY: demo test check docs fix evaluate trust bench bench-gpu recipes bundle clean
+.PHONY: demo test test-slow test-all check docs fix evaluate trust bench bench-gpu recipes bundle clean
 
 demo: .venv/.demo
 	@$(BIN)/secondpass ask $${Q:+"$$Q"}
 
 test: .venv/.all
-	$(BIN)/python -m pytest
+	$(PYTEST) -m "not slow"
+
+test-slow: .venv/.all
+	$(PYTEST) -m slow
+
+test-all: test test-slow
 
 check: .venv/.all
 	$(BIN)/ruff check .

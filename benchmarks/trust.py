@@ -28,15 +28,15 @@ from secondpass.evaluation import (
     Settings,
     answer_cases,
     choose_threshold,
+    drop_relevant,
     evaluate,
     fit_answerability,
     fit_calibration,
     fit_fusion,
     join_labelled,
     label_pairs,
-    reached,
+    precision_recall_at,
     reliability,
-    without_right,
 )
 from secondpass.evaluation.measures import compare
 from secondpass.fusion import Fusion
@@ -126,7 +126,7 @@ def calibration(scorer: Callable[[], Scorer], readers: Readers, name: str) -> di
         figures["methods"][method] = {
             "reliability": asdict(result),
             "threshold": asdict(chosen),
-            "reached": asdict(reached(judged, chosen.probability, record)),
+            "reached": asdict(precision_recall_at(judged, chosen.probability, record)),
         }
     return figures
 
@@ -136,7 +136,7 @@ def answerable(scorer: Callable[[], Scorer], readers: Readers) -> dict[str, Any]
 
     Half of the questions have their right paragraph taken out, to fit on and to judge on alike.
     """
-    fitted, judged = (answer_cases(scorer(), without_right(readers[f"xquad-{part}"]())) for part in ("train", "judge"))
+    fitted, judged = (answer_cases(scorer(), drop_relevant(readers[f"xquad-{part}"]())) for part in ("train", "judge"))
     record = fit_answerability(fitted)
     labels = [case.answered(KEPT) for case in judged]
     ways = {

@@ -15,7 +15,7 @@ from typing import Any
 from examples.common import ChromaIndex, load_bi_encoder, passages, questions
 from secondpass import Cached, Call, Fallback, Pair, Ranking, Reranker, Scored, Scorer, Selection, Spec, load_scorer
 from secondpass.errors import ScoringError
-from secondpass.evaluation import Question, Settings, ask, evaluate
+from secondpass.evaluation import Question, Settings, collect_candidates, evaluate
 
 PACKAGES = ("secondpass", "chromadb", "onnxruntime", "tokenizers")
 DEADLINE_MS = 5000
@@ -139,7 +139,7 @@ def main(
         edge = [reranker.rerank(query, given) for query, given in EDGE_CASES]
         print("edge cases:", [(len(item.kept), len(item.dropped), str(item.degraded or "complete")) for item in edge])
 
-        collection = ask(asked, index.search, depth=depth)
+        collection = collect_candidates(asked, index.search, depth=depth)
         evaluation = evaluate({model: cached, spare_model: spare}, collection, settings=Settings(depths=(), budgets=()))
         print("\n" + evaluation.to_markdown().split("\n\n## Differences")[0])
         print("\n" + json.dumps(manifest(texts, {model: cached, spare_model: spare}), indent=1))

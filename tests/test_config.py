@@ -49,7 +49,7 @@ def test_the_example_states_every_part_of_a_reranker(tmp_path: Path) -> None:
     assert (tmp_path / "scores.db").is_file()  # relative to the file
     [log] = reranker.observers
     assert isinstance(log, AuditLog)
-    log.close()
+    log.flush()
     assert [record["query"] for record in read_records(tmp_path / "audit.db")]
 
 

@@ -177,6 +177,7 @@ def test_every_page_is_in_the_navigation() -> None:
     assert sorted(listed(navigation)) == pages
 
 
+@pytest.mark.slow
 def test_links_lead_somewhere_and_nothing_is_fetched(site: Path) -> None:
     """Every link of the built site to a page, a file or a heading has its target; no file comes from elsewhere."""
     parsed = {path: BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser") for path in site.rglob("*.html")}

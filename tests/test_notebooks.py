@@ -10,6 +10,9 @@ import pytest
 from nbclient import NotebookClient
 from shown_output import same_output
 
+pytestmark = pytest.mark.slow
+
+
 FOLDER = Path(__file__).parents[1] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 

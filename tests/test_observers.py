@@ -20,20 +20,17 @@ from secondpass import (
     Selection,
 )
 from secondpass.errors import ConfigurationError, ScoringError, SecondpassError
-from secondpass.observers import CallInfo, CallObserver
+from secondpass.observers import CallEvent
 
 
-class Keeper(CallObserver):
+class Keeper:
     """Keeps what it is given."""
 
     def __init__(self) -> None:
-        self.seen: list[tuple[Any, CallInfo | None]] = []
+        self.seen: list[tuple[Any, CallEvent]] = []
 
-    def observe(self, ranking: Ranking, call: CallInfo | None) -> None:
-        self.seen.append((ranking, call))
-
-    def failed(self, error: BaseException, call: CallInfo) -> None:
-        self.seen.append((error, call))
+    def observe(self, event: CallEvent) -> None:
+        self.seen.append((event.result, event))
 
 
 def test_an_observer_reads_time_and_settings() -> None:
@@ -44,7 +41,6 @@ def test_an_observer_reads_time_and_settings() -> None:
     ranking = reranker.rerank("red fox", ["a red fox", "a whale"], selection=selection)
     [(seen, call)] = keeper.seen
     assert seen is ranking
-    assert call is not None
     assert call.settings == {
         "top_n": 2,
         "budget": {"max_tokens": 50, "counter": "estimate"},
@@ -63,7 +59,7 @@ def test_calls_of_rerank_many_are_observed_one_by_one() -> None:
     list(Reranker(OverlapScorer(), observers=[keeper]).rerank_many(requests))
     with pytest.raises(ScoringError):
         list(Reranker(Failing(), on_error="raise", observers=[keeper]).rerank_many(requests))
-    assert [call and call.query for _, call in keeper.seen] == ["a", "b", "a", "b"]
+    assert [call.query for _, call in keeper.seen] == ["a", "b", "a", "b"]
     assert [type(seen) for seen, _ in keeper.seen] == [Ranking, Ranking, ScoringError, ScoringError]
 
 
@@ -85,7 +81,7 @@ def test_observers_see_whatever_a_scorer_raises(error: BaseException) -> None:
         Reranker(Wrong(error), observers=[keeper]).rerank("fox", ["fox"])
     with pytest.raises(type(error)):
         list(Reranker(Wrong(error), observers=[keeper]).rerank_many([("fox", ["fox"])]))
-    assert [(seen, call and call.query) for seen, call in keeper.seen] == [(error, "fox")] * 2
+    assert [(seen, call.query) for seen, call in keeper.seen] == [(error, "fox")] * 2
 
 
 WRONG_CALLS: dict[str, Callable[[Reranker], object]] = {
@@ -110,13 +106,10 @@ def test_observers_see_calls_that_fail_before_and_after_scoring(name: str) -> No
     assert [seen for seen, _ in keeper.seen] == [raised.value]
 
 
-class Broken(CallObserver):
+class Broken:
     """Fails at everything."""
 
-    def observe(self, ranking: Ranking, call: CallInfo | None) -> None:
-        raise LookupError
-
-    def failed(self, error: BaseException, call: CallInfo) -> None:
+    def observe(self, event: CallEvent) -> None:
         raise LookupError
 
 
@@ -127,5 +120,5 @@ def test_an_observer_that_fails_changes_nothing(caplog: pytest.LogCaptureFixture
         with pytest.raises(ScoringError):
             Reranker(Failing(), on_error="raise", observers=[Broken()]).rerank("fox", ["fox"])
     assert [record.message for record in caplog.records] == [
-        "an observer of the reranker failed; the ranking is returned unchanged"
+        "an observer of the reranker failed; the call ends as it would without"
     ] * 2

@@ -7,6 +7,9 @@ import pytest
 from mypy import api
 from shown_output import blocks
 
+pytestmark = pytest.mark.slow
+
+
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted(page for page in (ROOT / "docs").rglob("*.md") if page.parent.name != "recipes")]
 FLAGS = ["--config-file=", "--ignore-missing-imports", "--follow-imports=silent", "--disable-error-code=name-defined"]

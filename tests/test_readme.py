@@ -110,7 +110,7 @@ def test_the_audit_block_records_a_call(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {"texts": TEXTS}
     exec(block("audit"), names)
-    names["log"].close()  # type: ignore[attr-defined]
+    names["log"].flush()  # type: ignore[attr-defined]
     [record] = read_records(tmp_path / "audit.db")
     assert len(record["candidates"]) == len(TEXTS)
     assert "Flea" not in str(record["candidates"])

@@ -17,11 +17,11 @@ from secondpass import Cached, load_scorer
 from secondpass.calibration import ANSWERABILITY_FILE, CALIBRATION_FILE, RECORD_FILES, Answerability, Calibration
 from secondpass.evaluation import (
     answer_cases,
+    drop_relevant,
     fit_answerability,
     fit_calibration,
     join_labelled,
     label_pairs,
-    without_right,
 )
 from secondpass.scoring.scorer import Scorer
 
@@ -46,7 +46,7 @@ def fit(name: str, scorer: Scorer, data: Path) -> tuple[Calibration, Answerabili
     readers = collections(data, name)
     sets = [readers[part]() for part in ("xquad-train", "scifact-train")]
     calibration = fit_calibration(join_labelled(*(label_pairs(scorer, collection) for collection in sets)))
-    cases = [case for collection in sets for case in answer_cases(scorer, without_right(collection))]
+    cases = [case for collection in sets for case in answer_cases(scorer, drop_relevant(collection))]
     return calibration, fit_answerability(cases)
 
 

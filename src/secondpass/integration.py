@@ -28,9 +28,8 @@ from pydantic.json_schema import SkipJsonSchema
 from secondpass.errors import UNORDERED, ConfigurationError, InputError, SecondpassError, check_list
 from secondpass.fields import check_score_text, read_signals, write_score_text, write_score_texts
 from secondpass.fusion import Fusion, ReciprocalRank, WeightedSum
-from secondpass.observers import Observer
 from secondpass.ranking import Kept, Ranking, Reason
-from secondpass.records import Candidate, Unscored
+from secondpass.records import Candidate, Unscored, changed_fields
 from secondpass.reranker import Reranker
 from secondpass.scoring.named import NamedScorer
 from secondpass.scoring.options import DEFAULT_MODEL, LoadOptions
@@ -211,7 +210,7 @@ class IntegrationSettings(CheckedModel):  # noqa: PLW1641  settings can be assig
     reranker's own, and without one ``degrade``."""
     deadline_ms: float | None = None
     """Milliseconds until scoring ends; None for no limit. Loading the model isn't counted."""
-    observers: SkipJsonSchema[tuple[Observer, ...]] = ()
+    observers: SkipJsonSchema[tuple[Any, ...]] = ()
     """Called with each ``Ranking``."""
     score_text: str | None = None
     """What the model reads of a document: a format string over ``{text}`` and any metadata, such as
@@ -285,7 +284,7 @@ class IntegrationSettings(CheckedModel):  # noqa: PLW1641  settings can be assig
 
     def _refuse_given_twice(self) -> None:
         """Refuse a setting that ``selection`` has, too."""
-        own = _changed(self.selection) if self.selection else {}
+        own = changed_fields(self.selection) if self.selection else {}
         for name in ("budget", *_SELECTION):
             value = getattr(self, name)
             if name in own and value != "default":
@@ -591,18 +590,12 @@ def _explained(error: ValidationError, model: type[BaseModel]) -> SecondpassErro
     return ConfigurationError(f"{model.__name__}: {'; '.join(messages)}")
 
 
-def _changed(record: Any) -> dict[str, Any]:
-    """Return the fields of a record that aren't their defaults."""
-    values = {item.name: getattr(record, item.name) for item in fields(record)}
-    return {item.name: values[item.name] for item in fields(record) if values[item.name] != item.default}
-
-
 def _plain(value: Any) -> Any:
     """Return a setting as plain data."""
     if isinstance(value, ContextBudget):
         return {name: getattr(value, name) for name in _BUDGET_FIELDS}
     if isinstance(value, Selection | LoadOptions):
-        return {name: _plain(setting) for name, setting in _changed(value).items()}
+        return {name: _plain(setting) for name, setting in changed_fields(value).items()}
     rule = next((name for name, kind in RULES.items() if type(value) is kind), None)
     if rule is not None or isinstance(value, Windows):
         return asdict(value) | ({"rule": rule} if rule else {})

@@ -1,28 +1,27 @@
-"""Observers of calls: plain functions of a ranking, and those that read time and settings too."""
+"""Observers of calls: plain functions of a ranking, and objects that read time, settings and errors too."""
 
 import inspect
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
-from functools import partial
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
 
 from secondpass.errors import ConfigurationError
 from secondpass.ranking import Ranking
+from secondpass.records import changed_fields
 from secondpass.selection.budget import ContextBudget
 from secondpass.selection.select import Selection
-
-Observer = Callable[[Ranking], None]
 
 logger = logging.getLogger("secondpass")
 
 
 @dataclass(frozen=True, slots=True)
-class CallInfo:
-    """Time and settings of one call.
+class CallEvent:
+    """One call of a reranker that has ended: what came of it, its time and its settings.
 
-    :param query: The query.
+    :param query: The query; empty where none was given, or no string.
+    :param result: The ranking, or the exception that the call raises, whatever it is.
     :param scorer: The scorer's name.
     :param selection: The call's selection.
     :param reranking: The reranker's settings that decide its results, by name.
@@ -31,6 +30,7 @@ class CallInfo:
     """
 
     query: str
+    result: Ranking | BaseException
     scorer: str
     selection: Selection
     reranking: Mapping[str, object]
@@ -38,43 +38,44 @@ class CallInfo:
     seconds: float
 
     @classmethod
-    def since(
-        cls, started: float, query: str, scorer: str, selection: Selection, reranking: Mapping[str, object]
-    ) -> "CallInfo":
-        """Return the record of a call that began at a time of ``time.perf_counter``."""
+    def ended(
+        cls,
+        started: float,
+        query: str,
+        result: Ranking | BaseException,
+        *,
+        scorer: str,
+        selection: Selection,
+        reranking: Mapping[str, object],
+    ) -> "CallEvent":
+        """Return the event of a call that began at a time of ``time.perf_counter``, and ends now."""
         seconds = time.perf_counter() - started
-        return cls(query, scorer, selection, reranking, time.time() - seconds, seconds)
+        return cls(query, result, scorer, selection, reranking, time.time() - seconds, seconds)
 
     @property
     def settings(self) -> dict[str, Any]:
         """The settings that differ from their defaults, as plain data."""
-        given = {**_changed(self.selection), **self.reranking}
+        given = {**changed_fields(self.selection), **self.reranking}
         return {name: _plain(value) for name, value in given.items() if value is not None}
 
 
-class CallObserver:
-    """An observer that reads time and settings of a call beside its ranking, and sees calls that raise."""
+@runtime_checkable
+class CallObserver(Protocol):
+    """An observer of whole calls, also of those that raise."""
 
-    def __call__(self, ranking: Ranking) -> None:
-        """Observe a ranking of which nothing else is known."""
-        self.observe(ranking, None)
+    def observe(self, event: CallEvent) -> None:
+        """Observe a call. An exception is logged, and changes nothing."""
+        ...
 
-    def observe(self, ranking: Ranking, call: CallInfo | None) -> None:
-        """Observe a ranking."""
-        raise NotImplementedError
 
-    def failed(self, error: BaseException, call: CallInfo) -> None:
-        """Observe a call that raised instead of returning a ranking, whatever it raised.
-
-        :param error: The exception, which is raised again.
-        :param call: Time and settings; the query is empty where none was given, or no string.
-        """
+Observer = CallObserver | Callable[[Ranking], object]
+"""An object with ``observe``, or a function that is called with each ranking."""
 
 
 def check_observers(observers: Sequence[Observer]) -> tuple[Observer, ...]:
     """Return the observers.
 
-    :raises ConfigurationError: If they aren't a list of synchronous functions.
+    :raises ConfigurationError: If they aren't a list of synchronous functions, or of objects with ``observe``.
     """
     if not isinstance(observers, Sequence) or not all(map(_is_observer, observers)):
         raise ConfigurationError(
@@ -84,38 +85,22 @@ def check_observers(observers: Sequence[Observer]) -> tuple[Observer, ...]:
 
 
 def _is_observer(item: Any) -> bool:
-    if not callable(item) or isinstance(item, type):
+    action = getattr(item, "observe", item)
+    if not callable(action) or isinstance(item, type):
         return False
-    return not (inspect.iscoroutinefunction(item) or inspect.iscoroutinefunction(type(item).__call__))
+    return not (inspect.iscoroutinefunction(action) or inspect.iscoroutinefunction(type(action).__call__))
 
 
-def notify(observers: Iterable[Observer], ranking: Ranking, call: CallInfo) -> None:
-    """Call the observers with a ranking; an exception in one is logged and changes nothing."""
+def notify(observers: Iterable[Observer], event: CallEvent) -> None:
+    """Call the observers with the end of a call; an exception in one is logged and changes nothing."""
     for observer in observers:
-        _try(
-            partial(observer.observe, ranking, call)
-            if isinstance(observer, CallObserver)
-            else partial(observer, ranking)
-        )
-
-
-def notify_failed(observers: Iterable[Observer], error: BaseException, call: CallInfo) -> None:
-    """Call the observers that see failed calls."""
-    for observer in observers:
-        if isinstance(observer, CallObserver):
-            _try(partial(observer.failed, error, call))
-
-
-def _try(action: Callable[[], None]) -> None:
-    try:
-        action()
-    except Exception:
-        logger.exception("an observer of the reranker failed; the ranking is returned unchanged")
-
-
-def _changed(selection: Selection) -> dict[str, object]:
-    values = {field.name: (getattr(selection, field.name), field.default) for field in fields(selection)}
-    return {name: value for name, (value, default) in values.items() if value != default}
+        try:
+            if isinstance(observer, CallObserver):
+                observer.observe(event)
+            elif isinstance(event.result, Ranking):
+                observer(event.result)
+        except Exception:
+            logger.exception("an observer of the reranker failed; the call ends as it would without")
 
 
 def _plain(value: object) -> Any:

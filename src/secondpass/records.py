@@ -5,7 +5,7 @@ import threading
 import time
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from numbers import Real
 from typing import Any
@@ -129,6 +129,12 @@ def _stripped(text: str, start: int, end: int) -> tuple[int, int] | None:
     part = text[start : max(start, end)]
     start += len(part) - len(part.lstrip())
     return (start, start + len(part.strip())) if part.strip() else None
+
+
+def changed_fields(record: Any) -> dict[str, Any]:
+    """Return the fields of a dataclass that aren't their defaults, by name."""
+    values = {item.name: (getattr(record, item.name), item.default) for item in fields(record)}
+    return {name: value for name, (value, default) in values.items() if value != default}
 
 
 def as_python(value: Any) -> Any:

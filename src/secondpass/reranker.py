@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 from secondpass.errors import ConfigurationError, InputError, check_list, checked
 from secondpass.fusion import Fusion, FusionInput
-from secondpass.observers import CallInfo, Observer, check_observers, notify, notify_failed
+from secondpass.observers import CallEvent, Observer, check_observers, notify
 from secondpass.processes import CALLS, LATE_CALLS
 from secondpass.ranking import FUSION_LEFT_OUT, Ranked, Ranking, noted
 from secondpass.records import Call, Candidate, Score, Spec, Stage, Unscored, as_call, as_candidates, check_deadline
@@ -171,7 +171,7 @@ class Reranker:
             selection, excluded = self.check(selection), as_excluded(exclude)
             (scoring,) = self._score([request], selection, call)
             ranking = self._ranking(request, scoring, selection, call, excluded)
-        self._notify(ranking, selection, started)
+        self._notify(started, query, ranking, selection)
         return ranking
 
     def rerank_many(
@@ -216,7 +216,7 @@ class Reranker:
                 called = time.perf_counter() - took
                 with self._observed(called, [request.query], selection):
                     ranking = self._ranking(request, scoring, selection, call)
-                self._notify(ranking, selection, called)
+                self._notify(called, request.query, ranking, selection)
                 yield ranking
                 queries, pairs = queries + 1, pairs + len(request.candidates)
             if progress:
@@ -278,16 +278,23 @@ class Reranker:
         try:
             yield
         except BaseException as error:
-            used = selection if isinstance(selection, Selection) else self.selection
-            for query in queries if self.observers else ():
-                notify_failed(self.observers, error, self._info(started, query if isinstance(query, str) else "", used))
+            for query in queries:
+                self._notify(started, query if isinstance(query, str) else "", error, selection)
             raise
 
-    def _notify(self, ranking: Ranking, selection: Selection | None, called: float) -> None:
-        """Call the observers with the ranking of a call that began at ``called``."""
-        if self.observers:
-            used = self.selection if selection is None else selection
-            notify(self.observers, ranking, self._info(called, ranking.query, used))
+    def _notify(self, started: float, query: str, result: Ranking | BaseException, selection: Selection | None) -> None:
+        """Call the observers with the end of a call that began at ``started``."""
+        if not self.observers:
+            return
+        settings = {
+            "fusion": self.fusion,
+            "deadline_ms": self.deadline_ms,
+            "on_error": None if self.on_error == "degrade" else self.on_error,
+        }
+        used = selection if isinstance(selection, Selection) else self.selection
+        name = self.scorer.spec.name
+        event = CallEvent.ended(started, query, result, scorer=name, selection=used, reranking=settings)
+        notify(self.observers, event)
 
     def _ranking(
         self,
@@ -359,12 +366,6 @@ class Reranker:
         if not isinstance(fused, Sequence) or len(fused) != len(inputs) or not all(isinstance(v, Real) for v in fused):
             raise ConfigurationError(f"fuse must return a list of {len(inputs)} numbers, got {fused!r:.80}")
         return dict(zip(scores, fused, strict=True))
-
-    def _info(self, started: float, query: str, selection: Selection) -> CallInfo:
-        """Return the record of a call that began at ``started``, for observers."""
-        on_error = None if self.on_error == "degrade" else self.on_error
-        reranking = {"fusion": self.fusion, "deadline_ms": self.deadline_ms, "on_error": on_error}
-        return CallInfo.since(started, query, self.scorer.spec.name, selection, reranking)
 
 
 def _checked(given: Scorer | ListScorer) -> Scorer:

@@ -17,6 +17,9 @@ from benchmarks.bench.memory import peak_memory
 from benchmarks.bench.sides import Side
 from benchmarks.bench.workloads import Topic, tasks
 
+pytestmark = pytest.mark.slow
+
+
 ROOT = Path(__file__).parents[2]
 TOPICS = [Topic("one", ("a b c", "d e"), {0: 2, 1: 1}), Topic("two", ("f", "g h"), {0: 0, 1: 1})]
 

@@ -12,6 +12,9 @@ from benchmarks.models import bundle as bundling
 from secondpass import Pair, load_scorer
 from secondpass.optimize import Bounds, OptimizeSettings, optimize
 
+pytestmark = pytest.mark.slow
+
+
 QUERIES = ["how long can a bee live", "what can the quick dog do", "where is the old lake"]
 TEXTS = ["a bird can fly", "the brown fox has an egg", "fish", "the old lake is cold and the river is warm"]
 PAIRS = [Pair(query, text) for query in QUERIES for text in TEXTS]

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
+
 ROOT = Path(__file__).parents[2]
 UNNEEDED = ("onnxruntime", "sentencex", "langchain_core", "llama_index", "chromadb", "matplotlib", "rich", "typer")
 

@@ -9,6 +9,9 @@ from benchmarks.keep import cascaded, fit_keep, places_of_best, survival
 from secondpass.errors import ConfigurationError
 from secondpass.scorers.cascade import pruning_order
 
+pytestmark = pytest.mark.slow
+
+
 CANDIDATES = 40
 
 

@@ -9,6 +9,9 @@ from benchmarks.models.teacher import write_teacher
 from secondpass import load_scorer
 from secondpass.records import Score
 
+pytestmark = pytest.mark.slow
+
+
 QUERY = "how long does a flea live?"
 TEXTS = ["The adult flea lives for two to three months.", "Fleas have no wings.", "The market opens at nine."]
 

@@ -16,7 +16,7 @@ from secondpass.cluster import Summary, Workers, rankings, rerank_dataset
 from secondpass.errors import ConfigurationError, InputError
 from secondpass.models import bundled_models
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # Ray leaves sockets and files to its processes
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # Ray leaves sockets and files to its processes
 QUERIES = [
     {
         "id": f"q{number}",

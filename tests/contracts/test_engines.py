@@ -168,6 +168,7 @@ def test_probabilities_are_those_of_the_softmax(tiny: Tiny, labels: int, names: 
     assert ours == pytest.approx(expected.tolist(), abs=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_size", [1, 7, 32])
 def test_float32_scores_equal_sentence_transformers(torch_checkpoint: Path, dl19: list[Any], batch_size: int) -> None:
     """On real weights and passages the torch engine's values are ``CrossEncoder.predict``'s raw logits within 1e-4."""

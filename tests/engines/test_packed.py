@@ -21,6 +21,9 @@ from secondpass.models.hardware import Hardware, Request, place  # noqa: E402
 from secondpass.records import Pair, Score  # noqa: E402
 from secondpass.scoring.engine import Encoded  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
+
 WORDS = 90
 LONGEST = 40
 SPECIAL = {"eos_token_id": 2, "bos_token_id": 1, "cls_token_id": 1, "sep_token_id": 2, "pad_token_id": 0}

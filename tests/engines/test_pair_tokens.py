@@ -53,6 +53,7 @@ def assert_as_the_tokenizer(tokenizer: PairTokenizer, pairs: list[Pair]) -> None
             assert np.array_equal(ours.features[name], wanted)
 
 
+@pytest.mark.slow
 @given(pairs=st.lists(st.builds(Pair, TEXTS, TEXTS), max_size=6), max_length=st.sampled_from([8, 24, 512]))
 def test_pairs_are_those_of_the_tokenizer(pairs: list[Pair], max_length: int) -> None:
     """Put together from parts or not, truncated or not, a pair has the tokens that the tokenizer gives it."""

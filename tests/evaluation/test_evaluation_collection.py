@@ -9,7 +9,7 @@ from evaluation_collections import CORPUS, QRELS, QUERIES, RUN, animals, candida
 
 from secondpass import Candidate
 from secondpass.errors import ConfigurationError, InputError
-from secondpass.evaluation import Bm25Index, Collection, Question, ask, retrieve_with
+from secondpass.evaluation import Bm25Index, Collection, Question, collect_candidates, retrieve_with
 
 QUESTIONS = [
     Question("red fox", relevant=["fox"], answers=["quick"]),
@@ -106,7 +106,7 @@ def test_every_question_is_asked_once_and_cut_to_the_depth() -> None:
         asked.append((query, k))
         return everything(query, k)
 
-    collection = ask(QUESTIONS, retrieve, depth=2, name="mine")
+    collection = collect_candidates(QUESTIONS, retrieve, depth=2, name="mine")
     assert asked == [("red fox", 2), ("blue whale", 2)]
     assert orders(collection) == {"1": ["fox", "dog"], "whales": ["fox", "dog"]}
     assert collection.qrels == {"1": {"fox": 1}, "whales": {"whale": 2, "bee": 0}}
@@ -116,7 +116,7 @@ def test_every_question_is_asked_once_and_cut_to_the_depth() -> None:
 def test_ranks_that_came_decide_the_order() -> None:
     """Where every candidate has a rank, the ranks count and not the order of the list."""
     ranked = [Candidate("b", id="2", rank=7), Candidate("a", id="1", rank=3)]
-    collection = ask([Question("q", relevant=["1"])], lambda query, k: ranked)
+    collection = collect_candidates([Question("q", relevant=["1"])], lambda query, k: ranked)
     assert orders(collection) == {"1": ["1", "2"]}
 
 
@@ -137,7 +137,7 @@ def test_what_cannot_be_evaluated_is_refused(
 ) -> None:
     """Candidates without ids, ids that come twice, and questions without anything to find are refused."""
     with pytest.raises(InputError, match=said):
-        ask(questions, retrieve)
+        collect_candidates(questions, retrieve)
 
 
 def test_langchain_store_and_retriever_are_known() -> None:

@@ -24,15 +24,15 @@ from secondpass.evaluation import (
     Sampling,
     answer_cases,
     choose_threshold,
+    drop_relevant,
     evaluate,
     fit_answerability,
     fit_calibration,
     fit_fusion,
     join_labelled,
     label_pairs,
-    reached,
+    precision_recall_at,
     reliability,
-    without_right,
 )
 from secondpass.records import LOGIT, Scale, ScaleKind, Spec, Unscored, UnscoredReason
 
@@ -85,7 +85,7 @@ def test_a_threshold_for_a_precision_holds_on_other_pairs(wanted: float) -> None
     calibration = fit_calibration(fitted)
     threshold = choose_threshold(fitted, calibration, precision=wanted)
     assert threshold.precision.mean >= wanted
-    held_out = reached(judged, threshold.probability, calibration).precision
+    held_out = precision_recall_at(judged, threshold.probability, calibration).precision
     assert held_out.low is not None
     assert held_out.high is not None
     assert held_out.low - 0.01 <= wanted <= held_out.high + 0.01
@@ -96,7 +96,7 @@ def test_a_threshold_for_a_recall_is_the_highest_that_reaches_it() -> None:
     labelled = overconfident(400)
     threshold = choose_threshold(labelled, recall=0.9)
     assert threshold.recall.mean >= 0.9
-    assert reached(labelled, threshold.probability + 1e-9).recall.mean < threshold.recall.mean
+    assert precision_recall_at(labelled, threshold.probability + 1e-9).recall.mean < threshold.recall.mean
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1))
@@ -254,13 +254,13 @@ def test_answerability_separates_questions_without_an_answer() -> None:
 
 def _halved(seed: int) -> tuple[Scripted, Collection]:
     scorer, collection = world(400, seed)
-    return scorer, without_right(collection, seed=seed)
+    return scorer, drop_relevant(collection, seed=seed)
 
 
 def test_right_candidates_are_taken_out_of_a_share_of_the_questions() -> None:
     """Half of the questions have no right candidate any more; the others keep all of theirs."""
     scorer, collection = world(100)
-    cases = answer_cases(scorer, without_right(collection))
+    cases = answer_cases(scorer, drop_relevant(collection))
     assert sum(not case.right for case in cases) == 50
     assert {len(case.scores) for case in cases} == {7, 8}
 
@@ -283,12 +283,13 @@ def test_answerability_needs_both_kinds_of_questions_of_one_model() -> None:
     for kept in ((), (0, 1)):
         with pytest.raises(ConfigurationError, match="kept must be whole numbers from 1"):
             fit_answerability([case] * 40, kept)
-    with pytest.raises(ConfigurationError, match=r"got 40 and 0.*without_right"):
+    with pytest.raises(ConfigurationError, match=r"got 40 and 0.*drop_relevant"):
         fit_answerability([case] * 40)
     with pytest.raises(ConfigurationError, match="one model"):
         fit_answerability([case, replace(case, spec=replace(SPEC, fingerprint="other"))])
 
 
+@pytest.mark.slow
 def test_a_learned_fusion_beats_the_model_alone_on_other_questions() -> None:
     """With a first stage and a signal that see more, the fused order is better on questions it wasn't fitted on."""
     scorer, collection = world(150)

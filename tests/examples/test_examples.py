@@ -24,6 +24,9 @@ from examples import (
     when_not_to_rerank,
 )
 
+pytestmark = pytest.mark.slow
+
+
 ROOT = Path(__file__).parents[2]
 PROGRAMS = sorted(
     path for path in (ROOT / "examples").glob("*.py") if path.stem not in ("__init__", "__main__", "common")

@@ -19,6 +19,8 @@ from secondpass import ContextBudget, Reranker
 from secondpass.errors import InputError
 from secondpass.langchain import SecondPassRerank, TwoStageRetriever
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def shop() -> ProductSearch:

@@ -11,6 +11,9 @@ pytest.importorskip("datasets", reason="the extra train isn't installed")
 pytest.importorskip("llama_index.core", reason="the extra llama-index isn't installed")
 from examples import evaluate_and_fine_tune, pair_models
 
+pytestmark = pytest.mark.slow
+
+
 LABELS = {0: "contradiction", 1: "entailment", 2: "neutral"}
 
 

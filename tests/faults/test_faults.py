@@ -1,6 +1,9 @@
 """A short run of the fault injection: every call is answered, and every candidate accounted for."""
 
+import pytest
 from run_faults import run
+
+pytestmark = pytest.mark.slow
 
 
 def test_nothing_is_lost_under_faults() -> None:

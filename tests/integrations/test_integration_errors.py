@@ -47,7 +47,7 @@ from secondpass.langchain import SecondPassRerank, TwoStageRetriever
         ({"budget": 2.5}, "max_tokens must be a whole number"),
         ({"fusion": "rrf"}, "fusion: .*got 'rrf'"),
         ({"observers": print}, "observers"),
-        ({"observers": [5]}, "observers.0: .*callable"),
+        ({"observers": [5]}, "observers must be a list of functions of a Ranking"),
         ({"duplicates": "some"}, "duplicates"),
         ({"options": {"threads": "x"}}, "threads"),
         ({"deadline_ms": -1}, "deadline_ms must be 0 or more"),

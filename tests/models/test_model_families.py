@@ -22,6 +22,9 @@ from secondpass.models import Status, family_of, supported
 from secondpass.optimize import optimize
 from secondpass.scorers import load
 
+pytestmark = pytest.mark.slow
+
+
 TOLERANCE = 2e-5
 """In log-odds: float32 sums in another order."""
 LONG = Pair("how long does a flea live?", "a flea lives " * 300)

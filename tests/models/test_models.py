@@ -68,6 +68,7 @@ def test_a_score_does_not_depend_on_its_batch(name: str) -> None:
     assert values(name, TEXTS * 3) == pytest.approx(alone * 3, abs=0.02)
 
 
+@pytest.mark.slow
 def test_it_scores_as_the_float32_checkpoint_does(name: str, assets: Path, torch_checkpoint: Path) -> None:
     """On real passages the int8 form is within 0.12 logit of its float32 weights on average."""
     topic = json.loads((assets / "data" / "trec-dl" / "bm25_top100_dl19.json").read_text(encoding="utf-8"))[0]

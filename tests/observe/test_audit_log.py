@@ -98,14 +98,6 @@ def test_rerank_many_gives_a_record_for_each_query(path: Path) -> None:
     assert [record["query"] for record in logged(log)] == [f"q{n}" for n in range(5)]
 
 
-def test_a_ranking_alone_is_recorded(path: Path) -> None:
-    """The log is a function of a ranking too; then time and settings are unknown."""
-    log = AuditLog(path)
-    log(Reranker(OverlapScorer()).rerank("red fox", FOXES))
-    [record] = logged(log)
-    assert (record["kept"], record["seconds"], record["settings"]) == (3, None, {})
-
-
 def test_a_call_does_not_wait_for_the_file(tmp_path: Path) -> None:
     """While the file is locked, calls return; what doesn't fit the queue is left out and counted, never waited for."""
     log = AuditLog(tmp_path / "audit.db", max_queued=3)
@@ -140,10 +132,10 @@ def test_a_file_that_cannot_be_written_loses_records_and_says_so(
 def test_a_record_that_cannot_be_made_does_not_end_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """An error while a record is made is logged without its message, and later records are written."""
     log = AuditLog(tmp_path / "audit.db")
-    log("no ranking")  # type: ignore[arg-type]
+    log.observe("no event")  # type: ignore[arg-type]
     log.flush()
     assert caplog.messages[-1].endswith("because of AttributeError")
-    log(Reranker(OverlapScorer()).rerank("red fox", FOXES))
+    Reranker(OverlapScorer(), observers=[log]).rerank("red fox", FOXES)
     assert (len(logged(log)), log.lost) == (1, 1)
 
 
@@ -234,7 +226,7 @@ def test_a_slow_reader_holds_up_no_writer(path: Path) -> None:
     AuditFile(path, 1e9, 1e9).write([entry(9, str(number)) for number in range(300)])
     reader = read_records(path)
     assert next(reader)["query"] == "0"
-    log(Reranker(OverlapScorer()).rerank("red fox", FOXES))
+    Reranker(OverlapScorer(), observers=[log]).rerank("red fox", FOXES)
     log.flush()
     assert log.lost == 0
     assert [record["query"] for record in reader][-2:] == ["299", "red fox"]
@@ -245,14 +237,14 @@ def test_a_damaged_database_is_one_error(tmp_path: Path) -> None:
     path = tmp_path / "audit.db"
     log = AuditLog(path)
     for _ in range(50):
-        log(Reranker(OverlapScorer()).rerank("red fox " * 50, FOXES))
+        Reranker(OverlapScorer(), observers=[log]).rerank("red fox " * 50, FOXES)
     log.flush()
     content = bytearray(path.read_bytes())
     content[4096 * 2 :] = b"\xa5" * (len(content) - 4096 * 2)
     path.write_bytes(content)
     with pytest.raises(OSError, match="can't be used"):
         list(read_records(path))
-    log(Reranker(OverlapScorer()).rerank("red fox", FOXES))
+    Reranker(OverlapScorer(), observers=[log]).rerank("red fox", FOXES)
     log.flush()
     assert log.lost == 1
 
@@ -348,7 +340,7 @@ def test_a_process_forked_in_the_middle_of_a_batch_leaves_the_file_alone(
     lost = path.with_name("lost")
 
     def work() -> None:
-        log(Reranker(OverlapScorer()).rerank("child", FOXES))
+        Reranker(OverlapScorer(), observers=[log]).rerank("child", FOXES)
         log.flush()
         lost.write_text(str(log.lost))
 
@@ -365,7 +357,7 @@ def test_a_process_forked_in_the_middle_of_a_batch_leaves_the_file_alone(
     assert in_child(work) == 0
     release.set()
     thread.join()
-    log(Reranker(OverlapScorer()).rerank("parent", FOXES))
+    Reranker(OverlapScorer(), observers=[log]).rerank("parent", FOXES)
     assert [record["query"] for record in logged(log)] == ["parent"]
     assert lost.read_text() == "1"
 

@@ -24,6 +24,9 @@ from secondpass.optimize.graphs import Graph
 from secondpass.optimize.quantization import linear_layers, measure_activations, quantize_weight
 from secondpass.optimize.verification import agreement
 
+pytestmark = pytest.mark.slow
+
+
 Array = np.ndarray[Any, Any]
 
 

@@ -17,6 +17,8 @@ from secondpass.errors import InputError
 from secondpass.optimize import optimize
 from secondpass.records import Pair
 
+pytestmark = pytest.mark.slow
+
 
 def test_bundled_pairs_are_the_same_each_time_and_of_many_lengths() -> None:
     """The pairs from Python's documentation don't change, have several texts a question, and cover many lengths."""

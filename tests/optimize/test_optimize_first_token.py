@@ -19,6 +19,9 @@ from secondpass.optimize.checkpoint import (
     use_first_token_layer,
 )
 
+pytestmark = pytest.mark.slow
+
+
 PAIRS = some_pairs(24)
 
 

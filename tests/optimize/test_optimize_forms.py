@@ -15,6 +15,9 @@ from secondpass import load_scorer
 from secondpass.optimize import OptimizeReport, optimize
 from secondpass.records import Pair, Score
 
+pytestmark = pytest.mark.slow
+
+
 HELD_OUT = some_pairs(24, seed=1)
 
 

@@ -11,6 +11,8 @@ from secondpass import load_scorer
 from secondpass.optimize import optimize
 from secondpass.records import Pair, Score
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_real_model_keeps_its_order_as_int8(torch_checkpoint: Path, dl19: list[Any], tmp_path: Path) -> None:
     """Twelve layers pass the default bounds, at a quarter of the size, and the model card's examples come out."""

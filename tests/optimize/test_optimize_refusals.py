@@ -20,6 +20,9 @@ from secondpass.errors import ConfigurationError, LossTooHigh, MissingExtra, Mod
 from secondpass.optimize import Bounds, FormReport, OptimizeSettings, optimize
 from secondpass.records import Pair
 
+pytestmark = pytest.mark.slow
+
+
 PAIRS = some_pairs(20)
 STRICT = OptimizeSettings(int8=Bounds(mean_difference=0.0, agreement=1.0, batch_effect=0.02))
 

@@ -12,7 +12,7 @@ from secondpass import Candidate, OverlapScorer, Ranking, Reranker, Selection, W
 from secondpass.errors import ScoringError
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium isn't installed")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="chromium isn't installed")]
 
 RUN = "document.title='RAN';document.documentElement.dataset.ran='yes'"
 HOSTILE = [

@@ -110,6 +110,7 @@ def test_an_engine_whose_scores_depend_on_the_batch_merges_nothing(blocked: Bloc
     assert engine.batches == [[1], [5], [5]]
 
 
+@pytest.mark.slow
 def test_many_threads_get_the_scores_of_one() -> None:
     """2,000 calls from 64 threads on one int8 scorer: each has the scores of a single caller, within 0.02 logit."""
     scorer = load_scorer("nano")
@@ -267,6 +268,7 @@ def test_a_loaded_model_opens_again_in_a_forked_process() -> None:
     assert [results.get() for child in children if child.exitcode == 0] == [expected] * 2
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32" or not hasattr(os, "fork"), reason="this system has no fork")
 @pytest.mark.parametrize("last", ["", "del scorer; gc.collect()"], ids=["used", "deleted"])
 @pytest.mark.parametrize("engine", ["onnx", "torch"])

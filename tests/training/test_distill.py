@@ -16,6 +16,9 @@ from secondpass.records import LOGIT, Call, Pair, Score, Scored, Spec, Unscored,
 from secondpass.scoring.scorer import BaseScorer
 from secondpass.training import About, DistillSettings, Examples, Group, distill, read_table
 
+pytestmark = pytest.mark.slow
+
+
 LOOSE = OptimizeSettings(int8=Bounds(mean_difference=0.2, agreement=0.8, batch_effect=0.02))  # 32 wide: int8 is coarse
 QUICK = DistillSettings(
     layers=(1,),

@@ -9,6 +9,8 @@ from typer.testing import CliRunner
 from secondpass import load_scorer
 from secondpass.cli import app
 
+pytestmark = pytest.mark.slow
+
 
 def run(*arguments: object) -> tuple[int, str, str]:
     result = CliRunner().invoke(app, ["distill", *map(str, arguments)])

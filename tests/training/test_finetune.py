@@ -18,6 +18,9 @@ from secondpass.errors import ConfigurationError, InputError
 from secondpass.optimize import Bounds, OptimizeSettings
 from secondpass.training import About, Examples, FinetuneSettings, examples_of, finetune
 
+pytestmark = pytest.mark.slow
+
+
 LOOSE = OptimizeSettings(int8=Bounds(mean_difference=0.5, agreement=0.6, batch_effect=0.1))  # 32 wide: int8 is coarse
 QUICK = FinetuneSettings(
     epochs=4, learning_rate=1e-2, batch_size=8, evaluate_every=0.25, precision="float32", export=LOOSE, progress=False

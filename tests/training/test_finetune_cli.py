@@ -11,6 +11,9 @@ from typer.testing import CliRunner
 from secondpass import load_scorer
 from secondpass.cli import app
 
+pytestmark = pytest.mark.slow
+
+
 SMALL = ("--epochs", 1, "--evaluate-every", 0.5)
 
 

@@ -7,6 +7,9 @@ import torch
 
 from secondpass.training.students import HiddenStatesLoss, keep_layers, open_scorer, relative_error
 
+pytestmark = pytest.mark.slow
+
+
 QUERIES = ["what is it", "how old is the moon", "what is it"]
 TEXTS = [["the cat can eat", "the moon is old and cold", "a bird can fly over the sea"]]
 OTHERS = [["a fish", "the sea", "the cat"]]

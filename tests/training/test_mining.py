@@ -13,6 +13,9 @@ from secondpass.evaluation import Bm25Index, retrieve_with
 from secondpass.records import Unscored, UnscoredReason
 from secondpass.training import Examples, Group, mine_negatives
 
+pytestmark = pytest.mark.slow
+
+
 Retrieve = Callable[[str, int], Sequence[Candidate]]
 TEXTS = {
     "1": "a flea lives for months",

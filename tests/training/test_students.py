@@ -18,6 +18,8 @@ from secondpass.optimize.checkpoint import layers_of, reads_first_token_only
 from secondpass.training import DistillSettings
 from secondpass.training.students import HiddenStatesLoss, make_student, open_scorer
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_student_keeps_the_layers_that_it_is_told_to(tiny_torch_folder: Path) -> None:
     """Their weights are the base's, and its depth is told in its configuration."""

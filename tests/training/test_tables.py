@@ -12,6 +12,8 @@ from secondpass.errors import InputError
 from secondpass.training import Examples, Group, examples_of, read_table, read_texts
 from secondpass.training.data import normalised, two_parts
 
+pytestmark = pytest.mark.slow
+
 
 def located(*rows: dict[str, object]) -> list[tuple[str, dict[str, object]]]:
     return [(f"row {number}", row) for number, row in enumerate(rows, start=1)]

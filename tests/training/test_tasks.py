@@ -9,6 +9,9 @@ from secondpass.training import LOSSES, Examples, FinetuneSettings, Group
 from secondpass.training.settings import Loss
 from secondpass.training.tasks import METRICS, choose_task
 
+pytestmark = pytest.mark.slow
+
+
 labels = st.lists(st.integers(0, 3), min_size=2, max_size=12).filter(lambda own: len(set(own)) > 1)
 
 

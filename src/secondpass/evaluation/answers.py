@@ -40,7 +40,7 @@ class AnswerCase:
 def answer_cases(
     scorer: Scorer, collection: Collection, *, relevant_from: int = 1, progress: Progress | None = None
 ) -> list[AnswerCase]:
-    """Score a collection's candidates; ``without_right`` leaves the right ones out of a collection.
+    """Score a collection's candidates; ``drop_relevant`` leaves the right ones out of a collection.
 
     :raises ScoringError: If a candidate got no score.
     """
@@ -55,7 +55,7 @@ def answer_cases(
     return cases
 
 
-def without_right(collection: Collection, share: float = 0.5, seed: int = 0) -> Collection:
+def drop_relevant(collection: Collection, share: float = 0.5, seed: int = 0) -> Collection:
     """Return the collection with the relevant candidates taken out of a share of the questions, chosen at random.
 
     Rajpurkar, Jia and Liang, "Know what you don't know: unanswerable questions for SQuAD", ACL 2018, on why a system
@@ -78,7 +78,7 @@ def without_right(collection: Collection, share: float = 0.5, seed: int = 0) -> 
 def fit_answerability(cases: Iterable[AnswerCase], kept: Sequence[int] = KEPT) -> Answerability:
     """Fit ``Ranking.answerable`` on labelled questions by logistic regression.
 
-    :param cases: Questions of which a good part has no right candidate, as in use; see ``without_right``.
+    :param cases: Questions of which a good part has no right candidate, as in use; see ``drop_relevant``.
     :param kept: The numbers of kept candidates that it is to hold for.
     :raises InputError: If there is no question.
     :raises ConfigurationError: If too few are of one kind, they were scored by several models, or ``kept`` is wrong.
@@ -95,7 +95,7 @@ def fit_answerability(cases: Iterable[AnswerCase], kept: Sequence[int] = KEPT) -
     if min(answered, len(cases) - answered) < _LEAST:
         raise ConfigurationError(
             f"at least {_LEAST} questions with and {_LEAST} without a right candidate are needed, got {answered} and "
-            f"{len(cases) - answered}: without_right(collection) takes right ones out"
+            f"{len(cases) - answered}: drop_relevant(collection) takes right ones out"
         )
     examples = [(case, number) for case in cases for number in kept if number <= len(case.scores)]
     rows = np.array([features(case.scores[:number], case.scores[number:]) for case, number in examples])

@@ -119,7 +119,9 @@ class Question:
         return {str(key): int(grade) for key, grade in graded.items()}
 
 
-def ask(questions: Iterable[Question], retrieve: Retrieve, *, depth: int = 100, name: str = "questions") -> Collection:
+def collect_candidates(
+    questions: Iterable[Question], retrieve: Retrieve, *, depth: int = 100, name: str = "questions"
+) -> Collection:
     """Ask the first stage every question once, and return its candidates as a collection.
 
     :param questions: The questions.

@@ -46,7 +46,7 @@ def evaluate(
     pruned follow the scored.
 
     :param rerankers: One second pass or several; a mapping names them.
-    :param collection: From ``read_beir``, ``read_trec``, ``read_squad`` or ``ask``.
+    :param collection: From ``read_beir``, ``read_trec``, ``read_squad`` or ``collect_candidates``.
     :param measures: In ir_measures' notation; the first decides which queries were won and lost. A collection with
         answers alone has no values of any.
     :param settings: Everything else that is computed.

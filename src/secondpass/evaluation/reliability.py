@@ -108,7 +108,7 @@ def choose_threshold(
     return _threshold(labelled, ps, float(found[0 if recall is None else -1]), sampling)
 
 
-def reached(labelled: Labelled, threshold: float, calibration: Calibration | None = None) -> Threshold:
+def precision_recall_at(labelled: Labelled, threshold: float, calibration: Calibration | None = None) -> Threshold:
     """Return precision and recall of a given threshold, as on held-out questions.
 
     :raises ConfigurationError: If no pair is at or above it.

@@ -1,24 +1,20 @@
 """The audit log as an observer of a reranker."""
 
-import time
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from secondpass.errors import ConfigurationError, checked
 from secondpass.logs import REPEATED_WARNINGS
 from secondpass.observe.audit_file import AuditFile
-from secondpass.observe.audit_record import Contents, call_record, failure_record
-from secondpass.observers import CallInfo, CallObserver
+from secondpass.observe.audit_record import Contents, as_record
+from secondpass.observers import CallEvent
 from secondpass.processes import BackgroundQueue, ForkLock
-from secondpass.ranking import Ranking
 
 _BATCH = 200  # records that are written together, at most
 
 
 @checked
-class AuditLog(CallObserver):
+class AuditLog:
     """Writes a record of each call of a reranker: ``Reranker(observers=[AuditLog("audit.db")])``.
 
     A record has query, candidates' ids, both ranks and scores, what was kept, what was dropped and why,
@@ -76,28 +72,21 @@ class AuditLog(CallObserver):
         """Share the file and its thread."""
         return self
 
-    def observe(self, ranking: Ranking, call: CallInfo | None) -> None:
+    def observe(self, event: CallEvent) -> None:
         """Queue the record of a call."""
-        self._queue(partial(call_record, ranking, call, time.time(), self._contents))
-
-    def failed(self, error: BaseException, call: CallInfo) -> None:
-        """Queue the record of a call that raised."""
-        self._queue(partial(failure_record, error, call, self._contents))
+        if not self._records.put(event):
+            self._lose(1, "they come faster than they can be written")
 
     def flush(self) -> None:
         """Wait until all records that are queued so far are written."""
         self._records.flush()
 
-    def _queue(self, make: Callable[[], dict[str, Any]]) -> None:
-        if not self._records.put(make):
-            self._lose(1, "they come faster than they can be written")
-
-    def _write(self, batch: list[Callable[[], dict[str, Any]]]) -> None:
+    def _write(self, batch: list[CallEvent]) -> None:
         if self._records.cut:  # SQLite keeps its locks in memory too: this copy believes to have those of the batch
             self._lose(len(batch), "the process was forked while a batch was written")
             return
         try:
-            self._file.write([make() for make in batch])
+            self._file.write([as_record(event, self._contents) for event in batch])
         except Exception as error:  # noqa: BLE001  # the thread must go on
             of_file = isinstance(error, OSError | ConfigurationError)  # others may hold texts
             self._lose(len(batch), str(error) if of_file else f"of {type(error).__name__}")

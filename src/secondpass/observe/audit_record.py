@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Any
 
-from secondpass.observers import CallInfo
+from secondpass.observers import CallEvent
 from secondpass.ranking import Cause, Dropped, Kept, Ranked, Ranking
 from secondpass.records import Stage
 
@@ -30,19 +30,31 @@ def hashed(text: str) -> str:
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
-def call_record(ranking: Ranking, call: CallInfo | None, now: float, contents: Contents) -> dict[str, Any]:
-    """Return the record of a call that returned a ranking.
+def as_record(event: CallEvent, contents: Contents) -> dict[str, Any]:
+    """Return the record of a call.
 
-    :param ranking: The ranking.
-    :param call: Its time and settings, where they are known.
-    :param now: The time at which it was returned, in seconds since 1970.
+    :param event: The call that has ended.
     :param contents: What the record may hold.
     """
+    ended = event.started + event.seconds
+    head = {
+        "time": datetime.fromtimestamp(ended, UTC).isoformat(timespec="milliseconds"),
+        "seconds": round(event.seconds, 6),
+        **({"query": event.query} if contents.queries else {"query_hash": hashed(event.query)}),
+        "settings": event.settings,
+        "model": event.scorer,
+    }
+    if isinstance(event.result, Ranking):
+        return head | _ranking(event.result, contents)
+    message = {"message": str(event.result)[:500]} if contents.texts else {}
+    return head | {"error": {"kind": type(event.result).__name__, **message}}
+
+
+def _ranking(ranking: Ranking, contents: Contents) -> dict[str, Any]:
     degraded = ranking.degraded
     shows = contents.texts or (degraded is not None and degraded.cause is not Cause.SCORER_FAILED)
     return {
-        **_head(ranking.query, call, now, contents),
-        "model": ranking.by.name if ranking.by else call and call.scorer,
+        **({"model": ranking.by.name} if ranking.by else {}),
         "fingerprint": ranking.by and hashed(ranking.by.fingerprint),
         "degraded": degraded and {"cause": str(degraded.cause), "detail": degraded.detail if shows else ""},
         "notes": [note.to_dict() for note in ranking.notes],
@@ -50,26 +62,6 @@ def call_record(ranking: Ranking, call: CallInfo | None, now: float, contents: C
         "stages": [_stage(stage) for stage in ranking.stages],
         "kept": len(ranking.kept),
         "candidates": [_candidate(item, contents) for item in (*ranking.kept, *ranking.dropped)],
-    }
-
-
-def failure_record(error: BaseException, call: CallInfo, contents: Contents) -> dict[str, Any]:
-    """Return the record of a call that raised."""
-    message = {"message": str(error)[:500]} if contents.texts else {}
-    return {
-        **_head(call.query, call, call.started + call.seconds, contents),
-        "model": call.scorer,
-        "error": {"kind": type(error).__name__, **message},
-    }
-
-
-def _head(query: str, call: CallInfo | None, now: float, contents: Contents) -> dict[str, Any]:
-    asked = {"query": query} if contents.queries else {"query_hash": hashed(query)}
-    return {
-        "time": datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds"),
-        "seconds": call and round(call.seconds, 6),
-        **asked,
-        "settings": call.settings if call else {},
     }
 
 

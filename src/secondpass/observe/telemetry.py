@@ -18,7 +18,7 @@ if find_spec("opentelemetry") is None or find_spec("opentelemetry.trace") is Non
 from opentelemetry import metrics, trace
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
-from secondpass.observers import CallInfo, CallObserver
+from secondpass.observers import CallEvent
 from secondpass.ranking import Dropped, Kept, Ranked, Ranking
 from secondpass.records import Stage
 
@@ -33,7 +33,7 @@ _COUNTED = {
 
 
 @checked
-class Telemetry(CallObserver):
+class Telemetry:
     """Emits a span and metrics for each call: ``Reranker(observers=[Telemetry()])``.
 
     The span is a child of the current one, as of a request or a chain, and has the call's own start and end. Metrics
@@ -82,12 +82,25 @@ class Telemetry(CallObserver):
         """Share the instruments."""
         return self
 
-    def observe(self, ranking: Ranking, call: CallInfo | None) -> None:
+    def observe(self, event: CallEvent) -> None:
         """Emit the span and the metrics of a call."""
-        self._emit_span(ranking, call)
-        model = {"model": _model(ranking, call)}
-        if call is not None:
-            self._calls.record(call.seconds, model | {"degraded": ranking.degraded is not None})
+        start = round(event.started * 1e9)
+        span = self._tracer.start_span("rerank", kind=SpanKind.INTERNAL, start_time=start)
+        if isinstance(event.result, Ranking):
+            self._ranked(span, event, event.result)
+        else:
+            self._failed_call(span, event, event.result)
+        span.end(start + round(event.seconds * 1e9))
+
+    def _ranked(self, span: trace.Span, event: CallEvent, ranking: Ranking) -> None:
+        name = ranking.by.name if ranking.by else event.scorer
+        if span.is_recording():
+            # where an SDK keeps fewer attributes it drops those set first: the documents
+            span.set_attributes(dict(self._documents(ranking)))
+            span.set_attributes(self._head(event, name))
+            span.set_attributes(_results(ranking))
+        model = {"model": name}
+        self._calls.record(event.seconds, model | {"degraded": ranking.degraded is not None})
         for stage in ranking.stages:
             self._stages.record(stage.seconds, model | {"stage": stage.name})
             self._count_facts(stage, model)
@@ -98,32 +111,18 @@ class Telemetry(CallObserver):
         for note in ranking.notes:
             self._notes.add(1, model | {"kind": str(note.kind)})
 
-    def failed(self, error: BaseException, call: CallInfo) -> None:
-        """Emit the span of a call that raised, and count it."""
-        start = round(call.started * 1e9)
-        span = self._tracer.start_span("rerank", kind=SpanKind.INTERNAL, start_time=start)
-        span.set_attributes(self._head(call.query, call.scorer, call))
-        span.set_attribute("error.type", type(error).__name__)
-        span.set_status(Status(StatusCode.ERROR, str(error)[:500] if self._texts else type(error).__name__))
-        span.end(start + round(call.seconds * 1e9))
-        self._failed.add(1, {"model": call.scorer, "error": type(error).__name__})
+    def _failed_call(self, span: trace.Span, event: CallEvent, error: BaseException) -> None:
+        kind = type(error).__name__
+        span.set_attributes(self._head(event, event.scorer) | {"error.type": kind})
+        span.set_status(Status(StatusCode.ERROR, str(error)[:500] if self._texts else kind))
+        self._failed.add(1, {"model": event.scorer, "error": kind})
 
-    def _emit_span(self, ranking: Ranking, call: CallInfo | None) -> None:
-        start = None if call is None else round(call.started * 1e9)
-        span = self._tracer.start_span("rerank", kind=SpanKind.INTERNAL, start_time=start)
-        if span.is_recording():
-            # where an SDK keeps fewer attributes it drops those set first: the documents
-            span.set_attributes(dict(self._documents(ranking)))
-            span.set_attributes(self._head(ranking.query, _model(ranking, call), call))
-            span.set_attributes(_results(ranking))
-        span.end(None if call is None or start is None else start + round(call.seconds * 1e9))
-
-    def _head(self, query: str, model: str, call: CallInfo | None) -> dict[str, Any]:
+    def _head(self, event: CallEvent, model: str) -> dict[str, Any]:
         head: dict[str, Any] = {"openinference.span.kind": "RERANKER", "reranker.model_name": model}
         if self._queries:
-            head["reranker.query"] = query
-        if call is not None and call.selection.top_n is not None:
-            head["reranker.top_k"] = call.selection.top_n
+            head["reranker.query"] = event.query
+        if event.selection.top_n is not None:
+            head["reranker.top_k"] = event.selection.top_n
         return head
 
     def _documents(self, ranking: Ranking) -> Iterator[tuple[str, Any]]:
@@ -153,10 +152,6 @@ class Telemetry(CallObserver):
             value = stage.facts.get(fact)
             if isinstance(value, int | float) and isinstance(queries, int) and value:
                 counter.add(value / queries, model)
-
-
-def _model(ranking: Ranking, call: CallInfo | None) -> str:
-    return ranking.by.name if ranking.by else call.scorer if call else "unknown"
 
 
 def _outcomes(ranking: Ranking) -> dict[str, int]:

@@ -1,9 +1,10 @@
 """How a model is loaded: its name, its engine, its device, and advanced options."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
 from secondpass.errors import ConfigurationError, checked
+from secondpass.records import changed_fields
 
 DEFAULT_MODEL = "small"
 """What is loaded where no other model is named."""
@@ -77,8 +78,7 @@ class LoadOptions:
 
     def given(self) -> dict[str, Any]:
         """Return the options that differ from their defaults, by name."""
-        values = {item.name: (getattr(self, item.name), item.default) for item in fields(self)}
-        return {name: value for name, (value, default) in values.items() if value != default}
+        return changed_fields(self)
 
     def with_settings(self, **settings: Any) -> Self:
         """Return these options with settings that were given beside them; those at their defaults change nothing.
