@@ -10,7 +10,7 @@ from secondpass import Cached, Cascade, ContextBudget, Fallback, LargestGap, Sel
 from secondpass.config import AuditTable, CacheTable, CascadeTable, Config, load, read_config
 from secondpass.errors import ConfigurationError
 from secondpass.observe import AuditLog, read_records
-from secondpass.scorers.overlap import OverlapScorer
+from secondpass.scoring.scorer import OverlapScorer
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "secondpass.toml"
 

@@ -21,10 +21,9 @@ from secondpass.scorers.cached import Cached
 from secondpass.scorers.cascade import Cascade
 from secondpass.scorers.fallback import Fallback
 from secondpass.scorers.load import load_scorer
-from secondpass.scorers.overlap import OverlapScorer
 from secondpass.scoring.named import NamedScorer
 from secondpass.scoring.options import LoadOptions
-from secondpass.scoring.scorer import ListScorer, Scorer
+from secondpass.scoring.scorer import ListScorer, OverlapScorer, Scorer
 from secondpass.scoring.windows import Windowed, Windows
 from secondpass.selection.adaptive import CoveredMass, LargestGap
 from secondpass.selection.budget import ContextBudget

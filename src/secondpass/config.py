@@ -24,10 +24,9 @@ from secondpass.scorers.cached import Cached
 from secondpass.scorers.cascade import Cascade
 from secondpass.scorers.fallback import Fallback
 from secondpass.scorers.load import cascade_of, load_scorer
-from secondpass.scorers.overlap import OverlapScorer
 from secondpass.scoring.options import DEFAULT_MODEL, LoadOptions
 from secondpass.scoring.requests import OnError
-from secondpass.scoring.scorer import Scorer
+from secondpass.scoring.scorer import OverlapScorer, Scorer
 from secondpass.scoring.windows import Windowed, Windows
 from secondpass.selection.adaptive import CoveredMass, LargestGap
 from secondpass.selection.budget import ContextBudget

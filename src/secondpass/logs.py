@@ -25,7 +25,7 @@ logger.addFilter(_clean)
 
 
 class RepeatedWarnings:
-    """Logs a warning of each kind at once, and further ones of it at most once in so many seconds, with their number.
+    """Logs a warning of each kind at once, and further ones of it once in a period, with their number.
 
     :param seconds: The time in which a kind is logged once.
     """

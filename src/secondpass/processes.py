@@ -85,7 +85,7 @@ class ForkLock:
         self._lock.release()
 
     def acquire(self, timeout: float) -> bool:
-        """Acquire the lock within so many seconds, and return whether that was possible."""
+        """Acquire the lock within a time in seconds, and return whether that was possible."""
         return self._lock.acquire(timeout=timeout)
 
     def release(self) -> None:

@@ -192,7 +192,7 @@ class Reranker:
         :param requests: Queries with candidates, as ``rerank`` takes them.
         :param selection: Replaces the reranker's selection.
         :param call: Cancellation, and a deadline for all of it.
-        :param pairs_at_once: Queries are taken until they have at least so many candidates, which are scored together.
+        :param pairs_at_once: The minimum number of candidates that are scored together, of consecutive queries.
         :param progress: Called with the queries and the candidates that are done.
         :raises ConfigurationError: If ``pairs_at_once`` is below 1, or as ``rerank``.
         :raises InputError: As ``rerank``.
@@ -449,7 +449,7 @@ def _answerable(selected: Selected, by: Spec | None) -> float | None:
 
 
 def _grouped(requests: Iterable[Request], pairs: int, *, apart: bool) -> Iterator[list[Request]]:
-    """Yield consecutive requests that have at least so many candidates together; the last ones may have fewer.
+    """Yield consecutive requests with a minimum number of candidates together; the last ones may have fewer.
 
     :param apart: Whether a query that comes again begins another group: its candidates aren't to compete with those
         of the first.

@@ -16,7 +16,7 @@ from secondpass.cli.doctor import Finding
 from secondpass.errors import ModelError, ScoringError
 from secondpass.models import CASCADES, bundled_models
 from secondpass.reranker import Reranker
-from secondpass.scorers.overlap import OverlapScorer
+from secondpass.scoring.scorer import OverlapScorer
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from secondpass.errors import ConfigurationError, MissingExtra, ScoringError
 from secondpass.evaluation import Measures, Sampling, Settings, evaluate
 from secondpass.evaluation.systems import SecondPass, name_systems
 from secondpass.records import Call, Pair, Scored, Stage, Unscored, UnscoredReason
-from secondpass.scorers.overlap import OverlapScorer
+from secondpass.scoring.scorer import OverlapScorer
 
 GOOD = Scripted({CORPUS["fox"]: 5.0, CORPUS["whale"]: 6.0, CORPUS["moon"]: 7.0, CORPUS["bee"]: 5.5})
 BAD = Scripted({CORPUS["dog"]: 9.0})

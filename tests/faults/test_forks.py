@@ -23,10 +23,10 @@ from secondpass.processes import CallThreads, ForkLock, _end, renew_in_child
 from secondpass.records import Pair, Score
 from secondpass.scorers import score_store
 from secondpass.scorers.fallback import Fallback
-from secondpass.scorers.overlap import OverlapScorer
 from secondpass.scorers.score_store import ScoreStore
 from secondpass.scoring.cross_encoder import CrossEncoder
 from secondpass.scoring.named import LoadedModels, LoadKey
+from secondpass.scoring.scorer import OverlapScorer
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="this system doesn't fork"),

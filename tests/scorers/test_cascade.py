@@ -13,8 +13,8 @@ from secondpass.errors import ConfigurationError, ScoringError
 from secondpass.records import LOGIT, PROBABILITY, Pair, Score, Scored, Spec, Unscored, UnscoredReason
 from secondpass.scorers.cascade import Cascade, pruning_order
 from secondpass.scorers.fallback import Fallback
-from secondpass.scorers.overlap import OverlapScorer
 from secondpass.scoring.cross_encoder import CrossEncoder
+from secondpass.scoring.scorer import OverlapScorer
 
 CHEAP = Scripted({"a": 4.0, "b": 3.0, "c": 2.0, "d": 1.0})
 PRECISE = Scripted({"a": 0.1, "b": 0.2, "c": 0.3, "d": 0.4})

@@ -34,7 +34,7 @@ def audit(
     ] = None,
     until: Annotated[str | None, typer.Option(help="Only calls before this, as above.")] = None,
     drift_days: Annotated[
-        float | None, typer.Option(min=0, help="Compare best scores of the last so many days with earlier ones (eval).")
+        float | None, typer.Option(min=0, help="Compare the best scores of the last N days with earlier ones (eval).")
     ] = None,
     top: Annotated[int, typer.Option(min=1, help="How many documents dropped often, or calls of --why.")] = 10,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,

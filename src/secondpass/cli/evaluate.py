@@ -36,7 +36,7 @@ def evaluate(
     timed: Annotated[int, typer.Option(help="Queries whose milliseconds are measured at each depth.")] = 10,
     budgets: Annotated[str, typer.Option(help="Context budgets in tokens; '' for none.")] = "128,256,512,1024,2048",
     relevant_from: Annotated[int, typer.Option(help="The lowest grade of a relevant item in the context.")] = 1,
-    limit: Annotated[int | None, typer.Option(help="Only the first so many queries.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Evaluate the first N queries only.")] = None,
     json_: Annotated[Path | None, typer.Option("--json", help="Write the whole result as JSON.")] = None,
     markdown: Annotated[Path | None, typer.Option(help="Write the tables; they are printed without it.")] = None,
     plots: Annotated[Path | None, typer.Option(help="Draw the curves and scores into this folder (PNG).")] = None,

@@ -32,7 +32,7 @@ def finetune(
     patience: Annotated[int, typer.Option(help="Evaluations without a gain after which it ends; 0 for never.")] = 4,
     max_length: Annotated[int | None, typer.Option(help="The longest pair in tokens; longer ones are cut.")] = None,
     seed: Annotated[int, typer.Option(help="The random seed.")] = 13,
-    mine: Annotated[int, typer.Option(help="Mine so many hard negatives a question with BM25.")] = 0,
+    mine: Annotated[int, typer.Option(help="The number of hard negatives mined with BM25 for each question.")] = 0,
     corpus: Annotated[Path | None, typer.Option(help="Texts to mine in; by default those of --train.")] = None,
     guard: Annotated[str, typer.Option(help="A model that keeps relevant texts out of the negatives; '' none.")] = (
         "small"

@@ -21,7 +21,7 @@ Model = Annotated[
     str | None,
     typer.Option(help="small (the default), nano, fast, a folder, a hub id, or 'overlap': shared words, no model."),
 ]
-TopN = Annotated[int | None, typer.Option(help="Keep at most so many.")]
+TopN = Annotated[int | None, typer.Option(help="The maximum number of candidates kept.")]
 Device = Annotated[str | None, typer.Option(help="auto (the default), cpu, cuda, cuda:N or mps.")]
 Engine = Annotated[str | None, typer.Option(help="auto (the default), onnx or torch.")]
 MaxTokens = Annotated[int | None, typer.Option(help="The context budget, in tokens.")]

@@ -16,9 +16,8 @@ from secondpass.ranking import Ranking
 from secondpass.records import Candidate
 from secondpass.reranker import Reranker
 from secondpass.scorers.load import load_scorer
-from secondpass.scorers.overlap import OverlapScorer
 from secondpass.scoring.options import LoadOptions
-from secondpass.scoring.scorer import Scorer
+from secondpass.scoring.scorer import OverlapScorer, Scorer
 from secondpass.selection.select import Selection
 
 _MANIFEST, _MODEL = "manifest.json", "model.json"

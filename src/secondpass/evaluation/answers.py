@@ -33,7 +33,7 @@ class AnswerCase:
     right: frozenset[int]
 
     def answered(self, kept: int) -> bool:
-        """Return whether one of the best so many is right."""
+        """Return whether one of the best N is right."""
         return any(place < kept for place in self.right)
 
 

@@ -15,7 +15,7 @@ Qrels = Mapping[str, Mapping[str, int]]
 Run = Mapping[str, Sequence[Candidate]]
 """From a query's id to the first stage's candidates for it, best first."""
 Retrieve = Callable[[str, int], Sequence[Candidate]]
-"""From a question and a number to at most so many candidates, each with an id."""
+"""A first stage: from a question and a number k to at most k candidates, each with an id."""
 IdSource = str | Callable[[Any], str | None] | None
 """Where a text's id comes from: a metadata key, a function of the document or node, or None for its own id."""
 
@@ -72,7 +72,7 @@ class Collection:
         return len(self.queries)
 
     def first(self, queries: int) -> "Collection":
-        """Return the same collection with its first so many queries, at least 1."""
+        """Return the collection of the first queries only, at least 1."""
         if queries < 1:
             raise ConfigurationError(f"a collection must keep at least 1 query, got {queries}")
         kept = dict(list(self.queries.items())[:queries])
@@ -82,7 +82,7 @@ class Collection:
         return replace(self, queries=kept, qrels=qrels, run=run, notes=(*self.notes, *note))
 
     def cut(self, candidates: int) -> "Collection":
-        """Return the same collection with only the first so many candidates for each query, at least 1."""
+        """Return the collection with the first candidates of each query only, at least 1."""
         if candidates < 1:
             raise ConfigurationError(f"a run must keep at least 1 candidate a query, got {candidates}")
         run = {query: ranked[:candidates] for query, ranked in self.run.items()}

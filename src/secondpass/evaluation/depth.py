@@ -30,7 +30,7 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class DepthPoint:
-    """Quality at one depth, the rest following in first-stage order, and the time of reranking so many.
+    """Quality at one depth, the rest following in first-stage order, and the time of reranking to it.
 
     :param depth: How many candidates are reranked; 0 is the first stage.
     :param quality: The mean of each measure.

@@ -90,7 +90,7 @@ class Settings:
         object.__setattr__(self, "counter", as_counter(self.counter))
 
     def budget(self, tokens: int) -> ContextBudget:
-        """Return the context budget of so many tokens."""
+        """Return the context budget of a number of tokens."""
         return ContextBudget(tokens, counter=self.counter, separator=self.separator)
 
     def to_dict(self) -> dict[str, Any]:

@@ -58,8 +58,8 @@ class Verdict:
     :param gain: The change of its mean, with interval and test.
     :param questions: The questions behind it.
     :param negligible: The change that counts as none.
-    :param detectable: The smallest change that so many questions show in four of five experiments; None where the test
-        can't reject with so few, or all questions change alike.
+    :param detectable: The smallest change that this number of questions shows in four of five experiments; None where
+        the test can't reject with so few, or all questions change alike.
     :param questions_needed: How many would show a change of ``negligible`` as often; None as above.
     :param depth: The recommended number of candidates, 0 for no second pass; None where no depths were computed, or on
         fewer than 20 questions.
@@ -136,7 +136,7 @@ def judge(
 
 
 def finding_of(gain: Comparison, questions: int, settings: Settings) -> Finding:
-    """Return what a change on so many questions shows."""
+    """Return what a change on a number of questions shows."""
     low, high = gain.interval.low, gain.interval.high
     if low is None or high is None:
         return Finding.UNDECIDED
@@ -148,7 +148,7 @@ def finding_of(gain: Comparison, questions: int, settings: Settings) -> Finding:
 
 
 def _power(gains: Floats, settings: Settings) -> tuple[float | None, int | None]:
-    """Return the smallest change that so many questions show, and how many would show the negligible one."""
+    """Return the smallest change that a number of questions shows, and how many would show the negligible one."""
     confidence = settings.sampling.confidence
     least = math.ceil(1 - math.log2(1 - confidence))  # of n signs, all alike have a p-value of 2 / 2**n
     error = float(stats.sem(gains)) if len(gains) >= least else 0.0

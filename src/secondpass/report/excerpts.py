@@ -25,7 +25,7 @@ class Part:
 
 
 def one_line(text: str, width: int) -> str:
-    """Return the text's beginning in one line of at most so many characters, without control characters."""
+    """Return the text's beginning in one line of a maximum length, without control characters."""
     line = " ".join(printable(text[: width * 4]).split())
     return line if len(line) <= width and len(text) <= width * 4 else line[: width - 1] + "…"
 

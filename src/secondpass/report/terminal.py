@@ -50,7 +50,7 @@ class RankingView:
 
 
 def _best(dropped: Sequence[Dropped], most: int | None) -> Iterator[Dropped]:
-    """Yield the dropped candidates, of each reason so many at most."""
+    """Yield the dropped candidates, a limited number for each reason."""
     seen: Counter[Reason] = Counter()
     for item in dropped:
         seen[item.reason] += 1

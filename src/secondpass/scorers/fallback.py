@@ -22,7 +22,7 @@ from secondpass.scoring.scorer import (
 
 @dataclass(slots=True, eq=False)
 class Circuit:
-    """Whether a scorer is asked: after so many failures in a row it isn't, but for one trial each ``retry_seconds``.
+    """Whether a scorer is asked: after a number of failures in a row only once in ``retry_seconds``, as a trial.
 
     Nygard, "Release It!", 2007 (circuit breaker). pybreaker, the usual library, holds a lock during the call;
     here calls run in parallel, and a deadline that passed counts.
@@ -57,7 +57,7 @@ class Circuit:
             return True
 
     def succeeded(self, seconds: float) -> bool:
-        """Close the circuit after a call that took so many seconds, and return whether it was open."""
+        """Close the circuit after a call, given its seconds, and return whether it was open."""
         with self._lock:
             self.success_seconds = seconds
             was_open, self.failures = self.failures >= self.max_failures, 0
@@ -80,7 +80,7 @@ class Fallback(ComposedScorer):
     over before a scorer was asked says nothing about it. Where all fail, ``Reranker`` returns the first stage's order.
 
     :param scorers: At least two, the preferred one first. Either all of them have probabilities or none.
-    :param max_failures: After so many failures in a row a scorer is left out.
+    :param max_failures: The number of failures in a row after which a scorer is left out.
     :param retry_seconds: For so long; then one call tries it again.
     :raises ConfigurationError: If there are fewer than two scorers, or a setting is out of its range.
     """

@@ -153,7 +153,7 @@ def _fill(order: Sequence[int], lengths: Sequence[int], limits: BatchLimits) -> 
 
 
 MERGING_WASTE = 1.25
-"""Calls are merged while the common batch has at most so many times the padded tokens of their own batches."""
+"""The maximum ratio of a merged batch's padded tokens to those of the calls' own batches."""
 _SMOOTHING = 0.3  # of the moving averages of what a token and a batch cost
 
 

@@ -126,7 +126,7 @@ def _outcome(encoded: Encoded | None, query_cut: int) -> Encoded | Unscored:
 
 
 def _shortened(text: str, tokens: int, limit: int, count: Callable[[str], int]) -> tuple[str, int]:
-    """Return both ends of a text that take at most so many tokens, and their tokens."""
+    """Return both ends of a text within a maximum number of tokens, and their tokens."""
     kept, short = len(text), text
     while tokens > limit:
         kept = min(kept - 1, kept * limit // tokens)
@@ -136,7 +136,7 @@ def _shortened(text: str, tokens: int, limit: int, count: Callable[[str], int]) 
 
 
 def _ends(text: str, characters: int) -> str:
-    """Return the beginning and the end of a text, where it is longer than so many characters."""
+    """Return the beginning and the end of a text, where it exceeds a number of characters."""
     if len(text) <= characters:
         return text
     first = whole_character(text, characters // 2)

@@ -1,13 +1,27 @@
 """The scorer protocol, and a base class for scorers."""
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, NoReturn, Protocol, Self, cast, runtime_checkable
 
 from secondpass.errors import ConfigurationError, InputError, ScoringError, check_list
 from secondpass.processes import LoadingThread
-from secondpass.records import Call, Note, Pair, Score, Scored, Spec, Stage, Unscored, UnscoredReason, as_call
+from secondpass.records import (
+    Call,
+    Note,
+    Pair,
+    Scale,
+    ScaleKind,
+    Score,
+    Scored,
+    Spec,
+    Stage,
+    Unscored,
+    UnscoredReason,
+    as_call,
+)
 
 _ENDED_EARLY = {UnscoredReason.DEADLINE, UnscoredReason.CANCELLED, UnscoredReason.LOADING}
 _NO_VALUE = {UnscoredReason.INVALID, UnscoredReason.FAILED}
@@ -326,3 +340,33 @@ def refuse_pickling(what: str) -> NoReturn:
     raise ConfigurationError(
         f"{what} can't be pickled: pickle the settings (a model's name, a path), and make it in the other process"
     )
+
+
+_WORDS = re.compile(r"\w+")
+_SHARE_OF_WORDS = Scale(ScaleKind.BOUNDED, 0.0, 1.0, declared="share of the query's words")
+
+
+class OverlapScorer(BaseScorer):
+    """Scores a text by the share of the query's words that it contains, from 0 to 1: no model, for tests."""
+
+    @property
+    def spec(self) -> Spec:
+        """The scorer's specification."""
+        return Spec("overlap", _SHARE_OF_WORDS, fingerprint="overlap-1")
+
+    def score_pairs(self, pairs: Sequence[Pair], *, call: Call | None = None) -> Scored:
+        """Return one outcome for each pair; after the call's deadline or cancellation the rest stays unscored."""
+        return Scored(tuple(_overlap(pair, call) for pair in pairs), self.spec)
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Return the number of words of each text."""
+        return [len(_WORDS.findall(text)) for text in texts]
+
+
+def _overlap(pair: Pair, call: Call | None) -> Score | Unscored:
+    reason = call.stop_reason() if call else None
+    if reason:
+        return Unscored(reason)
+    query_words = set(_WORDS.findall(pair.query.casefold()))
+    shared = query_words.intersection(_WORDS.findall(pair.text.casefold()))
+    return Score(len(shared) / len(query_words) if query_words else 0.0)

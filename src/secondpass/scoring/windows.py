@@ -12,7 +12,7 @@ from secondpass.scoring.window_cutting import Span, cut_windows
 
 Pooling = Literal["max", "first", "mean"]
 
-_SPECIAL_TOKENS = 4  # a pair of RoBERTa's has so many, others fewer
+_SPECIAL_TOKENS = 4  # those of a pair of RoBERTa; others have fewer
 _LONGEST_HEADER = 0.5  # the share of a window that a repeated header takes at most
 
 

@@ -143,7 +143,7 @@ class _Packer:
         """Choose candidates, best first, whose tokens add up to the target at most.
 
         :param target: What the sum may reach.
-        :param most: Choose at most so many.
+        :param most: The maximum number of candidates chosen.
         """
         attempt = PackingAttempt(target)
         for position, duplicate in self._sequence.steps(attempt.chosen):

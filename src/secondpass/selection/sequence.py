@@ -80,7 +80,7 @@ class PackingSequence:
             yield position, refusals.of(position)
 
     def best(self, count: int) -> set[int]:
-        """Return the first-stage ranks of the best so many that the rules keep together, whatever their tokens."""
+        """Return the first-stage ranks of the best that the rules keep together, whatever their tokens."""
         chosen: list[int] = []
         refusals = Refusals(self, chosen) if count else None
         for position in range(len(self.ranked)):

@@ -12,7 +12,7 @@ from secondpass.scoring.scorer import Scorer
 from secondpass.training.data import Examples, Group, normalised
 
 Retrieve = Callable[[str, int], Sequence[Candidate]]
-"""From a question and a number to at most so many candidates, best first."""
+"""A first stage: from a question and a number k to at most k candidates, best first."""
 _Ranked = list[tuple[int, str]]  # ranks in the first stage, from 1, and texts
 
 
@@ -118,7 +118,7 @@ def _unjudged(group: Group, found: Sequence[Candidate]) -> _Ranked:
 
 
 def _accepted(group: Group, found: _Ranked, wanted: int, guard: Scorer | None, margin: float) -> tuple[_Ranked, int]:
-    """Return the first so many candidates that the guard lets through, and how many it refused.
+    """Return the first candidates that the guard lets through, and how many it refused.
 
     The guard reads no more than it must.
     """
