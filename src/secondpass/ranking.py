@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -208,11 +209,17 @@ class Ranking:
         One that a cascade pruned is below all that were scored. Where this is often a high number, the two stages
         disagree: measure which of them is right (``evaluate``).
         """
-        best = next((item for item in self.everything if item.rank_before == 1), None)
+        best = self._top_hit
         values = [value for item in self.everything if (value := item.value) is not None]
         if best is None or not values or (best.value is None and not best.pruned):
             return None
-        return 1 + sum(best.value is None or value > best.value for value in values)
+        own = -math.inf if best.value is None else best.value
+        return 1 + sum(value > own for value in values)
+
+    @property
+    def _top_hit(self) -> Ranked | None:
+        """The first stage's best candidate; None without candidates."""
+        return next((item for item in self.everything if item.rank_before == 1), None)
 
     @property
     def everything(self) -> tuple[Ranked, ...]:
@@ -311,15 +318,12 @@ def noted(ranking: Ranking) -> Ranking:
 
 def _best_fell(ranking: Ranking) -> Note | None:
     """Return a note where the first stage's best candidate fell far, or was pruned."""
-    rank = ranking.rank_of_top_hit
-    if rank is None or (rank <= FAR and not _first_was_pruned(ranking)):
+    rank, best = ranking.rank_of_top_hit, ranking._top_hit  # noqa: SLF001  of this module
+    pruned = best is not None and best.pruned
+    if rank is None or (rank <= FAR and not pruned):
         return None
-    below = f", below the {rank - 1} that were scored: it was pruned" if _first_was_pruned(ranking) else ""
+    below = f", below the {rank - 1} that were scored: it was pruned" if pruned else ""
     return Note(NoteKind.BEST_FELL, f"the first stage's best fell to rank {rank}{below}")
-
-
-def _first_was_pruned(ranking: Ranking) -> bool:
-    return any(item.rank_before == 1 and item.pruned for item in ranking.everything)
 
 
 def _unlikely(ranking: Ranking) -> Note | None:

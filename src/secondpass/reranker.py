@@ -435,7 +435,8 @@ def _closer_tokens(budget: ContextBudget, candidate: Candidate) -> int:
 
 def _sort_key(item: Ranked) -> tuple[bool, float, float, int]:
     place = item.outcome.fallback_rank if isinstance(item.outcome, Unscored) else None
-    return item.value is None, -(item.value or 0.0), math.inf if place is None else place, item.rank_before
+    value = item.value
+    return value is None, -(value or 0.0), math.inf if place is None else place, item.rank_before
 
 
 def _answerable(selected: Selected, by: Spec | None) -> float | None:
