@@ -253,7 +253,7 @@ def _run(blocks: Sequence[Block], job: tuple[Any, ...], workers: Workers) -> lis
 
     resources = workers.resources()
     dataset = ray.data.from_items([asdict(block) for block in blocks], override_num_blocks=len(blocks)).map(
-        RerankBlocks,
+        RerankBlocks,  # type: ignore[arg-type]  # Ray makes it on each worker, and calls it there
         fn_constructor_args=job,
         compute=ray.data.ActorPoolStrategy(size=workers.count, max_tasks_in_flight_per_actor=2),
         num_cpus=resources["num_cpus"],

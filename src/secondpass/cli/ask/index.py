@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import chromadb
+from chromadb.config import Settings
 from chromadb.errors import ChromaError
 
 from secondpass.cli.ask.bi_encoder import BiEncoder
@@ -32,7 +33,7 @@ class Index:
         name = hashlib.sha256(json.dumps([corpus, bi_encoder.fingerprint]).encode()).hexdigest()[:24]
         with self._usable():
             store.mkdir(parents=True, exist_ok=True)
-            client = chromadb.PersistentClient(store, chromadb.Settings(anonymized_telemetry=False))
+            client = chromadb.PersistentClient(store, Settings(anonymized_telemetry=False))
             self._collection = client.get_or_create_collection(name, configuration=_HNSW, embedding_function=None)
 
     def update(self, passages: Mapping[str, str], report: Callable[[int, int], None]) -> int:
