@@ -35,6 +35,14 @@ def test_a_pair_is_scored_once() -> None:
     assert scorer.asked == PAIRS[:2]
 
 
+def test_another_header_is_another_pair() -> None:
+    """What is repeated before each window decides a score, too."""
+    cache, scorer = cached()
+    pairs = [Pair("query", "a"), Pair("query", "a", header=1)]
+    cache.score_pairs(pairs)
+    assert scorer.asked == pairs
+
+
 def test_hits_and_misses_are_in_the_report() -> None:
     """The stage says how many pairs were known."""
     cache, _ = cached()

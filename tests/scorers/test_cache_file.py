@@ -125,7 +125,8 @@ def test_a_row_with_a_wrong_checksum_is_not_trusted(tmp_path: Path) -> None:
     """A value that changed on disk is unknown, and written anew."""
     cached(tmp_path / "scores.db")[0].score_pairs(PAIRS)
     with sqlite3.connect(tmp_path / "scores.db") as link:
-        link.execute("UPDATE scores SET value = replace(value, '1.25', '9.25')")
+        rows = [(value.replace(b"1.25", b"9.25"), key) for key, value in link.execute("SELECT key, value FROM scores")]
+        link.executemany("UPDATE scores SET value = ? WHERE key = ?", rows)
     link.close()
     cache, scorer = cached(tmp_path / "scores.db")
     assert cache.score_pairs(PAIRS[:1]).outcomes == (Score(1.25, 3),)

@@ -89,6 +89,24 @@ def test_calls_that_wait_are_merged(blocked: Blocked) -> None:
     assert {job.merged for job in jobs} == {1}
 
 
+def test_a_call_alone_is_not_merged() -> None:
+    """The figure counts batches that were shared."""
+    worker = Worker("test")
+    job = submit(worker, FakeEngine(), 5, 6)
+    job.done.result()
+    assert (job.batches, job.merged) == (1, 0)
+
+
+def test_a_call_with_a_deadline_is_in_no_others_batch(blocked: Blocked) -> None:
+    """Its first pairs come first, and a larger batch would take longer."""
+    engine, worker, _ = blocked
+    jobs = [submit(worker, engine, 5), submit(worker, engine, 5, call=Call(deadline_ms=60_000))]
+    engine.unblock.set()
+    for job in jobs:
+        job.done.result()
+    assert [job.merged for job in jobs] == [0, 0]
+
+
 def test_calls_of_very_different_lengths_are_not_merged(blocked: Blocked) -> None:
     """A short pair beside a long one would cost what the long one costs."""
     engine, worker, _ = blocked
@@ -175,6 +193,20 @@ def test_a_full_queue_refuses_calls() -> None:
         engine.unblock.set()
         large.done.result()
         assert large.rows == [[2.0]] * 5
+
+
+def test_the_queue_takes_as_many_as_may_wait() -> None:
+    """The limit itself is allowed, and one pair more isn't."""
+    with blocked_engine() as engine:
+        worker = Worker("test", WorkerSettings(max_pairs=3))
+        submit(worker, engine, 1)
+        engine.blocked.wait()
+        submit(worker, engine, 1)
+        with pytest.raises(QueueFull):
+            submit(worker, engine, 1, 1, 1)
+        last = submit(worker, engine, 1, 1)
+        engine.unblock.set()
+        last.done.result()
 
 
 def test_a_full_queue_degrades_or_raises_as_any_failure() -> None:

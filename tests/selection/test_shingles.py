@@ -44,6 +44,13 @@ def test_texts_without_blanks_are_compared_by_characters() -> None:
     assert similarity("跳蚤可以活两到三个月的时间", "跳蚤可以活两到四个月的时间") == pytest.approx(8 / 14)
 
 
+def test_the_threshold_is_a_near_duplicate() -> None:
+    """A text is a near-duplicate from the similarity on, and not only above it."""
+    shingles = Shingles(["the cat sat down there", "the cat sat down here"])
+    assert [other for other, _ in shingles.duplicates(0, 2 / 4)] == [0, 1]
+    assert [other for other, _ in shingles.duplicates(0, 2 / 4 + 1e-9)] == [0]
+
+
 @given(texts=st.lists(words, min_size=1, max_size=8))
 def test_similarities_are_exact(texts: list[list[str]]) -> None:
     """For any texts, each similarity is what comparing the two sets gives."""
