@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from integration_support import BY_RELEVANCE, TEXTS, LangChain, Loader
 
-from secondpass import ContextBudget, LoadOptions, NamedScorer, OverlapScorer, Reranker, Selection
+from secondpass import Cached, ContextBudget, LoadOptions, NamedScorer, OverlapScorer, Reranker, Selection
 from secondpass.errors import ConfigurationError, ModelNotFound
 from secondpass.ranking import Cause
 from secondpass.scoring.named import LOADED_MODELS, LoadedModels, LoadKey
@@ -149,3 +149,16 @@ def test_fast_works_in_the_integrations(integration: LangChain) -> None:
     ranking = integration.create(model="fast", device="cpu").rank(integration.items(), "when do swallows fly south")
     assert ranking.by is not None
     assert (ranking.by.name, len(ranking)) == ("fast", 5)
+
+
+def test_a_cache_around_a_model_that_loads_keeps_what_it_scores(loader: Loader, loading: threading.Event) -> None:
+    """Whether scores can be kept is known once the model is loaded; what isn't scored until then isn't kept."""
+    cached = Cached(NamedScorer("some/model", DEGRADE))
+    reranker = Reranker(cached)
+    assert reranker.rerank("fox", ["dog", "fox"]).degraded is not None
+    loading.set()
+    while not reranker.ready:
+        pass
+    for hits in (0, 2):
+        ranking = reranker.rerank("fox", ["dog", "fox"])
+        assert (ranking[0].text, ranking.stages[0].facts["hits"]) == ("fox", hits)

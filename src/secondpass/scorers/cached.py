@@ -13,7 +13,7 @@ from secondpass.errors import ConfigurationError, checked
 from secondpass.processes import ForkLock
 from secondpass.records import Call, Pair, Score, Scored, Spec, Stage, Unscored
 from secondpass.scorers.score_store import ScoreStore
-from secondpass.scoring.scorer import ComposedScorer, Scorer, count_tokens, refuse_pickling, score_checked
+from secondpass.scoring.scorer import ComposedScorer, Scorer, count_tokens, is_loaded, refuse_pickling, score_checked
 
 _KEY_BYTES = 20
 
@@ -45,18 +45,9 @@ class Cached(ComposedScorer):
         (self.scorer,) = self.scorers
         if max_entries < 1:
             raise ConfigurationError(f"max_entries must be 1 or more, got {max_entries!r}")
-        spec = self.scorer.spec
-        if not spec.pointwise:
-            raise ConfigurationError(
-                "the score cache needs a scorer that gives a pair the same outcome in each call, but in "
-                f"{type(scorer).__name__} {spec.name!r} pairs compete: put Cached around the scorers inside, "
-                "as in Cascade(Cached(a), Cached(b))"
-            )
-        if not (spec.batch_invariant or allow_batch_dependent):
-            raise ConfigurationError(
-                f"the scores of {spec.name} depend on the other pairs of their batch, and a cached one isn't "
-                "what the model gives in another: allow_batch_dependent=True caches them all the same"
-            )
+        self._allow_batch_dependent = allow_batch_dependent
+        self._fits = False  # whether the scorer's scores can be kept; known once its model is loaded
+        self._check()
         self._memory = _Memory(max_entries)
         self._file = ScoreStore(Path(path).expanduser(), max_entries) if path is not None else None
 
@@ -76,11 +67,30 @@ class Cached(ComposedScorer):
         """The scorer's specification."""
         return self.scorer.spec
 
+    def _check(self) -> None:
+        """Refuse a scorer whose scores aren't the same in each call, once its model is loaded."""
+        if self._fits or not is_loaded(self.scorer):
+            return
+        spec = self.scorer.spec
+        if not spec.pointwise:
+            raise ConfigurationError(
+                "the score cache needs a scorer that gives a pair the same outcome in each call, but in "
+                f"{type(self.scorer).__name__} {spec.name!r} pairs compete: put Cached around the scorers inside, "
+                "as in Cascade(Cached(a), Cached(b))"
+            )
+        if not (spec.batch_invariant or self._allow_batch_dependent):
+            raise ConfigurationError(
+                f"the scores of {spec.name} depend on the other pairs of their batch, and a cached one isn't "
+                "what the model gives in another: allow_batch_dependent=True caches them all the same"
+            )
+        self._fits = True
+
     def score_pairs(self, pairs: Sequence[Pair], *, call: Call | None = None) -> Scored:
         """Return one outcome for each pair, in their order.
 
         :raises ScoringError: If the scorer failed, or gave not one outcome for each pair.
         """
+        self._check()
         started = time.perf_counter()
         spec = self.spec  # read once: a scorer may change it between calls
         keys = [_key(spec.fingerprint, pair) for pair in pairs]
