@@ -7,8 +7,8 @@ import pytest
 from integration_support import QUESTION, TEXTS, LangChain, Loader
 from langchain_core.cross_encoders import BaseCrossEncoder
 
-from secondpass import Call, LoadOptions, OverlapScorer, Ranking, WeightedSum
-from secondpass.errors import ConfigurationError
+from secondpass import Call, LoadOptions, OverlapScorer, Ranking, WeightedSum, Windows
+from secondpass.errors import ConfigurationError, ModelNotFound
 from secondpass.langchain import SecondPassRerank
 from secondpass.records import LOGIT, Pair, Score, Scored, Spec
 
@@ -51,12 +51,6 @@ def test_live_model_can_be_combined_with_reranking_settings(integration: LangCha
     """Fusion, failures and observers are settings of the integration where ``model`` is a scorer."""
     component = integration.create(model=OverlapScorer(), on_error="raise", deadline_ms=1000, top_n=1)
     assert integration.ids(integration.run(component)) == ["answer"]
-
-
-def test_live_model_cannot_be_serialised(integration: LangChain) -> None:
-    """The error names the scorer."""
-    with pytest.raises(ConfigurationError, match="model, a scorer"):
-        integration.create(model=OverlapScorer()).settings()
 
 
 def test_folder_can_be_a_path(integration: LangChain, reranker_folder: Path) -> None:
@@ -136,7 +130,20 @@ async def test_failing_langchain_cross_encoder_degrades(error: Exception) -> Non
         assert str(error) in results[0].metadata["secondpass"]["degraded"]
 
 
-def test_langchain_cross_encoder_cannot_be_serialised() -> None:
-    """It is a live object, and ``settings`` says so."""
-    with pytest.raises(ConfigurationError, match="model, a scorer"):
-        SecondPassRerank(model=HostedCrossEncoder()).settings()
+def test_nothing_is_loaded_at_construction(integration: LangChain, loader: Loader) -> None:
+    """The model is loaded once, by the first call or by ``warmup``."""
+    component = integration.create(model="some/model", windows=Windows(max_tokens=20))
+    assert loader.names == []
+    for _ in range(2):
+        integration.run(component)
+    integration.create(model="other/model").warmup()
+    assert loader.names == ["some/model", "other/model"]
+
+
+async def test_a_missing_model_raises_though_failures_degrade(integration: LangChain, tmp_path: Path) -> None:
+    """A missing model is a configuration error on both paths, and never gives a degraded ranking."""
+    component = integration.create(model=str(tmp_path / "nowhere"), on_error="degrade")
+    with pytest.raises(ModelNotFound, match="nowhere"):
+        integration.run(component)
+    with pytest.raises(ModelNotFound, match="nowhere"):
+        await integration.arun(component)

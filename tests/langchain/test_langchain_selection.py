@@ -14,33 +14,12 @@ from secondpass.selection.packing import Policy
 EXACT = {"counter": tokens}  # "answer" counts 8 tokens, "rain" 8, "fast" 4, a separator 2
 
 
-def test_top_n_keeps_the_most_relevant() -> None:
-    """``top_n`` keeps the documents with the highest scores."""
-    assert ids(overlap_compressor(top_n=2).compress_documents(documents(), QUESTION)) == ["answer", "rain"]
-
-
 def test_budget_in_tokens_is_counted_by_the_estimate() -> None:
     """A whole number is a budget in tokens, and the ranking reports that they are estimated."""
     ranking = overlap_compressor(budget=12).rank(documents(), QUESTION)
     facts = ranking.stages[-1].facts
     assert (facts["max_tokens"], facts["counter"], facts["exact"]) == (12, "estimate", False)
     assert 0 < len(ranking) < len(TEXTS)
-
-
-@pytest.mark.parametrize(
-    ("limit", "kept"), [(7, ["fast"]), (8, ["answer"]), (17, ["answer", "fast"]), (18, ["answer", "rain"])]
-)
-def test_budget_record_counts_texts_and_separators_with_its_own_counter(limit: int, kept: list[str]) -> None:
-    """The joined texts fill the budget up to its last token, and never exceed it."""
-    compressor = overlap_compressor(budget=ContextBudget(limit, **EXACT))
-    found = compressor.compress_documents(documents("fast", "rain", "answer"), QUESTION)
-    assert ids(found) == kept
-    assert len(tokens("\n\n".join(document.page_content for document in found))) <= limit
-
-
-def test_budget_of_zero_keeps_nothing() -> None:
-    """A budget of 0 counts as a budget."""
-    assert overlap_compressor(budget=0).compress_documents(documents(), QUESTION) == []
 
 
 def test_budget_callable_is_called_with_each_query() -> None:
@@ -73,39 +52,6 @@ def test_budget_callable_that_returns_no_budget_raises(answer: Callable[[str], i
         overlap_compressor(budget=answer).compress_documents(documents(), QUESTION)
 
 
-def test_threshold_drops_documents_below_it() -> None:
-    """``min_probability`` keeps documents with that probability or a higher one."""
-    found = overlap_compressor(min_probability=0.6).compress_documents(documents(), QUESTION)
-    assert ids(found) == ["answer", "rain"]
-
-
-def test_min_keep_keeps_the_best_below_the_threshold() -> None:
-    """Where no document reaches the threshold, the best ``min_keep`` are kept."""
-    found = overlap_compressor(min_probability=0.95, selection=Selection(min_keep=1)).compress_documents(
-        documents(), QUESTION
-    )
-    assert ids(found) == ["answer"]
-
-
-@pytest.mark.parametrize(
-    ("order", "expected"),
-    [
-        ("relevance", ["answer", "rain", "fast"]),
-        ("original", ["answer", "fast", "rain"]),
-        ("ends", ["answer", "fast", "rain"]),
-    ],
-)
-def test_reading_order_is_applied_after_the_selection(order: str, expected: list[str]) -> None:
-    """The three best are kept in every order, and the record's rank stays that of relevance."""
-    found = overlap_compressor(top_n=3, selection=Selection(order=order)).compress_documents(documents(), QUESTION)
-    assert ids(found) == expected
-    assert {document.id: document.metadata["secondpass"]["rank"] for document in found} == {
-        "answer": 1,
-        "rain": 2,
-        "fast": 3,
-    }
-
-
 @pytest.mark.parametrize("policy", ["truncate", "extract", "fill"])
 @pytest.mark.parametrize("add_metadata", [True, False])
 def test_the_start_index_of_a_splitter_follows_what_is_kept(policy: Policy, *, add_metadata: bool) -> None:
@@ -129,15 +75,6 @@ def test_truncate_cuts_a_document_at_a_sentence_end() -> None:
     [found] = compressor.compress_documents([long], QUESTION)
     assert found.page_content == TEXTS["answer"]
     assert long.page_content.endswith("insects do.")
-
-
-def test_prefix_stops_at_the_first_document_that_does_not_fit() -> None:
-    """With ``prefix`` no document is kept that is less relevant than one that didn't fit."""
-    budget = ContextBudget(14, **EXACT)
-    assert ids(overlap_compressor(budget=budget).compress_documents(documents(), QUESTION)) == ["answer", "fast"]
-    assert ids(overlap_compressor(budget=budget, policy="prefix").compress_documents(documents(), QUESTION)) == [
-        "answer"
-    ]
 
 
 def test_rerankers_selection_applies_where_the_compressor_sets_nothing() -> None:

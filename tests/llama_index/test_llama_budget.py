@@ -44,11 +44,6 @@ def test_budget_does_not_count_metadata_that_the_llm_does_not_read() -> None:
     assert shown(found) == "Swallows."
 
 
-def test_budget_of_zero_keeps_nothing() -> None:
-    """A budget of 0 counts as a budget."""
-    assert overlap_postprocessor(budget=0).postprocess_nodes(scored_nodes(), query_str=QUESTION) == []
-
-
 async def test_budget_callable_is_called_with_each_query() -> None:
     """A callable is called once for each query, on both paths."""
     asked: list[str] = []

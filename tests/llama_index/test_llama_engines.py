@@ -145,13 +145,3 @@ def test_real_model_in_a_complete_query_engine(retriever: BaseRetriever, reranke
     assert context.startswith(f"file: answer.txt\n\n{TEXTS['answer']}")
     assert len(tokens(context)) <= limit
     assert response.source_nodes[0].node.node_id == "answer"
-
-
-async def test_serialised_postprocessor_over_a_real_model_gives_the_same(reranker_folder: Path) -> None:
-    """A postprocessor that was serialised over a real model returns equal nodes, on the async path too."""
-    postprocessor = SecondPassRerank(model=str(reranker_folder), top_n=2)
-    twin = SecondPassRerank.from_json(postprocessor.to_json())
-    expected = postprocessor.postprocess_nodes(scored_nodes(), query_str=QUESTION)
-    found = await twin.apostprocess_nodes(scored_nodes(), query_str=QUESTION)
-    assert [scored.to_dict() for scored in found] == [scored.to_dict() for scored in expected]
-    assert ids(found)[0] == "answer"

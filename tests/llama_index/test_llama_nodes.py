@@ -32,7 +32,7 @@ from llama_support import (
     scored_nodes,
 )
 
-from secondpass import OverlapScorer, Reranker
+from secondpass import Reranker
 from secondpass.errors import InputError, ScoringError
 from secondpass.llama_index import SecondPassRerank
 
@@ -159,13 +159,6 @@ def test_metadata_mode_decides_the_text_that_the_model_reads(mode: MetadataMode 
     assert scorer.read == [read]
 
 
-@pytest.mark.parametrize("names", [[], ["answer"], ["bread", "answer"]], ids=["none", "one", "two"])
-def test_top_n_above_the_number_of_nodes_keeps_them_all(names: list[str]) -> None:
-    """Fewer nodes than ``top_n`` are no error, and neither is an empty list."""
-    nodes = [scored for scored in scored_nodes() if scored.node.node_id in names]
-    assert len(overlap_postprocessor(top_n=9).postprocess_nodes(nodes, query_str=QUESTION)) == len(names)
-
-
 async def test_async_path_gives_the_same() -> None:
     """``apostprocess_nodes`` returns what ``postprocess_nodes`` returns."""
     postprocessor = overlap_postprocessor(top_n=3)
@@ -225,14 +218,6 @@ async def test_on_error_raise_raises_on_both_paths() -> None:
         postprocessor.postprocess_nodes(scored_nodes(), query_str=QUESTION)
     with pytest.raises(ScoringError, match="engine failed"):
         await postprocessor.apostprocess_nodes(scored_nodes(), query_str=QUESTION)
-
-
-def test_deadline_gives_the_first_stages_order() -> None:
-    """A deadline of 0 ms gives the first stage's order, and the record has the cause."""
-    postprocessor = SecondPassRerank(reranker=Reranker(OverlapScorer(), deadline_ms=0))
-    found = postprocessor.postprocess_nodes(scored_nodes(), query_str=QUESTION)
-    assert ids(found) == list(TEXTS)
-    assert found[0].node.metadata["secondpass"]["degraded"].startswith("deadline")
 
 
 def test_a_ranking_becomes_nodes() -> None:
