@@ -79,6 +79,10 @@ class Ranked:
     fused: float | None
     rank_before: int
 
+    def common(self) -> tuple[Candidate, int, Score | Unscored, float | None, float | None, int]:
+        """Return the fields that ``Kept`` and ``Dropped`` share, in their order."""
+        return (self.candidate, self.index, self.outcome, self.probability, self.fused, self.rank_before)
+
     @property
     def score(self) -> float | None:
         """The raw score, or None without one."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from integration_support import FIRST_STAGE, QUESTION, TEXTS, BrokenScorer, LangChain, LlamaIndex, Loader
+from integration_support import FIRST_STAGE, QUESTION, TEXTS, BrokenScorer, LangChain, LlamaIndex, Loader, WaitingScorer
 from llama_index.core import get_response_synthesizer
 from llama_index.core.llms import MockLLM
 from llama_index.core.postprocessor import SimilarityPostprocessor
@@ -188,3 +188,18 @@ def test_retrieval_score_is_not_kept_by_default() -> None:
     integration = LlamaIndex()
     [result, *_] = integration.run(integration.create(model=OverlapScorer()))
     assert set(result.node.metadata) == {"secondpass"}
+
+
+async def test_cancelled_task_cancels_the_call(integration: LangChain) -> None:
+    """When the awaiting task is cancelled, so is the scorer's call."""
+    scorer = WaitingScorer()
+    task = asyncio.create_task(integration.arun(integration.create(model=scorer)))
+    try:
+        assert await asyncio.to_thread(scorer.begun.wait, 30)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert scorer.call is not None
+        assert scorer.call.stop_reason() is UnscoredReason.CANCELLED
+    finally:
+        scorer.may_end.set()

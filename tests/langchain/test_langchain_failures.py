@@ -12,7 +12,6 @@ from langchain_support import QUESTION, TEXTS, BrokenScorer, WaitingScorer, docu
 from secondpass import OverlapScorer, Reranker
 from secondpass.errors import InputError, ScoringError
 from secondpass.langchain import SecondPassRerank
-from secondpass.records import UnscoredReason
 
 
 def degraded(found: Sequence[Document]) -> set[str]:
@@ -72,22 +71,6 @@ def test_query_that_is_no_string_raises() -> None:
     """A query of another type is an ``InputError``."""
     with pytest.raises(InputError, match="the query must be a string, got NoneType"):
         overlap_compressor().compress_documents(documents(), None)  # type: ignore[arg-type]
-
-
-async def test_cancelled_task_cancels_the_call() -> None:
-    """When the awaiting task is cancelled, so is the scorer's call."""
-    scorer = WaitingScorer()
-    compressor = SecondPassRerank(reranker=Reranker(scorer))
-    task = asyncio.create_task(compressor.acompress_documents(documents(), QUESTION))
-    try:
-        assert await asyncio.to_thread(scorer.begun.wait, 30)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        assert scorer.call is not None
-        assert scorer.call.stop_reason() is UnscoredReason.CANCELLED
-    finally:
-        scorer.may_end.set()
 
 
 async def test_event_loop_goes_on_while_a_scorer_works() -> None:

@@ -1,19 +1,15 @@
 """The postprocessor's settings: validation, serialisation, copies, and when the model is loaded."""
 
-import asyncio
 import copy
 import json
 import pickle
 from collections.abc import Callable
 from typing import Any
 
-import pytest
 from llama_index.core.schema import MetadataMode
-from llama_support import QUESTION, WaitingScorer, scored_nodes
 
 from secondpass import ContextBudget, OverlapScorer, Reranker, Selection
 from secondpass.llama_index import SecondPassRerank
-from secondpass.records import UnscoredReason
 
 SETTINGS: dict[str, Any] = {
     "model": "some/model",
@@ -46,19 +42,3 @@ def test_settings_are_plain_data() -> None:
     """``settings`` returns plain strings and numbers, no members of LlamaIndex's enumerations."""
     mode = SecondPassRerank(model="some/model", metadata_mode=MetadataMode.LLM).settings()["metadata_mode"]
     assert (type(mode), mode) == (str, "llm")
-
-
-async def test_cancelled_task_cancels_the_call() -> None:
-    """When the awaiting task is cancelled, so is the scorer's call."""
-    scorer = WaitingScorer()
-    postprocessor = SecondPassRerank(reranker=Reranker(scorer))
-    task = asyncio.create_task(postprocessor.apostprocess_nodes(scored_nodes(), query_str=QUESTION))
-    try:
-        assert await asyncio.to_thread(scorer.begun.wait, 30)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        assert scorer.call is not None
-        assert scorer.call.stop_reason() is UnscoredReason.CANCELLED
-    finally:
-        scorer.may_end.set()

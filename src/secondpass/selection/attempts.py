@@ -134,16 +134,5 @@ def keep(
     ranked: Ranked, text: str, rank: int, tokens: int | None, cut: int = 0, spans: Sequence[tuple[int, int]] = ()
 ) -> Kept:
     """Return the record of a kept candidate."""
-    return Kept(
-        ranked.candidate,
-        ranked.index,
-        ranked.outcome,
-        ranked.probability,
-        ranked.fused,
-        ranked.rank_before,
-        text=text,
-        spans=tuple(spans) or ((0, len(text)),),
-        rank=rank,
-        tokens=tokens,
-        cut=cut,
-    )
+    spans = tuple(spans) or ((0, len(text)),)
+    return Kept(*ranked.common(), text=text, spans=spans, rank=rank, tokens=tokens, cut=cut)

@@ -191,14 +191,4 @@ def _similar(new: Sequence[Identity], earlier: Sequence[Identity], near: float) 
 
 def drop(ranked: Ranked, reason: Reason, detail: str = "", because_of: Candidate | None = None) -> Dropped:
     """Return the record of a dropped candidate."""
-    return Dropped(
-        ranked.candidate,
-        ranked.index,
-        ranked.outcome,
-        ranked.probability,
-        ranked.fused,
-        ranked.rank_before,
-        reason=reason,
-        because_of=because_of,
-        detail=detail,
-    )
+    return Dropped(*ranked.common(), reason=reason, because_of=because_of, detail=detail)
