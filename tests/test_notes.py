@@ -9,8 +9,9 @@ from worlds import Failing, Scripted
 from secondpass import Candidate, Cascade, Fallback, Ranking, Reranker, Selection
 from secondpass.fusion import LearnedFusion
 from secondpass.integration import metadata_entry
-from secondpass.observe.audit_record import Contents, call_record
+from secondpass.observe.audit_record import Contents, as_record
 from secondpass.observe.monitoring import FallCounter
+from secondpass.observers import CallEvent
 from secondpass.records import (
     LOGIT,
     Note,
@@ -174,7 +175,8 @@ def test_every_form_of_a_ranking_shows_its_notes(noted: Ranking) -> None:
     assert data["text"] in noted.to_html().partition('class="sp-report"')[2]
     assert json.loads(noted.to_json())["notes"] == [data]
     assert metadata_entry(noted.kept[0], noted)["notes"] == [data]
-    assert call_record(noted, None, 0.0, Contents())["notes"] == [data]
+    event = CallEvent("query", noted, "scorer", Selection(), {}, started=0.0, seconds=0.0)
+    assert as_record(event, Contents())["notes"] == [data]
 
 
 def test_metadata_without_notes_have_no_such_key() -> None:

@@ -17,7 +17,7 @@ from secondpass.engines.packed import PackedClassifier, Shape, pack, reference_a
 from secondpass.engines.tokens import PairTokenizer  # noqa: E402
 from secondpass.engines.torch_packing import TorchPacking  # noqa: E402
 from secondpass.errors import ModelError  # noqa: E402
-from secondpass.models.hardware import Hardware, Request, place  # noqa: E402
+from secondpass.models.hardware import Hardware, PlacementRequest, place  # noqa: E402
 from secondpass.records import Pair, Score  # noqa: E402
 from secondpass.scoring.engine import Encoded  # noqa: E402
 
@@ -257,7 +257,7 @@ def test_a_module_that_came_with_a_model_is_never_bypassed(tiny_torch_folder: Pa
     for change in (lambda model: setattr(model[0], "__class__", Custom), _add_one):
         model = CrossEncoder(str(tiny_torch_folder), device="cpu")
         change(model)
-        packing = TorchPacking(Request(), place(Request(), Hardware(1)), 64)
+        packing = TorchPacking(PlacementRequest(), place(PlacementRequest(), Hardware(1)), 64)
         packing.open(model)
         assert not packing.active
 

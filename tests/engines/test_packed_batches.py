@@ -22,7 +22,14 @@ from secondpass.engines.packed import PackedClassifier, Shape  # noqa: E402
 from secondpass.engines.packed_batches import MEASURED, PackedBatches  # noqa: E402
 from secondpass.engines.torch_packing import TorchPacking  # noqa: E402
 from secondpass.errors import OutOfMemory  # noqa: E402
-from secondpass.models.hardware import GPU_BATCH_TOKENS, GPU_MEMORY_SHARE, Hardware, Request, place, token_budget  # noqa: E402
+from secondpass.models.hardware import (  # noqa: E402
+    GPU_BATCH_TOKENS,
+    GPU_MEMORY_SHARE,
+    Hardware,
+    place,
+    token_budget,
+)
+from secondpass.models.hardware import PlacementRequest as Request  # noqa: E402
 from secondpass.records import Pair, Score  # noqa: E402
 from secondpass.scoring.engine import (  # noqa: E402
     BatchLimits,

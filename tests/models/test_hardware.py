@@ -11,12 +11,14 @@ from secondpass.errors import DeviceError
 from secondpass.models.hardware import (
     Gpu,
     Hardware,
-    Request,
     _quota,
     cpu_count,
     cpu_threads,
     nvidia_gpus,
     place,
+)
+from secondpass.models.hardware import (
+    PlacementRequest as Request,
 )
 from secondpass.scoring.engine import BatchLimits
 
@@ -44,7 +46,11 @@ SILENT = Hardware(cpus=4, gpus=(Gpu(0),))
         pytest.param(GAMER, Request(dtype="float32"), "cuda:0", "float32", id="float32 on a GPU, as requested"),
         pytest.param(SERVER, Request(), "cuda:0", "bfloat16", id="a server runs on its GPU in bfloat16"),
         pytest.param(
-            SERVER, Request(dtype="float16"), "cuda:0", "float16", id="float16 on a GPU with bfloat16, as requested"
+            SERVER,
+            Request(dtype="float16"),
+            "cuda:0",
+            "float16",
+            id="float16 on a GPU with bfloat16, as requested",
         ),
         pytest.param(SERVER, Request(device="cuda"), "cuda:0", "bfloat16", id="cuda means the first GPU"),
         pytest.param(SERVER, Request(device="cpu"), "cpu", "float32", id="the CPU of a server, as requested"),
@@ -69,12 +75,18 @@ def test_device_and_dtype(hardware: Hardware, request_: Request, device: str, dt
     ("hardware", "request_", "message"),
     [
         pytest.param(
-            LAPTOP, Request(device="cuda"), r"one that this engine can use \(cpu\), got 'cuda'", id="cuda without a GPU"
+            LAPTOP,
+            Request(device="cuda"),
+            r"one that this engine can use \(cpu\), got 'cuda'",
+            id="cuda without a GPU",
         ),
         pytest.param(LAPTOP, Request(device="mps"), r"can use \(cpu\), got 'mps'", id="Metal without a Mac"),
         pytest.param(MAC, Request(device="cuda:0"), r"can use \(cpu, mps\), got 'cuda:0'", id="a GPU on a Mac"),
         pytest.param(
-            SERVER, Request(device="cuda:7"), r"can use \(cpu, cuda:0\), got 'cuda:7'", id="the eighth GPU of one"
+            SERVER,
+            Request(device="cuda:7"),
+            r"can use \(cpu, cuda:0\), got 'cuda:7'",
+            id="the eighth GPU of one",
         ),
         pytest.param(GAMER, Request(dtype="bfloat16"), "can't compute in it", id="bfloat16 on a GPU without it"),
         pytest.param(MIXED, Request("cuda:1", "bfloat16"), "can't compute in it", id="bfloat16 on the GPU without it"),

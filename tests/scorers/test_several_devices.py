@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from secondpass import Call
 from secondpass.errors import ConfigurationError, DeviceError, ScoringError
-from secondpass.models.hardware import Gpu, Hardware, Request, split_devices
+from secondpass.models.hardware import Gpu, Hardware, PlacementRequest, split_devices
 from secondpass.records import Pair, Score, UnscoredReason
 from secondpass.scorers import load
 from secondpass.scorers.devices import CHUNK_PAIRS, Devices
@@ -233,9 +233,9 @@ def test_requests_for_several_devices() -> None:
     two = Hardware(8, (Gpu(0), Gpu(1)))
     assert split_devices("cuda:all", two) == ["cuda:0", "cuda:1"]
     assert split_devices("cuda:1,cuda:0,cuda:1", two) == ["cuda:1", "cuda:0"]
-    Request("cuda:all")
-    Request("cuda:0,cuda:1")
+    PlacementRequest("cuda:all")
+    PlacementRequest("cuda:0,cuda:1")
     with pytest.raises(DeviceError, match="no CUDA device"):
         split_devices("cuda:all", Hardware(8))
     with pytest.raises(DeviceError, match="device must be"):
-        Request("cuda:0,cpu")
+        PlacementRequest("cuda:0,cpu")

@@ -19,7 +19,7 @@ from secondpass.engines.tokens import PairTokenizer
 from secondpass.errors import DeviceError, ModelError, OutOfMemory
 from secondpass.models.content import content_hash
 from secondpass.models.files import GRAPHS, describe_contents
-from secondpass.models.hardware import Hardware, Request, cpu_count, cpu_threads, nvidia_gpus, place
+from secondpass.models.hardware import Hardware, PlacementRequest, cpu_count, cpu_threads, nvidia_gpus, place
 from secondpass.models.onnx_graph import GraphFacts, read_graph
 from secondpass.models.onnx_variants import needed_instructions
 from secondpass.processes import end_without_destructors, renew_in_child
@@ -156,7 +156,7 @@ class OnnxEngine:
             self._session = session
         return session
 
-    def _without_cuda(self, request: Request) -> Placement:
+    def _without_cuda(self, request: PlacementRequest) -> Placement:
         """Return the placement of a session that fell back to the CPU because CUDA's libraries are missing.
 
         :raises DeviceError: If a CUDA device was requested.

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from secondpass.errors import ScoringError, SecondpassError
 from secondpass.models.files import ModelFolder
-from secondpass.models.hardware import Request
+from secondpass.models.hardware import PlacementRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class EngineSettings:
 
     name: str
     folder: ModelFolder
-    request: Request = field(default_factory=Request)
+    request: PlacementRequest = field(default_factory=PlacementRequest)
     max_length: int | None = None
     label: int | None = None
     trust_remote_code: bool = False

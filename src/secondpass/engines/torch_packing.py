@@ -11,7 +11,7 @@ from sentence_transformers.cross_encoder.modules import Transformer
 from secondpass.engines.packed import PackedClassifier
 from secondpass.engines.packed_batches import CudaMemory, Memory, PackedBatches
 from secondpass.errors import ModelError
-from secondpass.models.hardware import GPU_BATCH_TOKENS, Request
+from secondpass.models.hardware import GPU_BATCH_TOKENS, PlacementRequest
 from secondpass.scoring.engine import BatchLimits, Encoded, Placement
 
 BATCHES_AHEAD = 4
@@ -27,7 +27,9 @@ class TorchPacking:
     :param wanted: Whether to pack; None for where the model allows it and it pays, which is on CUDA and on CPUs.
     """
 
-    def __init__(self, request: Request, placement: Placement, longest: int, *, wanted: bool | None = None) -> None:
+    def __init__(
+        self, request: PlacementRequest, placement: Placement, longest: int, *, wanted: bool | None = None
+    ) -> None:
         self._request = request
         self._placement = placement
         self._longest = longest

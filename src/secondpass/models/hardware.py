@@ -61,7 +61,7 @@ class Hardware:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class PlacementRequest:
     """The requested placement; ``"auto"`` and None choose from the hardware.
 
     :param device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``; of several, ``"cuda:all"`` or
@@ -91,7 +91,7 @@ class Request:
                 raise DeviceError(f"{name} must be a whole number from 1, or None, got {value!r}")
 
 
-def place(request: Request, hardware: Hardware) -> Placement:
+def place(request: PlacementRequest, hardware: Hardware) -> Placement:
     """Choose device, dtype and batch limits.
 
     :raises DeviceError: If the request can't be met.
@@ -148,7 +148,7 @@ def choose_dtype(requested: str, device: str, hardware: Hardware) -> tuple[str, 
     return requested, f"{requested} was requested"
 
 
-def choose_limits(request: Request, device: str, hardware: Hardware) -> BatchLimits:
+def choose_limits(request: PlacementRequest, device: str, hardware: Hardware) -> BatchLimits:
     """Return the limits of a batch."""
     limits = BatchLimits(CPU_BATCH_TOKENS, request.batch_size)
     if device == "mps":

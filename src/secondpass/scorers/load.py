@@ -15,7 +15,7 @@ from secondpass.models import CASCADES, ModelFamily, Status, bundled_names, fami
 from secondpass.models.content import check_sha256
 from secondpass.models.dialects import is_remote
 from secondpass.models.files import ModelFolder, check_name, describe_contents, find_model, is_folder
-from secondpass.models.hardware import Request, split_devices
+from secondpass.models.hardware import PlacementRequest, split_devices
 from secondpass.models.hub import HubAccess
 from secondpass.processes import ForkLock
 from secondpass.scorers.cascade import Cascade
@@ -147,12 +147,12 @@ def check_loading(model: str | Path, options: LoadOptions) -> None:
         raise ConfigurationError(f"{', '.join(given)} has no effect on {str(model)!r:.200}, which {why}")
 
 
-def _request(options: LoadOptions) -> Request:
+def _request(options: LoadOptions) -> PlacementRequest:
     """Return the requested placement.
 
     :raises DeviceError: If a name is unknown, or a limit below 1.
     """
-    return Request(options.device, options.dtype, options.batch_tokens, options.batch_size, options.threads)
+    return PlacementRequest(options.device, options.dtype, options.batch_tokens, options.batch_size, options.threads)
 
 
 @cache

@@ -12,7 +12,7 @@ MESSAGE_OVERHEAD = 4
 _UNCOUNTABLE = ("image", "audio", "video", "file", "input_audio", "document")
 
 
-class Window(NamedTuple):
+class ContextWindow(NamedTuple):
     """The size of an LLM's context window, and the tokens of it that are reserved for the answer."""
 
     size: int
@@ -34,7 +34,7 @@ def subtract_tokens(available: int, parts: Mapping[str, Any], counter: TokenCoun
     return left, f"{name}{sums} (tokens by {counter.name})"
 
 
-def read_window(llm: object, reserve: int | None) -> Window:
+def read_window(llm: object, reserve: int | None) -> ContextWindow:
     """Read the window from a LlamaIndex LLM's ``metadata`` or a LangChain chat model's ``profile``.
 
     :raises BudgetError: If the LLM doesn't state its window, or neither it nor the caller states the reserve.
@@ -57,7 +57,7 @@ def read_window(llm: object, reserve: int | None) -> Window:
         )
     if reserve is not None and not (isinstance(reserve, int) and reserve >= 0):
         raise BudgetError(f"reserve must be a whole number of tokens from 0, got {reserve!r}")
-    return Window(int(size), int(stated if reserve is None else reserve))
+    return ContextWindow(int(size), int(stated if reserve is None else reserve))
 
 
 class Synthesizer(NamedTuple):
